@@ -1,0 +1,50 @@
+#pragma once
+// Convolution, its data gradient and its weight gradient: three operators over one shape.
+
+#include "kernels/operator.h"
+
+namespace rtfq::kernels {
+
+using Conv2dShape = rtfq_conv2d_shape;
+
+/// Throws std::invalid_argument ("[conv2d] ...") unless all counts are positive, c <= c_parent and the output is
+/// not empty. All operands f32.
+Conv2dShape make_conv2d_shape(int64_t n, int64_t h, int64_t w, int64_t c, int64_t k, int64_t filter, int64_t stride,
+                              int64_t pad, int64_t c_parent);
+/// Output height and width: (size + 2 pad - filter) / stride + 1, rounded down.
+int64_t output_height(const Conv2dShape&);
+int64_t output_width(const Conv2dShape&);
+/// Multiply-adds of the forward pass: n p q k r s c. Data and weight gradient need as many each.
+int64_t macs(const Conv2dShape&);
+
+struct Conv2dForwardArgs {
+  const void* x;       ///< [n,h,w,c]
+  const void* packed;  ///< from pack(), or the KRSC weights themselves where packed_bytes is 0
+  void* y;             ///< [n,p,q,k], overwritten
+  void* workspace;
+};
+
+struct Conv2dDgradArgs {
+  const void* g;       ///< dL/dy, [n,p,q,k]
+  const void* packed;  ///< from this operator's own pack()
+  void* dx;            ///< [n,h,w,c], overwritten
+  void* workspace;
+};
+
+struct Conv2dWgradArgs {
+  const void* x;    ///< [n,h,w,c]
+  const void* g;    ///< [n,p,q,k]
+  float* dw;        ///< KRSC slice of the parent's gradient (strides from c_parent)
+  bool accumulate;  ///< add to dw instead of overwriting it; channels outside the slice stay untouched
+  void* workspace;
+};
+
+RTFQ_OPERATOR(Conv2dForward, "conv2d.forward", Conv2dShape, Conv2dForwardArgs);
+RTFQ_OPERATOR(Conv2dDgrad, "conv2d.dgrad", Conv2dShape, Conv2dDgradArgs);
+RTFQ_OPERATOR(Conv2dWgrad, "conv2d.wgrad", Conv2dShape, Conv2dWgradArgs);
+
+Cost cost(const Conv2dForward&, const Conv2dShape&);
+Cost cost(const Conv2dDgrad&, const Conv2dShape&);
+Cost cost(const Conv2dWgrad&, const Conv2dShape&);
+
+}  // namespace rtfq::kernels

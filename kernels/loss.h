@@ -1,0 +1,69 @@
+#pragma once
+// Softmax and the losses of docs/method.md. A loss operator writes the loss and its gradient with respect to the
+// logits in one launch; the gradient is of `weight * loss`.
+
+#include "kernels/operator.h"
+
+namespace rtfq::kernels {
+
+using LogitsShape = rtfq_logits_shape;
+LogitsShape make_logits_shape(int64_t n, int64_t k);  ///< throws unless n >= 1 and k >= 2
+
+/// probabilities = softmax(z / temperature), the row maximum subtracted first.
+struct SoftmaxArgs {
+  const float* z;  ///< [n,k]
+  float temperature;
+  float* probabilities;  ///< [n,k]
+};
+
+/// loss = 1/n sum_i m_i * ( -(1-e) log p[y_i] - e/k sum_j log p_j ), p = softmax(z), e = smoothing. With m_i in {0,1} it is
+/// the pseudo-label loss (rows that are not confident count in n).
+struct CrossEntropyArgs {
+  const float* z;  ///< [n,k]
+  const int32_t* labels;  ///< [n], in [0,k)
+  const float* mask;      ///< [n] or nullptr (all ones)
+  float smoothing;
+  float weight;
+  float* loss;  ///< [1], without the weight
+  float* dz;    ///< [n,k], accumulated into
+};
+
+/// loss = -1/n sum_i sum_j t_ij log softmax(z/temperature)_ij: distillation against given probabilities.
+struct SoftCrossEntropyArgs {
+  const float* z;  ///< [n,k]
+  const float* targets;  ///< [n,k], rows sum to 1
+  float temperature;
+  float weight;
+  float* loss;
+  float* dz;  ///< accumulated into
+};
+
+/// mean[j] = 1/n sum_i softmax(z)_ij, the part of information maximization that a reducer joins.
+struct MeanPredictionArgs {
+  const float* z;  ///< [n,k]
+  float* mean;  ///< [k], overwritten
+};
+
+/// loss = mean entropy - entropy of the mean prediction (Shi & Sha 2012; Liang et al. 2020, SHOT equation 3), both with
+/// log(p + 1e-8) as method.md's peers do; `mean` is given (over all ranks), the gradient treats it as depending on z.
+struct InformationMaximizationArgs {
+  const float* z;  ///< [n,k]
+  const float* mean;  ///< [k]
+  float weight;
+  float* loss;
+  float* dz;  ///< accumulated into
+};
+
+RTFQ_OPERATOR(Softmax, "softmax", LogitsShape, SoftmaxArgs);
+RTFQ_OPERATOR(CrossEntropy, "loss.cross_entropy", LogitsShape, CrossEntropyArgs);
+RTFQ_OPERATOR(SoftCrossEntropy, "loss.soft_cross_entropy", LogitsShape, SoftCrossEntropyArgs);
+RTFQ_OPERATOR(MeanPrediction, "loss.mean_prediction", LogitsShape, MeanPredictionArgs);
+RTFQ_OPERATOR(InformationMaximization, "loss.information_maximization", LogitsShape, InformationMaximizationArgs);
+
+Cost cost(const Softmax&, const LogitsShape&);
+Cost cost(const CrossEntropy&, const LogitsShape&);
+Cost cost(const SoftCrossEntropy&, const LogitsShape&);
+Cost cost(const MeanPrediction&, const LogitsShape&);
+Cost cost(const InformationMaximization&, const LogitsShape&);
+
+}  // namespace rtfq::kernels

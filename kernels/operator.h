@@ -1,0 +1,87 @@
+#pragma once
+// What an operator is: a name, a shape struct, a struct of arguments, and for every backend an ordered list of
+// implementations, best first, that ends in a plain one which takes every valid shape. There is no table of operators
+// to edit: a family's header declares its operators, one file per implementation defines them.
+
+#include "kernels/runtime/device.h"
+#include "kernels/shapes.h"
+
+#include <cstddef>
+#include <span>
+#include <string>
+
+namespace rtfq::kernels {
+
+/// One way to compute an operator. Plain function pointers, so that a shared library could fill them in.
+/// `launch` allocates no tensor memory and does not synchronise: the caller owns packed weights and workspace
+/// and passes them inside `Args` (fields `packed`, `workspace`).
+template <class Shape, class Args>
+struct Implementation {
+  const char* name;
+  /// Why this implementation refuses the shape, or nullptr when it takes it.
+  const char* (*unsupported)(const Shape&);
+  void (*launch)(const Shape&, const Args&, Stream);
+  /// Scratch memory one launch needs (64-byte aligned); nullptr: none.
+  std::size_t (*workspace_bytes)(const Shape&) = nullptr;
+  /// Size of the prepared weights; nullptr: `launch` reads the weights as they are stored.
+  std::size_t (*packed_bytes)(const Shape&) = nullptr;
+  /// Prepares the weights (the shape's KRSC slice) for any number of launches.
+  void (*pack)(const Shape&, const void* weights, void* packed, Stream) = nullptr;
+
+  std::size_t workspace(const Shape& shape) const { return workspace_bytes ? workspace_bytes(shape) : 0; }
+  std::size_t packed(const Shape& shape) const { return packed_bytes ? packed_bytes(shape) : 0; }
+};
+
+/// "Takes every shape": what a naive implementation answers.
+template <class Shape>
+const char* supports_all(const Shape&) {
+  return nullptr;
+}
+
+/// Makes `choose` pick the implementation called `implementation` for operator `op` ("conv2d.forward") wherever it
+/// supports the shape. An empty name takes the preference back. Set it before worker threads start.
+void prefer(const std::string& op, const std::string& implementation);
+const std::string& preference(const std::string& op);
+
+[[noreturn]] void throw_no_implementation(const char* op, const std::string& reasons);
+
+/// The implementation that runs `shape`: the preferred one, else the first in the list that supports it.
+/// Throws std::runtime_error with every implementation's reason when none does.
+template <class Op>
+const typename Op::Impl& choose(Backend backend, const typename Op::Shape& shape) {
+  std::string reasons;
+  const auto implementations = Op::implementations(backend);
+  const std::string& wanted = preference(Op::name);
+  if (!wanted.empty())
+    for (const auto& implementation : implementations)
+      if (wanted == implementation.name && !implementation.unsupported(shape)) return implementation;
+  for (const auto& implementation : implementations) {
+    const char* reason = implementation.unsupported(shape);
+    if (!reason) return implementation;
+    reasons += std::string("; ") + implementation.name + ": " + reason;
+  }
+  throw_no_implementation(Op::name, reasons);
+}
+
+/// Bytes an operator must move and arithmetic operations it must do at least (a multiply-add counts two).
+struct Cost {
+  double bytes = 0;
+  double operations = 0;
+};
+
+}  // namespace rtfq::kernels
+
+/// Declares an operator: RTFQ_OPERATOR(Conv2dForward, "conv2d.forward", Conv2dShape, Conv2dForwardArgs).
+/// Its list for the CPU is defined as `Name::cpu()` below kernels/cpu, for other backends alike.
+#define RTFQ_OPERATOR(Name, text, ShapeType, ArgsType)                         \
+  struct Name {                                                                \
+    using Shape = ShapeType;                                                   \
+    using Args = ArgsType;                                                     \
+    using Impl = ::rtfq::kernels::Implementation<Shape, Args>;                 \
+    static constexpr const char* name = text;                                  \
+    static std::span<const Impl> cpu();                                        \
+    static std::span<const Impl> implementations(::rtfq::kernels::Backend b) { \
+      if (b == ::rtfq::kernels::Backend::cpu) return cpu();                    \
+      ::rtfq::kernels::throw_backend_absent(name, b);                          \
+    }                                                                          \
+  }

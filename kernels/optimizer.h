@@ -1,0 +1,61 @@
+#pragma once
+// SGD with Nesterov momentum and the teacher's moving average, over many tensors in one launch.
+
+#include "kernels/operator.h"
+
+namespace rtfq::kernels {
+
+/// One parameter tensor of a launch; all arrays have `count` dense f32 elements.
+struct SgdTensor {
+  float* value;
+  float* momentum;
+  float* gradient;
+  int64_t count;
+  float learning_rate;
+  float weight_decay;
+  /// Step sizes: value *= exp(clamp(-learning_rate * direction / value, -step_limit, step_limit)), then at least 2^-60.
+  /// To first order the plain update, but it cannot cross zero. Not positive: value -= learning_rate * direction.
+  bool positive;
+};
+
+struct OptimizerShape {
+  int64_t total;  ///< elements of all tensors, for the declared cost
+};
+
+/// g = gradient*gradient_scale + weight_decay*value; m = momentum*m + g; direction = nesterov ? g + momentum*m : m.
+/// The gradient is zeroed for the next step.
+struct SgdArgs {
+  std::span<const SgdTensor> tensors;
+  float momentum;
+  float gradient_scale;
+  float step_limit;
+  bool nesterov;
+};
+
+struct AverageTensor {
+  float* average;
+  const float* value;
+  int64_t count;
+};
+
+/// average = decay*average + (1-decay)*value.
+struct MovingAverageArgs {
+  std::span<const AverageTensor> tensors;
+  float decay;
+};
+
+/// out[0] = sum of squares of all gradients (double partial sums, fixed order), for clipping.
+struct SquaredNormArgs {
+  std::span<const SgdTensor> tensors;
+  double* out;
+};
+
+RTFQ_OPERATOR(Sgd, "optimizer.sgd", OptimizerShape, SgdArgs);
+RTFQ_OPERATOR(MovingAverage, "optimizer.moving_average", OptimizerShape, MovingAverageArgs);
+RTFQ_OPERATOR(SquaredNorm, "optimizer.squared_norm", OptimizerShape, SquaredNormArgs);
+
+Cost cost(const Sgd&, const OptimizerShape&);
+Cost cost(const MovingAverage&, const OptimizerShape&);
+Cost cost(const SquaredNorm&, const OptimizerShape&);
+
+}  // namespace rtfq::kernels
