@@ -1,0 +1,74 @@
+#pragma once
+// The SandwichQ trainer: one object whose state is entirely in its checkpoint.
+
+#include "training/config.h"
+#include "training/evaluation.h"
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace rtfq {
+
+/// What one step did. Loss terms are averages over the passes that had them, without their weights.
+struct StepReport {
+  int64_t step = 0;  ///< steps finished, so 1 after the first
+  std::string phase;  ///< "float", "source" or "adapt"
+  double loss = 0;    ///< sum of all weighted terms over all passes
+  std::vector<std::pair<std::string, double>> terms;
+  double source_accuracy = 0;  ///< of the largest subnet on this step's source batch, in percent
+  double learning_rate = 0;
+  double seconds = 0;
+  double wait_seconds = 0;  ///< of these, waiting for images
+  int64_t images = 0;
+};
+
+class Trainer {
+ public:
+  /// Opens the data sets and initialises the network. Throws std::invalid_argument or std::runtime_error with a message for
+  /// people.
+  explicit Trainer(const Config&);
+  /// Continues from a checkpoint: the rest of the run has the same bits as if it had not stopped. `overrides` are not
+  /// possible here: the configuration is the checkpoint's, but data locations and thread counts are taken from `config`
+  /// when given.
+  static std::unique_ptr<Trainer> resume(const std::string& checkpoint, const Config* config = nullptr);
+  ~Trainer();
+
+  const Config& config() const;
+  int64_t step() const;    ///< finished steps
+  bool finished() const;   ///< all steps done
+  /// One optimizer step. Throws NonFiniteLoss.
+  StepReport train_step();
+  /// Norm statistics of every subnet of the bank, source and target, from stored weights; the last thing training does.
+  void calibrate(const Progress& progress = {});
+  /// Everything that decides the future, in one safetensors file, written atomically.
+  void save(const std::string& checkpoint) const;
+  Supernet& student();
+
+ private:
+  struct State;
+  explicit Trainer(std::unique_ptr<State>);
+  std::unique_ptr<State> state_;
+};
+
+/// The loss was NaN or infinite: says the step and the term.
+class NonFiniteLoss : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// A checkpoint without its training state: what evaluation needs.
+struct TrainedBank {
+  Config config;
+  std::unique_ptr<Supernet> network;
+  std::vector<std::string> classes;
+  int64_t step = 0;
+  bool finished = false;
+};
+/// Reads the network from a run's checkpoint. Throws std::runtime_error when it is missing or damaged.
+TrainedBank load_bank(const std::string& checkpoint);
+/// Rewrites only the norm statistics of a checkpoint (after calibrate), atomically.
+void save_bank(const std::string& checkpoint, TrainedBank&);
+
+}  // namespace rtfq
