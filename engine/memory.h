@@ -1,0 +1,36 @@
+#pragma once
+// A caching pool of device memory: freed blocks are kept and handed out again, so that a training step allocates
+// nothing from the system once it has run before.
+
+#include "kernels/runtime/device.h"
+
+#include <cstddef>
+#include <memory>
+
+namespace rtfq {
+
+using kernels::Backend;
+using kernels::Device;
+using kernels::Stream;
+
+/// Counts of one device's pool, in bytes unless said.
+struct MemoryStatistics {
+  std::size_t in_use = 0;
+  std::size_t peak = 0;      ///< highest in_use since the last reset_peak
+  std::size_t reserved = 0;  ///< taken from the system: in use and cached
+  std::size_t requests = 0;  ///< number of allocations asked for
+  std::size_t misses = 0;    ///< of these, served by the system
+};
+
+namespace memory {
+
+/// A block of at least `bytes` bytes, 64-byte aligned, contents undefined; goes back to the pool with the last owner.
+/// Thread-safe. Throws std::runtime_error when the system has no more.
+std::shared_ptr<void> allocate(Device, std::size_t bytes);
+MemoryStatistics statistics(Device);
+void reset_peak(Device);
+/// Gives cached blocks back to the system.
+void release_cached(Device);
+
+}  // namespace memory
+}  // namespace rtfq
