@@ -99,7 +99,12 @@ Tensor Tensor::from(std::span<const float> values, Dims dims, Device device) {
   return t;
 }
 
-bool Tensor::dense() const { return strides_ == dense_strides(dims_); }
+bool Tensor::dense() const {
+  const Dims expected = dense_strides(dims_);
+  for (int i = 0; i < rank(); ++i)
+    if (dims_[i] != 1 && strides_[i] != expected[i]) return false;
+  return true;
+}
 
 template <class T>
 T* Tensor::as() const {

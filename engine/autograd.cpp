@@ -1,0 +1,63 @@
+#include "engine/autograd.h"
+
+#include "kernels/elementwise.h"
+
+#include <stdexcept>
+
+namespace rtfq {
+
+Parameter::Parameter(std::string name_, ParameterKind kind_, Tensor value_)
+    : name(std::move(name_)), kind(kind_), value(std::move(value_)) {
+  gradient = Tensor::zeros(value.dims(), DType::f32, value.device());
+}
+
+Variable Tape::leaf(Parameter& parameter) const {
+  if (!recording_) return constant(parameter.value);
+  parameter.touched = true;
+  return {parameter.value, -1, parameter.gradient};
+}
+
+Variable Tape::leaf(Parameter& weight, int64_t k, int64_t c) const {
+  const int inner = weight.value.rank() - 1;
+  const auto corner = [&](const Tensor& t) { return t.leading(0, k).leading(inner, c); };
+  if (!recording_) return constant(corner(weight.value));
+  weight.touched = true;
+  return {corner(weight.value), -1, corner(weight.gradient)};
+}
+
+Variable Tape::record(Tensor data, bool inputs_need_gradient, Backward backward) {
+  if (!recording_ || !inputs_need_gradient) return constant(std::move(data));
+  nodes_.push_back({std::move(backward), {}});
+  return {std::move(data), static_cast<int>(nodes_.size()) - 1, {}};
+}
+
+void Tape::accumulate(const Gradient& of, Tensor gradient) {
+  if (of.node < 0) throw std::logic_error("[autograd] accumulate: the variable has no node on the tape");
+  if (gradient.dims() != of.dims)
+    throw std::logic_error("[autograd] gradient " + to_string(gradient.dims()) + " for a value of " +
+                           to_string(of.dims));
+  Tensor& sum = nodes_[static_cast<std::size_t>(of.node)].gradient;
+  if (!sum.defined()) {
+    sum = std::move(gradient);
+    return;
+  }
+  using kernels::Add;
+  const auto shape = kernels::make_elementwise_shape(sum.count());
+  // A gradient that two nodes share (an addition hands the same one to both inputs) must not change under the other.
+  Tensor out = sum.unique() ? sum : gradient.unique() ? gradient : Tensor::empty(sum.dims(), DType::f32, sum.device());
+  kernels::choose<Add>(sum.device().backend, shape).launch(shape, {sum.data(), gradient.data(), out.data()}, stream_);
+  sum = std::move(out);
+}
+
+void Tape::backward(const Variable& output, Tensor gradient) {
+  if (!recording_) throw std::logic_error("[autograd] backward on a tape that does not record");
+  accumulate(output, std::move(gradient));
+  while (!nodes_.empty()) {
+    const Node node = std::move(nodes_.back());
+    // The node stays in place while it runs, because accumulate() indexes earlier ones; it goes right after.
+    if (node.gradient.defined()) node.backward(*this, node.gradient);
+    nodes_.pop_back();
+  }
+}
+
+}  // namespace rtfq

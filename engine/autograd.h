@@ -1,0 +1,82 @@
+#pragma once
+// A tape: operations append what their gradient needs, backward() walks it from the end and frees as it goes. A tape that
+// does not record saves nothing.
+
+#include "engine/tensor.h"
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace rtfq {
+
+enum class ParameterKind { weight, norm, bias, step };
+
+/// A trainable tensor with its gradient. Gradients accumulate over passes until the optimizer zeroes them.
+struct Parameter {
+  std::string name;
+  ParameterKind kind = ParameterKind::weight;
+  Tensor value;
+  Tensor gradient;       ///< same dims, zero between steps
+  Tensor momentum;       ///< the optimizer's
+  bool touched = false;  ///< a recorded pass used it since the last optimizer step
+  double rate = 1.0;     ///< factor on the learning rate
+
+  Parameter(std::string name_, ParameterKind kind_, Tensor value_);
+  Parameter(const Parameter&) = delete;
+  Parameter& operator=(const Parameter&) = delete;
+};
+
+/// A tensor in a computation. Its gradient goes to a node of the tape, or straight into `sink`, a view of a parameter's
+/// gradient into which operations accumulate; neither: a constant.
+struct Variable {
+  Tensor data;
+  int node = -1;
+  Tensor sink;
+
+  bool needs_gradient() const { return node >= 0 || sink.defined(); }
+};
+
+/// Where a variable's gradient goes, without keeping its value alive: for operations whose gradient does not need it.
+struct Gradient {
+  int node;
+  Dims dims;
+  explicit Gradient(const Variable& of) : node(of.node), dims(of.data.dims()) {}
+};
+
+class Tape {
+ public:
+  explicit Tape(bool recording, Stream stream = {}) : recording_(recording), stream_(stream) {}
+
+  bool recording() const { return recording_; }
+  Stream stream() const { return stream_; }
+
+  static Variable constant(Tensor data) { return {std::move(data), -1, {}}; }
+  /// The parameter, or the leading `k` and `c` channels of a KRSC weight, as a view; marks it touched when recording.
+  Variable leaf(Parameter& parameter) const;
+  Variable leaf(Parameter& weight, int64_t k, int64_t c) const;
+
+  using Backward = std::function<void(Tape&, const Tensor& gradient)>;
+  /// Appends an operation with result `data`; `backward` gets dL/d(data) and calls accumulate() for its inputs. When the tape
+  /// does not record or no input needs a gradient, nothing is kept.
+  Variable record(Tensor data, bool inputs_need_gradient, Backward backward);
+
+  /// Adds to the gradient of `of`; takes over `gradient` when it is the first. Only during backward().
+  void accumulate(const Gradient& of, Tensor gradient);
+  void accumulate(const Variable& of, Tensor gradient) { accumulate(Gradient(of), std::move(gradient)); }
+
+  /// Runs the gradients from dL/d(output) and empties the tape.
+  void backward(const Variable& output, Tensor gradient);
+
+ private:
+  struct Node {
+    Backward backward;
+    Tensor gradient;
+  };
+  bool recording_;
+  Stream stream_;
+  std::vector<Node> nodes_;
+};
+
+}  // namespace rtfq

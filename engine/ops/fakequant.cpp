@@ -1,0 +1,101 @@
+#include "kernels/fakequant.h"
+
+#include "engine/ops/launch.h"
+#include "engine/ops/ops.h"
+#include "engine/reducer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+
+namespace rtfq {
+namespace {
+
+using kernels::FakeQuantShape;
+using kernels::QuantBounds;
+
+/// Dense tensors in one run; leading slices of a KRSC (or KC) weight with their parent's strides.
+FakeQuantShape shape_of(const Tensor& x, int64_t steps, QuantBounds bounds) {
+  if (steps != 1 && steps != x.dim(0))
+    throw std::invalid_argument("[fakequant] expected 1 step or one for each of " + std::to_string(x.dim(0)) +
+                                " rows, got " + std::to_string(steps));
+  if (x.dense() && steps == 1) return kernels::make_fakequant_shape(x.count(), bounds);
+  if (x.rank() == 4) {
+    const int64_t c_parent = x.stride(2), rs = x.dim(1) * x.dim(2);
+    return kernels::make_fakequant_weight_shape(x.dim(0), rs, x.dim(3), c_parent, bounds, steps > 1);
+  }
+  if (x.rank() == 2)
+    return kernels::make_fakequant_weight_shape(x.dim(0), 1, x.dim(1), x.stride(0), bounds, steps > 1);
+  throw std::invalid_argument("[fakequant] expected a dense tensor or a weight [k,r,s,c] or [k,c], got " +
+                              to_string(x.dims()));
+}
+
+}  // namespace
+
+QTensor QTensor::quantize(const Tensor& x, const Tensor& step, int bits, bool is_signed, bool symmetric) {
+  const QuantBounds bounds = kernels::quant_bounds(bits, is_signed, symmetric);
+  QTensor q{Tensor::empty(x.dims(), is_signed ? DType::s8 : DType::u8, x.device()), step, bits, is_signed};
+  const auto shape = shape_of(x, step.count(), bounds);
+  ops::launch<kernels::FakeQuantForward>({x.device(), nullptr}, shape,
+                                         {x.data(), step.as<float>(), nullptr, q.codes.data()});
+  return q;
+}
+
+Tensor QTensor::dequantize() const {
+  Tensor values = Tensor::empty(codes.dims(), DType::f32, codes.device());
+  if (codes.device().backend != Backend::cpu) kernels::throw_backend_absent("dequantize", codes.device().backend);
+  const int64_t rows = step.count(), inner = codes.count() / rows;
+  for (int64_t row = 0; row < rows; ++row)
+    for (int64_t i = row * inner; i < (row + 1) * inner; ++i)
+      values.as<float>()[i] =
+          step.as<float>()[row] * static_cast<float>(is_signed ? codes.as<int8_t>()[i] : codes.as<uint8_t>()[i]);
+  return values;
+}
+
+namespace ops {
+
+Variable fakequant(Tape& tape, const Variable& x, const Variable& step, QuantBounds bounds, float grad_scale) {
+  const auto shape = shape_of(x.data, step.data.count(), bounds);
+  if (step.node >= 0) throw std::logic_error("[fakequant] the step must be a parameter or a constant");
+  Tensor y = Tensor::empty(x.data.dims(), DType::f32, x.data.device());
+  launch<kernels::FakeQuantForward>(tape.stream(), shape, {x.data.data(), step.data.as<float>(), y.data(), nullptr});
+
+  return tape.record(y, x.needs_gradient() || step.needs_gradient(),
+                     [x, step, shape, grad_scale](Tape& t, const Tensor& g) {
+                       kernels::FakeQuantBackwardArgs args{};
+                       args.g = g.data();
+                       args.x = x.data.data();
+                       args.step = step.data.as<float>();
+                       args.ds = step.sink.defined() ? step.sink.as<float>() : nullptr;
+                       args.grad_scale = grad_scale;
+                       Tensor dx;
+                       if (x.sink.defined()) {
+                         args.dx = x.sink.data();
+                         args.accumulate_dx = true;
+                       } else if (x.node >= 0) {
+                         dx = Tensor::empty(x.data.dims(), DType::f32, g.device());
+                         args.dx = dx.data();
+                       }
+                       launch<kernels::FakeQuantBackward>(t.stream(), shape, args);
+                       if (dx.defined()) t.accumulate(x, std::move(dx));
+                     });
+}
+
+std::vector<float> initial_step(const Tensor& x, int64_t steps, QuantBounds bounds, bool weight, Stream stream) {
+  const auto shape = shape_of(x, steps, bounds);
+  Tensor sums = Tensor::empty({steps}, DType::f32, x.device());
+  launch<kernels::AbsSum>(stream, shape, {x.data(), sums.as<float>(), nullptr});
+  const std::vector<float> values = sums.to_vector();
+  std::vector<double> totals(values.begin(), values.end());
+  totals.push_back(static_cast<double>(x.count()) / static_cast<double>(steps));
+  if (!weight) reducer().sum(std::span<double>(totals));
+  std::vector<float> result;
+  for (int64_t i = 0; i < steps; ++i) {
+    const double mean = totals[static_cast<std::size_t>(i)] / totals.back();
+    result.push_back(std::max(0x1p-60f, static_cast<float>(2 * mean / std::sqrt(static_cast<double>(bounds.qp)))));
+  }
+  return result;
+}
+
+}  // namespace ops
+}  // namespace rtfq
