@@ -1,8 +1,8 @@
 #include "engine/autograd.h"
 
-#include "kernels/elementwise.h"
-
 #include <stdexcept>
+
+#include "kernels/elementwise.h"
 
 namespace rtfq {
 
@@ -43,9 +43,13 @@ void Tape::accumulate(const Gradient& of, Tensor gradient) {
   }
   using kernels::Add;
   const auto shape = kernels::make_elementwise_shape(sum.count());
-  // A gradient that two nodes share (an addition hands the same one to both inputs) must not change under the other.
-  Tensor out = sum.unique() ? sum : gradient.unique() ? gradient : Tensor::empty(sum.dims(), DType::f32, sum.device());
-  kernels::choose<Add>(sum.device().backend, shape).launch(shape, {sum.data(), gradient.data(), out.data()}, stream_);
+  // A gradient that two nodes share (an addition hands the same one to both inputs) must not change under the
+  // other.
+  Tensor out = sum.unique()        ? sum
+               : gradient.unique() ? gradient
+                                   : Tensor::empty(sum.dims(), DType::f32, sum.device());
+  kernels::choose<Add>(sum.device().backend, shape)
+      .launch(shape, {sum.data(), gradient.data(), out.data()}, stream_);
   sum = std::move(out);
 }
 

@@ -1,13 +1,13 @@
 #pragma once
-// A tape: operations append what their gradient needs, backward() walks it from the end and frees as it goes. A tape that
-// does not record saves nothing.
-
-#include "engine/tensor.h"
+// A tape: operations append what their gradient needs, backward() walks it from the end and frees as it goes.
+// A tape that does not record saves nothing.
 
 #include <functional>
 #include <memory>
 #include <string>
 #include <vector>
+
+#include "engine/tensor.h"
 
 namespace rtfq {
 
@@ -28,8 +28,8 @@ struct Parameter {
   Parameter& operator=(const Parameter&) = delete;
 };
 
-/// A tensor in a computation. Its gradient goes to a node of the tape, or straight into `sink`, a view of a parameter's
-/// gradient into which operations accumulate; neither: a constant.
+/// A tensor in a computation. Its gradient goes to a node of the tape, or straight into `sink`, a view of a
+/// parameter's gradient into which operations accumulate; neither: a constant.
 struct Variable {
   Tensor data;
   int node = -1;
@@ -38,7 +38,8 @@ struct Variable {
   bool needs_gradient() const { return node >= 0 || sink.defined(); }
 };
 
-/// Where a variable's gradient goes, without keeping its value alive: for operations whose gradient does not need it.
+/// Where a variable's gradient goes, without keeping its value alive: for operations whose gradient does not
+/// need it.
 struct Gradient {
   int node;
   Dims dims;
@@ -53,13 +54,14 @@ class Tape {
   Stream stream() const { return stream_; }
 
   static Variable constant(Tensor data) { return {std::move(data), -1, {}}; }
-  /// The parameter, or the leading `k` and `c` channels of a KRSC weight, as a view; marks it touched when recording.
+  /// The parameter, or the leading `k` and `c` channels of a KRSC weight, as a view; marks it touched when
+  /// recording.
   Variable leaf(Parameter& parameter) const;
   Variable leaf(Parameter& weight, int64_t k, int64_t c) const;
 
   using Backward = std::function<void(Tape&, const Tensor& gradient)>;
-  /// Appends an operation with result `data`; `backward` gets dL/d(data) and calls accumulate() for its inputs. When the tape
-  /// does not record or no input needs a gradient, nothing is kept.
+  /// Appends an operation with result `data`; `backward` gets dL/d(data) and calls accumulate() for its
+  /// inputs. When the tape does not record or no input needs a gradient, nothing is kept.
   Variable record(Tensor data, bool inputs_need_gradient, Backward backward);
 
   /// Adds to the gradient of `of`; takes over `gradient` when it is the first. Only during backward().

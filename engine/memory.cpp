@@ -9,8 +9,8 @@
 namespace rtfq::memory {
 namespace {
 
-/// Sizes are rounded up to eighths of a power of two (at least 512 bytes), so that blocks fit again although batch
-/// and resolution change a little; at most 12.5 % is lost.
+/// Sizes are rounded up to eighths of a power of two (at least 512 bytes), so that blocks fit again although
+/// batch and resolution change a little; at most 12.5 % is lost.
 std::size_t size_class(std::size_t bytes) {
   if (bytes <= 512) return 512;
   const std::size_t unit = std::bit_floor(bytes - 1) / 8;
@@ -104,8 +104,14 @@ std::shared_ptr<void> allocate(Device device, std::size_t bytes) {
   return {from.take(size), [&from, size](void* block) { from.give(block, size); }};
 }
 
-MemoryStatistics statistics(Device device) { return pool(device).statistics(); }
-void reset_peak(Device device) { pool(device).reset_peak(); }
-void release_cached(Device device) { pool(device).release_cached(); }
+MemoryStatistics statistics(Device device) {
+  return pool(device).statistics();
+}
+void reset_peak(Device device) {
+  pool(device).reset_peak();
+}
+void release_cached(Device device) {
+  pool(device).release_cached();
+}
 
 }  // namespace rtfq::memory

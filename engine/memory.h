@@ -1,11 +1,11 @@
 #pragma once
-// A caching pool of device memory: freed blocks are kept and handed out again, so that a training step allocates
-// nothing from the system once it has run before.
-
-#include "kernels/runtime/device.h"
+// A caching pool of device memory: freed blocks are kept and handed out again, so that a training step
+// allocates nothing from the system once it has run before.
 
 #include <cstddef>
 #include <memory>
+
+#include "kernels/runtime/device.h"
 
 namespace rtfq {
 
@@ -24,8 +24,8 @@ struct MemoryStatistics {
 
 namespace memory {
 
-/// A block of at least `bytes` bytes, 64-byte aligned, contents undefined; goes back to the pool with the last owner.
-/// Thread-safe. Throws std::runtime_error when the system has no more.
+/// A block of at least `bytes` bytes, 64-byte aligned, contents undefined; goes back to the pool with the
+/// last owner. Thread-safe. Throws std::runtime_error when the system has no more.
 std::shared_ptr<void> allocate(Device, std::size_t bytes);
 MemoryStatistics statistics(Device);
 void reset_peak(Device);

@@ -1,21 +1,31 @@
 #pragma once
-// Random numbers by name: a seed, a purpose and an index (step, image, epoch) determine a stream, whatever the thread
-// count, the device or what was drawn before. Nothing to save in a checkpoint but the seed and the step.
-
-#include "kernels/philox.h"
+// Random numbers by name: a seed, a purpose and an index (step, image, epoch) determine a stream, whatever
+// the thread count, the device or what was drawn before. Nothing to save in a checkpoint but the seed and the
+// step.
 
 #include <cstdint>
 #include <vector>
 
+#include "kernels/philox.h"
+
 namespace rtfq {
 
 /// What a stream is for; each purpose draws independent numbers.
-enum class Purpose : uint32_t { initialization = 1, order = 2, augmentation = 3, sampler = 4, test = 5, glyphs = 6 };
+enum class Purpose : uint32_t {
+  initialization = 1,
+  order = 2,
+  augmentation = 3,
+  sampler = 4,
+  test = 5,
+  glyphs = 6
+};
 
 class Random {
  public:
   Random(uint64_t seed, Purpose purpose, uint64_t index = 0, uint32_t subindex = 0)
-      : key_(seed), high_(index ^ (uint64_t{subindex} << 40)), purpose_(static_cast<uint64_t>(purpose) << 56) {}
+      : key_(seed),
+        high_(index ^ (uint64_t{subindex} << 40)),
+        purpose_(static_cast<uint64_t>(purpose) << 56) {}
 
   uint32_t integer();
   /// Uniform in [0, bound), by rejection: every value equally likely. Throws std::invalid_argument for 0.

@@ -8,7 +8,11 @@ Reducer* current = &local;
 
 }  // namespace
 
-Reducer& reducer() { return *current; }
-void set_reducer(Reducer* reducer) { current = reducer ? reducer : &local; }
+Reducer& reducer() {
+  return *current;
+}
+void set_reducer(Reducer* reducer) {
+  current = reducer ? reducer : &local;
+}
 
 }  // namespace rtfq

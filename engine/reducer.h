@@ -1,6 +1,7 @@
 #pragma once
-// Sums over the ranks of a data-parallel job: gradients, norm statistics, the mean prediction, initial step sizes. One
-// rank is the ordinary case; everything that averages over a batch asks here, so that more ranks change nothing else.
+// Sums over the ranks of a data-parallel job: gradients, norm statistics, the mean prediction, initial step
+// sizes. One rank is the ordinary case; everything that averages over a batch asks here, so that more ranks
+// change nothing else.
 
 #include <cstdint>
 #include <span>
@@ -12,7 +13,8 @@ class Reducer {
   virtual ~Reducer() = default;
   virtual int rank() const = 0;
   virtual int ranks() const = 0;
-  /// Replaces every element by its sum over all ranks, in an order that is the same on every rank. Host memory.
+  /// Replaces every element by its sum over all ranks, in an order that is the same on every rank. Host
+  /// memory.
   virtual void sum(std::span<double> values) = 0;
   virtual void sum(std::span<float> values) = 0;
 };

@@ -5,18 +5,28 @@
 namespace rtfq {
 namespace {
 
-[[noreturn]] void fail(const std::string& what) { throw std::invalid_argument("[tensor] " + what); }
+[[noreturn]] void fail(const std::string& what) {
+  throw std::invalid_argument("[tensor] " + what);
+}
 
 template <class T>
 constexpr DType dtype_of();
 template <>
-constexpr DType dtype_of<float>() { return DType::f32; }
+constexpr DType dtype_of<float>() {
+  return DType::f32;
+}
 template <>
-constexpr DType dtype_of<uint8_t>() { return DType::u8; }
+constexpr DType dtype_of<uint8_t>() {
+  return DType::u8;
+}
 template <>
-constexpr DType dtype_of<int8_t>() { return DType::s8; }
+constexpr DType dtype_of<int8_t>() {
+  return DType::s8;
+}
 template <>
-constexpr DType dtype_of<int32_t>() { return DType::s32; }
+constexpr DType dtype_of<int32_t>() {
+  return DType::s32;
+}
 
 Dims dense_strides(const Dims& dims) {
   Dims strides = dims;
@@ -33,23 +43,32 @@ Dims dense_strides(const Dims& dims) {
 std::size_t size_of(DType type) {
   switch (type) {
     case DType::f32:
-    case DType::s32: return 4;
+    case DType::s32:
+      return 4;
     case DType::bf16:
-    case DType::f16: return 2;
+    case DType::f16:
+      return 2;
     case DType::u8:
-    case DType::s8: return 1;
+    case DType::s8:
+      return 1;
   }
   throw std::logic_error("[tensor] unknown dtype");
 }
 
 const char* to_string(DType type) {
   switch (type) {
-    case DType::f32: return "f32";
-    case DType::bf16: return "bf16";
-    case DType::f16: return "f16";
-    case DType::u8: return "u8";
-    case DType::s8: return "s8";
-    case DType::s32: return "s32";
+    case DType::f32:
+      return "f32";
+    case DType::bf16:
+      return "bf16";
+    case DType::f16:
+      return "f16";
+    case DType::u8:
+      return "u8";
+    case DType::s8:
+      return "s8";
+    case DType::s32:
+      return "s32";
   }
   throw std::logic_error("[tensor] unknown dtype");
 }
@@ -109,7 +128,8 @@ bool Tensor::dense() const {
 template <class T>
 T* Tensor::as() const {
   if (dtype_ != dtype_of<T>())
-    throw std::logic_error(std::string("[tensor] expected ") + to_string(dtype_of<T>()) + ", got " + to_string(dtype_));
+    throw std::logic_error(std::string("[tensor] expected ") + to_string(dtype_of<T>()) + ", got " +
+                           to_string(dtype_));
   return static_cast<T*>(data());
 }
 template float* Tensor::as<float>() const;
@@ -119,8 +139,8 @@ template int32_t* Tensor::as<int32_t>() const;
 
 Tensor Tensor::slice(int d, int64_t begin, int64_t count) const {
   if (d < 0 || d >= rank() || begin < 0 || count < 0 || begin + count > dims_[d])
-    fail("slice " + std::to_string(begin) + "+" + std::to_string(count) + " of dimension " + std::to_string(d) +
-         " does not fit " + to_string(dims_));
+    fail("slice " + std::to_string(begin) + "+" + std::to_string(count) + " of dimension " +
+         std::to_string(d) + " does not fit " + to_string(dims_));
   Tensor t = *this;
   t.offset_ += begin * strides_[d];
   t.dims_[d] = count;
@@ -128,7 +148,8 @@ Tensor Tensor::slice(int d, int64_t begin, int64_t count) const {
 }
 
 Tensor Tensor::reshaped(Dims dims) const {
-  if (!dense() || dims.product() != count()) fail("cannot view " + to_string(dims_) + " as " + to_string(dims));
+  if (!dense() || dims.product() != count())
+    fail("cannot view " + to_string(dims_) + " as " + to_string(dims));
   Tensor t = *this;
   t.dims_ = dims;
   t.strides_ = dense_strides(dims);
@@ -143,7 +164,8 @@ Tensor Tensor::clone(Stream stream) const {
 
 void Tensor::copy_from(const Tensor& other, Stream stream) const {
   if (!dense() || !other.dense() || dims_ != other.dims_ || dtype_ != other.dtype_)
-    fail("cannot copy " + to_string(other.dims_) + " into " + to_string(dims_) + ": dims or dtypes differ, or not dense");
+    fail("cannot copy " + to_string(other.dims_) + " into " + to_string(dims_) +
+         ": dims or dtypes differ, or not dense");
   kernels::runtime::copy(data(), device_, other.data(), other.device_, bytes(), stream);
 }
 

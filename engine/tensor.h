@@ -1,9 +1,6 @@
 #pragma once
-// Tensor: a typed, strided view of device memory. Copying a Tensor copies the view, never the data. QTensor: integers
-// times a step, the one representation of a quantized tensor.
-
-#include "engine/memory.h"
-#include "kernels/shapes.h"
+// Tensor: a typed, strided view of device memory. Copying a Tensor copies the view, never the data. QTensor:
+// integers times a step, the one representation of a quantized tensor.
 
 #include <array>
 #include <cstdint>
@@ -12,9 +9,19 @@
 #include <string>
 #include <vector>
 
+#include "engine/memory.h"
+#include "kernels/shapes.h"
+
 namespace rtfq {
 
-enum class DType { f32 = RTFQ_F32, bf16 = RTFQ_BF16, f16 = RTFQ_F16, u8 = RTFQ_U8, s8 = RTFQ_S8, s32 = RTFQ_S32 };
+enum class DType {
+  f32 = RTFQ_F32,
+  bf16 = RTFQ_BF16,
+  f16 = RTFQ_F16,
+  u8 = RTFQ_U8,
+  s8 = RTFQ_S8,
+  s32 = RTFQ_S32
+};
 std::size_t size_of(DType);
 const char* to_string(DType);
 
@@ -57,7 +64,9 @@ class Tensor {
   Device device() const { return device_; }
   bool dense() const;
 
-  void* data() const { return static_cast<std::byte*>(storage_.get()) + offset_ * static_cast<int64_t>(size_of(dtype_)); }
+  void* data() const {
+    return static_cast<std::byte*>(storage_.get()) + offset_ * static_cast<int64_t>(size_of(dtype_));
+  }
   /// Typed memory; throws std::logic_error when T is not the dtype.
   template <class T>
   T* as() const;
@@ -92,8 +101,10 @@ struct QTensor {
   int bits = 8;
   bool is_signed = true;
 
-  /// Codes of `x` (f32; a leading KRSC slice or dense) on its device (kernels/fakequant.h states the rounding).
-  static QTensor quantize(const Tensor& x, const Tensor& step, int bits, bool is_signed, bool symmetric = false);
+  /// Codes of `x` (f32; a leading KRSC slice or dense) on its device (kernels/fakequant.h states the
+  /// rounding).
+  static QTensor quantize(const Tensor& x, const Tensor& step, int bits, bool is_signed,
+                          bool symmetric = false);
   Tensor dequantize() const;
 };
 

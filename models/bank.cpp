@@ -23,15 +23,18 @@ std::string list(const std::vector<T>& values) {
 }
 
 template <class T>
-void sort_and_check(std::vector<T>& values, const char* what, const std::function<bool(T)>& valid, const char* expected) {
-  if (values.empty()) throw std::invalid_argument(std::string("[bank] ") + what + " is empty: give at least one value");
+void sort_and_check(std::vector<T>& values, const char* what, const std::function<bool(T)>& valid,
+                    const char* expected) {
+  if (values.empty())
+    throw std::invalid_argument(std::string("[bank] ") + what + " is empty: give at least one value");
   std::sort(values.begin(), values.end(), std::greater<T>());
   for (std::size_t i = 0; i < values.size(); ++i) {
     if (!valid(values[i]))
       throw std::invalid_argument(std::string("[bank] ") + what + ": expected " + expected + ", got " +
                                   text(static_cast<double>(values[i])));
     if (i && values[i] == values[i - 1])
-      throw std::invalid_argument(std::string("[bank] ") + what + " lists " + text(static_cast<double>(values[i])) +
+      throw std::invalid_argument(std::string("[bank] ") + what + " lists " +
+                                  text(static_cast<double>(values[i])) +
                                   " twice: two subnets would be the same network");
   }
 }
@@ -60,8 +63,12 @@ std::vector<Subnet> Bank::subnets() const {
   return all;
 }
 
-Subnet Bank::largest() const { return {widths.front(), depths.front(), resolutions.front(), bits.front()}; }
-Subnet Bank::smallest() const { return {widths.back(), depths.back(), resolutions.back(), bits.back()}; }
+Subnet Bank::largest() const {
+  return {widths.front(), depths.front(), resolutions.front(), bits.front()};
+}
+Subnet Bank::smallest() const {
+  return {widths.back(), depths.back(), resolutions.back(), bits.back()};
+}
 
 int Bank::index(const Subnet& s) const {
   const std::size_t w = position(widths, s.width, "width"), d = position(depths, s.depth, "depth");
@@ -69,7 +76,9 @@ int Bank::index(const Subnet& s) const {
   return static_cast<int>(((w * depths.size() + d) * resolutions.size() + r) * bits.size() + b);
 }
 
-std::vector<std::string> bank_presets() { return {"rtfq48", "anyda48", "small48"}; }
+std::vector<std::string> bank_presets() {
+  return {"rtfq48", "anyda48", "small48"};
+}
 
 Bank bank_preset(const std::string& name) {
   if (name == "rtfq48") return {{1.0, 0.95, 0.9, 0.85}, {1.0}, {224, 192, 160, 128}, {8, 6, 4}, 16};
@@ -82,11 +91,14 @@ Bank checked(Bank bank) {
   const std::function<bool(double)> fraction = [](double v) { return v > 0 && v <= 1; };
   sort_and_check(bank.widths, "widths", fraction, "a fraction in (0, 1]");
   sort_and_check(bank.depths, "depths", fraction, "a fraction in (0, 1]");
-  sort_and_check<int>(bank.resolutions, "resolutions", [](int v) { return v >= 8 && v <= 4096; }, "8 to 4096 pixels");
-  sort_and_check<int>(bank.bits, "bits", [](int v) { return (v >= 2 && v <= 8) || v == float_bits; },
-                      "2 to 8, or 32 for full precision");
+  sort_and_check<int>(
+      bank.resolutions, "resolutions", [](int v) { return v >= 8 && v <= 4096; }, "8 to 4096 pixels");
+  sort_and_check<int>(
+      bank.bits, "bits", [](int v) { return (v >= 2 && v <= 8) || v == float_bits; },
+      "2 to 8, or 32 for full precision");
   if (bank.widths.front() != 1 || bank.depths.front() != 1)
-    throw std::invalid_argument("[bank] widths and depths must contain 1: the full network is a member of its bank");
+    throw std::invalid_argument(
+        "[bank] widths and depths must contain 1: the full network is a member of its bank");
   if (bank.multiple < 1 || bank.multiple > 256)
     throw std::invalid_argument("[bank] multiple: expected 1 to 256, got " + std::to_string(bank.multiple));
   return bank;
@@ -111,17 +123,24 @@ Subnet parse_subnet(const std::string& description, const Bank& bank) {
     const std::string part = description.substr(begin, end - begin);
     begin = end + 1;
     const std::size_t equals = part.find('=');
-    const std::string key = part.substr(0, equals), value = equals == part.npos ? "" : part.substr(equals + 1);
+    const std::string key = part.substr(0, equals),
+                      value = equals == part.npos ? "" : part.substr(equals + 1);
     char* rest = nullptr;
     const double number = std::strtod(value.c_str(), &rest);
     if (value.empty() || *rest)
       throw std::invalid_argument("[subnet] expected key=number, got '" + part +
                                   "'; write width=0.9,depth=1,resolution=28,bits=4");
-    if (key == "width") subnet.width = number;
-    else if (key == "depth") subnet.depth = number;
-    else if (key == "resolution") subnet.resolution = static_cast<int>(number);
-    else if (key == "bits") subnet.bits = static_cast<int>(number);
-    else throw std::invalid_argument("[subnet] unknown key '" + key + "': expected width, depth, resolution or bits");
+    if (key == "width")
+      subnet.width = number;
+    else if (key == "depth")
+      subnet.depth = number;
+    else if (key == "resolution")
+      subnet.resolution = static_cast<int>(number);
+    else if (key == "bits")
+      subnet.bits = static_cast<int>(number);
+    else
+      throw std::invalid_argument("[subnet] unknown key '" + key +
+                                  "': expected width, depth, resolution or bits");
   }
   bank.index(subnet);
   return subnet;

@@ -11,7 +11,8 @@ namespace rtfq {
 /// Bits that mean "not quantized".
 inline constexpr int float_bits = 32;
 
-/// An architecture: what decides which weights a subnet uses. Widths and depths are fractions of the full network.
+/// An architecture: what decides which weights a subnet uses. Widths and depths are fractions of the full
+/// network.
 struct Subnet {
   double width = 1.0;
   double depth = 1.0;
@@ -35,7 +36,8 @@ struct Bank {
   std::vector<Subnet> subnets() const;
   Subnet largest() const;
   Subnet smallest() const;
-  /// Position in subnets(); throws std::invalid_argument listing the bank's values when it is not in the bank.
+  /// Position in subnets(); throws std::invalid_argument listing the bank's values when it is not in the
+  /// bank.
   int index(const Subnet&) const;
   bool operator==(const Bank&) const = default;
 };
@@ -45,18 +47,18 @@ struct Bank {
 Bank bank_preset(const std::string& name);
 std::vector<std::string> bank_presets();
 
-/// Sorts the lists descending and checks them: fractions in (0, 1], resolutions >= 8, bits 2..8 or 32, no duplicates,
-/// the first width and depth 1. Throws std::invalid_argument ("[bank] ...").
+/// Sorts the lists descending and checks them: fractions in (0, 1], resolutions >= 8, bits 2..8 or 32, no
+/// duplicates, the first width and depth 1. Throws std::invalid_argument ("[bank] ...").
 Bank checked(Bank);
 
-/// `channels * width` to the nearest multiple (ties up), never below one multiple nor above `channels`; width 1 keeps
-/// `channels` as it is.
+/// `channels * width` to the nearest multiple (ties up), never below one multiple nor above `channels`; width
+/// 1 keeps `channels` as it is.
 int64_t scaled_channels(int64_t channels, double width, int multiple);
 /// ceil(blocks * depth), at least 1.
 int64_t scaled_blocks(int64_t blocks, double depth);
 
-/// "width=0.9,depth=1,resolution=28,bits=4": what is left out is the bank's largest. Throws std::invalid_argument for
-/// unknown keys or values that are not in the bank.
+/// "width=0.9,depth=1,resolution=28,bits=4": what is left out is the bank's largest. Throws
+/// std::invalid_argument for unknown keys or values that are not in the bank.
 Subnet parse_subnet(const std::string& text, const Bank&);
 
 }  // namespace rtfq

@@ -1,28 +1,33 @@
 #include "kernels/conv2d.h"
 
-#include "engine/ops/launch.h"
-#include "engine/ops/ops.h"
-
 #include <cstring>
 #include <stdexcept>
+
+#include "engine/ops/launch.h"
+#include "engine/ops/ops.h"
 
 namespace rtfq::ops {
 namespace {
 
 using kernels::Conv2dShape;
+using kernels::output_height;
+using kernels::output_width;
 
 /// c_parent of a KRSC view: the distance between neighbouring filter columns.
-int64_t parent_channels(const Tensor& w) { return w.stride(2); }
+int64_t parent_channels(const Tensor& w) {
+  return w.stride(2);
+}
 
 Conv2dShape shape_of(const Tensor& x, const Tensor& w, int64_t stride) {
   if (x.rank() != 4 || w.rank() != 4 || w.dim(1) != w.dim(2))
-    throw std::invalid_argument("[conv2d] expected x [n,h,w,c] and w [k,r,r,c], got " + to_string(x.dims()) + " and " +
-                                to_string(w.dims()));
+    throw std::invalid_argument("[conv2d] expected x [n,h,w,c] and w [k,r,r,c], got " + to_string(x.dims()) +
+                                " and " + to_string(w.dims()));
   if (x.dim(3) != w.dim(3))
-    throw std::invalid_argument("[conv2d] weight expects " + std::to_string(w.dim(3)) + " input channels, got " +
-                                std::to_string(x.dim(3)) + ": the subnet's width does not fit its input");
-  return kernels::make_conv2d_shape(x.dim(0), x.dim(1), x.dim(2), x.dim(3), w.dim(0), w.dim(1), stride, w.dim(1) / 2,
-                                    parent_channels(w));
+    throw std::invalid_argument("[conv2d] weight expects " + std::to_string(w.dim(3)) +
+                                " input channels, got " + std::to_string(x.dim(3)) +
+                                ": the subnet's width does not fit its input");
+  return kernels::make_conv2d_shape(x.dim(0), x.dim(1), x.dim(2), x.dim(3), w.dim(0), w.dim(1), stride,
+                                    w.dim(1) / 2, parent_channels(w));
 }
 
 }  // namespace
@@ -39,9 +44,11 @@ Variable conv2d(Tape& tape, const Variable& x, const Variable& w, int64_t stride
   const Conv2dShape shape = shape_of(x.data, w.data, stride);
   const Stream stream = tape.stream();
   PackedWeights once;
-  if (cache && tape.recording()) throw std::logic_error("[conv2d] packed weights are kept in evaluation only");
+  if (cache && tape.recording())
+    throw std::logic_error("[conv2d] packed weights are kept in evaluation only");
   const void* packed = (cache ? *cache : once).get(shape, w.data, stream);
-  Tensor y = Tensor::empty({shape.n, output_height(shape), output_width(shape), shape.k}, DType::f32, x.data.device());
+  Tensor y = Tensor::empty({shape.n, output_height(shape), output_width(shape), shape.k}, DType::f32,
+                           x.data.device());
   launch<kernels::Conv2dForward>(stream, shape, {x.data.data(), packed, y.data(), nullptr});
 
   const bool needed = x.needs_gradient() || w.needs_gradient();
@@ -62,7 +69,8 @@ Variable conv2d(Tape& tape, const Variable& x, const Variable& w, int64_t stride
       const Tensor packed_dgrad = pack<kernels::Conv2dDgrad>(s, shape, w.data);
       Tensor dx = Tensor::empty(x.data.dims(), DType::f32, g.device());
       launch<kernels::Conv2dDgrad>(
-          s, shape, {g.data(), packed_dgrad.defined() ? packed_dgrad.data() : w.data.data(), dx.data(), nullptr});
+          s, shape,
+          {g.data(), packed_dgrad.defined() ? packed_dgrad.data() : w.data.data(), dx.data(), nullptr});
       t.accumulate(x, std::move(dx));
     }
   });

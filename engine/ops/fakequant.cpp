@@ -1,12 +1,12 @@
 #include "kernels/fakequant.h"
 
-#include "engine/ops/launch.h"
-#include "engine/ops/ops.h"
-#include "engine/reducer.h"
-
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
+
+#include "engine/ops/launch.h"
+#include "engine/ops/ops.h"
+#include "engine/reducer.h"
 
 namespace rtfq {
 namespace {
@@ -43,22 +43,25 @@ QTensor QTensor::quantize(const Tensor& x, const Tensor& step, int bits, bool is
 
 Tensor QTensor::dequantize() const {
   Tensor values = Tensor::empty(codes.dims(), DType::f32, codes.device());
-  if (codes.device().backend != Backend::cpu) kernels::throw_backend_absent("dequantize", codes.device().backend);
+  if (codes.device().backend != Backend::cpu)
+    kernels::throw_backend_absent("dequantize", codes.device().backend);
   const int64_t rows = step.count(), inner = codes.count() / rows;
   for (int64_t row = 0; row < rows; ++row)
     for (int64_t i = row * inner; i < (row + 1) * inner; ++i)
-      values.as<float>()[i] =
-          step.as<float>()[row] * static_cast<float>(is_signed ? codes.as<int8_t>()[i] : codes.as<uint8_t>()[i]);
+      values.as<float>()[i] = step.as<float>()[row] *
+                              static_cast<float>(is_signed ? codes.as<int8_t>()[i] : codes.as<uint8_t>()[i]);
   return values;
 }
 
 namespace ops {
 
-Variable fakequant(Tape& tape, const Variable& x, const Variable& step, QuantBounds bounds, float grad_scale) {
+Variable fakequant(Tape& tape, const Variable& x, const Variable& step, QuantBounds bounds,
+                   float grad_scale) {
   const auto shape = shape_of(x.data, step.data.count(), bounds);
   if (step.node >= 0) throw std::logic_error("[fakequant] the step must be a parameter or a constant");
   Tensor y = Tensor::empty(x.data.dims(), DType::f32, x.data.device());
-  launch<kernels::FakeQuantForward>(tape.stream(), shape, {x.data.data(), step.data.as<float>(), y.data(), nullptr});
+  launch<kernels::FakeQuantForward>(tape.stream(), shape,
+                                    {x.data.data(), step.data.as<float>(), y.data(), nullptr});
 
   return tape.record(y, x.needs_gradient() || step.needs_gradient(),
                      [x, step, shape, grad_scale](Tape& t, const Tensor& g) {
@@ -81,7 +84,8 @@ Variable fakequant(Tape& tape, const Variable& x, const Variable& step, QuantBou
                      });
 }
 
-std::vector<float> initial_step(const Tensor& x, int64_t steps, QuantBounds bounds, bool weight, Stream stream) {
+std::vector<float> initial_step(const Tensor& x, int64_t steps, QuantBounds bounds, bool weight,
+                                Stream stream) {
   const auto shape = shape_of(x, steps, bounds);
   Tensor sums = Tensor::empty({steps}, DType::f32, x.device());
   launch<kernels::AbsSum>(stream, shape, {x.data(), sums.as<float>(), nullptr});
@@ -92,7 +96,8 @@ std::vector<float> initial_step(const Tensor& x, int64_t steps, QuantBounds boun
   std::vector<float> result;
   for (int64_t i = 0; i < steps; ++i) {
     const double mean = totals[static_cast<std::size_t>(i)] / totals.back();
-    result.push_back(std::max(0x1p-60f, static_cast<float>(2 * mean / std::sqrt(static_cast<double>(bounds.qp)))));
+    result.push_back(
+        std::max(0x1p-60f, static_cast<float>(2 * mean / std::sqrt(static_cast<double>(bounds.qp)))));
   }
   return result;
 }

@@ -1,9 +1,9 @@
 #include "kernels/image.h"
 
+#include <stdexcept>
+
 #include "engine/ops/launch.h"
 #include "engine/ops/ops.h"
-
-#include <stdexcept>
 
 namespace rtfq::ops {
 
@@ -18,10 +18,12 @@ Tensor resize(Stream stream, const Tensor& x, int64_t p, int64_t q) {
 Tensor normalize(Stream stream, std::span<const uint8_t> pixels, Dims dims, std::span<const float> mean,
                  std::span<const float> deviation, Device device) {
   const auto channels = static_cast<std::size_t>(dims[3]);
-  if (static_cast<int64_t>(pixels.size()) != dims.product() || mean.size() != channels || deviation.size() != channels)
-    throw std::invalid_argument("[normalize] expected pixels for " + to_string(dims) + " and a mean and deviation for " +
-                                std::to_string(channels) + " channels, got " + std::to_string(pixels.size()) +
-                                " pixels and " + std::to_string(mean.size()) + " means");
+  if (static_cast<int64_t>(pixels.size()) != dims.product() || mean.size() != channels ||
+      deviation.size() != channels)
+    throw std::invalid_argument("[normalize] expected pixels for " + to_string(dims) +
+                                " and a mean and deviation for " + std::to_string(channels) +
+                                " channels, got " + std::to_string(pixels.size()) + " pixels and " +
+                                std::to_string(mean.size()) + " means");
   const auto shape = kernels::make_resize_shape(dims[0], dims[1], dims[2], dims[3], dims[1], dims[2]);
   Tensor y = Tensor::empty(dims, DType::f32, device);
   launch<kernels::Normalize>(stream, shape, {pixels.data(), mean.data(), deviation.data(), y.as<float>()});

@@ -1,10 +1,10 @@
 #pragma once
 // Launching an operator on tensors: choose, give it workspace from the pool, run.
 
+#include <concepts>
+
 #include "engine/tensor.h"
 #include "kernels/operator.h"
-
-#include <concepts>
 
 namespace rtfq::ops {
 

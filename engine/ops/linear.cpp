@@ -1,16 +1,18 @@
 #include "kernels/linear.h"
 
+#include <stdexcept>
+
 #include "engine/ops/launch.h"
 #include "engine/ops/ops.h"
-
-#include <stdexcept>
 
 namespace rtfq::ops {
 
 Variable linear(Tape& tape, const Variable& x, const Variable& w, const Variable& bias) {
-  if (x.data.rank() != 2 || w.data.rank() != 2 || x.data.dim(1) != w.data.dim(1) || bias.data.count() != w.data.dim(0))
-    throw std::invalid_argument("[linear] expected x [n,c], w [k,c], bias [k], got " + to_string(x.data.dims()) + ", " +
-                                to_string(w.data.dims()) + ", " + to_string(bias.data.dims()));
+  if (x.data.rank() != 2 || w.data.rank() != 2 || x.data.dim(1) != w.data.dim(1) ||
+      bias.data.count() != w.data.dim(0))
+    throw std::invalid_argument("[linear] expected x [n,c], w [k,c], bias [k], got " +
+                                to_string(x.data.dims()) + ", " + to_string(w.data.dims()) + ", " +
+                                to_string(bias.data.dims()));
   const auto shape =
       kernels::make_linear_shape(x.data.dim(0), x.data.dim(1), w.data.dim(0), w.data.stride(0));
   Tensor y = Tensor::empty({shape.n, shape.k}, DType::f32, x.data.device());
@@ -20,12 +22,15 @@ Variable linear(Tape& tape, const Variable& x, const Variable& w, const Variable
   const bool needed = x.needs_gradient() || w.needs_gradient() || bias.needs_gradient();
   return tape.record(y, needed, [x, w, bias, shape](Tape& t, const Tensor& g) {
     const Stream s = t.stream();
-    if (bias.node >= 0) throw std::logic_error("[linear] a bias that is not a parameter cannot be differentiated");
+    if (bias.node >= 0)
+      throw std::logic_error("[linear] a bias that is not a parameter cannot be differentiated");
     float* dbias = bias.sink.defined() ? bias.sink.as<float>() : nullptr;
     if (w.sink.defined()) {
-      launch<kernels::LinearWgrad>(s, shape, {x.data.data(), g.data(), w.sink.as<float>(), dbias, true, nullptr});
+      launch<kernels::LinearWgrad>(s, shape,
+                                   {x.data.data(), g.data(), w.sink.as<float>(), dbias, true, nullptr});
     } else if (w.node >= 0) {
-      // One launch has one accumulate flag; the bias gradient gathers over passes, so the weight's starts from zero.
+      // One launch has one accumulate flag; the bias gradient gathers over passes, so the weight's starts
+      // from zero.
       Tensor dw = Tensor::zeros(w.data.dims(), DType::f32, g.device());
       kernels::LinearShape dense = shape;
       dense.c_parent = shape.c;

@@ -1,17 +1,18 @@
 #pragma once
-// Differentiable operations: a forward pass through kernels/, and what its gradient needs on the tape. Activations are
-// dense NHWC f32; weights KRSC, possibly a leading slice of a wider parent (Tape::leaf).
+// Differentiable operations: a forward pass through kernels/, and what its gradient needs on the tape.
+// Activations are dense NHWC f32; weights KRSC, possibly a leading slice of a wider parent (Tape::leaf).
+
+#include <span>
+#include <vector>
 
 #include "engine/autograd.h"
 #include "kernels/conv2d.h"
 #include "kernels/fakequant.h"
 
-#include <span>
-#include <vector>
-
 namespace rtfq::ops {
 
-/// Weights prepared for a convolution's shapes, kept between calls while the weights do not change (evaluation).
+/// Weights prepared for a convolution's shapes, kept between calls while the weights do not change
+/// (evaluation).
 class PackedWeights {
  public:
   /// The packed form of `w` for `shape`, made on first use.
@@ -26,20 +27,22 @@ class PackedWeights {
   std::vector<Entry> entries_;
 };
 
-/// x [n,h,w,c] * w [k,r,s,c] -> [n,p,q,k], square filter, `pad` = r/2. Throws std::invalid_argument when x has other
-/// channels than w. `cache`: keeps the packed weights; only on a tape that does not record.
+/// x [n,h,w,c] * w [k,r,s,c] -> [n,p,q,k], square filter, `pad` = r/2. Throws std::invalid_argument when x
+/// has other channels than w. `cache`: keeps the packed weights; only on a tape that does not record.
 Variable conv2d(Tape&, const Variable& x, const Variable& w, int64_t stride, PackedWeights* cache = nullptr);
 
 /// x [n,c] * w [k,c]^T + bias [k] -> [n,k].
 Variable linear(Tape&, const Variable& x, const Variable& w, const Variable& bias);
 
-/// LSQ fake-quant of an activation or of a weight (a leading slice of a parent, or dense). `step` [1] or [dim 0].
-/// `grad_scale`: method.md's 1/sqrt(N*qp). The result is dense.
-Variable fakequant(Tape&, const Variable& x, const Variable& step, kernels::QuantBounds bounds, float grad_scale);
+/// LSQ fake-quant of an activation or of a weight (a leading slice of a parent, or dense). `step` [1] or [dim
+/// 0]. `grad_scale`: method.md's 1/sqrt(N*qp). The result is dense.
+Variable fakequant(Tape&, const Variable& x, const Variable& step, kernels::QuantBounds bounds,
+                   float grad_scale);
 
-/// Initial step sizes 2*mean|x|/sqrt(qp), joined over ranks (for unsigned bounds the mean of max(x,0)); at least 2^-60.
-/// `weight`: the same on every rank, so not joined.
-std::vector<float> initial_step(const Tensor& x, int64_t steps, kernels::QuantBounds bounds, bool weight, Stream stream);
+/// Initial step sizes 2*mean|x|/sqrt(qp), joined over ranks (for unsigned bounds the mean of max(x,0)); at
+/// least 2^-60. `weight`: the same on every rank, so not joined.
+std::vector<float> initial_step(const Tensor& x, int64_t steps, kernels::QuantBounds bounds, bool weight,
+                                Stream stream);
 
 /// One domain's part of a batch: images up to `end` use `scale` and `shift`.
 struct NormSegment {
@@ -51,11 +54,13 @@ struct NormStatistics {
   Tensor mean, variance;
   std::vector<double> counts;  ///< values a channel had in each segment, over all ranks
 };
-/// Batch normalization with each segment's own statistics, joined over ranks; `statistics` returns them if not null.
-Variable batch_norm(Tape&, const Variable& x, std::span<const NormSegment>, float epsilon, NormStatistics* statistics);
+/// Batch normalization with each segment's own statistics, joined over ranks; `statistics` returns them if
+/// not null.
+Variable batch_norm(Tape&, const Variable& x, std::span<const NormSegment>, float epsilon,
+                    NormStatistics* statistics);
 /// With given statistics ([segments, c]), not differentiated through them.
-Tensor batch_norm_inference(Stream, const Tensor& x, std::span<const NormSegment>, const Tensor& mean, const Tensor& variance,
-                            float epsilon);
+Tensor batch_norm_inference(Stream, const Tensor& x, std::span<const NormSegment>, const Tensor& mean,
+                            const Tensor& variance, float epsilon);
 
 Variable relu(Tape&, const Variable& x);
 Variable add(Tape&, const Variable& a, const Variable& b);

@@ -5,6 +5,9 @@
 
 namespace rtfq::ops {
 
+using kernels::output_height;
+using kernels::output_width;
+
 Variable max_pool(Tape& tape, const Variable& x, int64_t window, int64_t stride, int64_t pad) {
   const Tensor& d = x.data;
   const auto shape = kernels::make_pool_shape(d.dim(0), d.dim(1), d.dim(2), d.dim(3), window, stride, pad);
@@ -12,7 +15,8 @@ Variable max_pool(Tape& tape, const Variable& x, int64_t window, int64_t stride,
   Tensor y = Tensor::empty(out, DType::f32, d.device());
   const bool keep = tape.recording() && x.needs_gradient();
   const Tensor index = keep ? Tensor::empty(out, DType::u8, d.device()) : Tensor();
-  launch<kernels::MaxPoolForward>(tape.stream(), shape, {d.data(), y.data(), keep ? index.as<uint8_t>() : nullptr});
+  launch<kernels::MaxPoolForward>(tape.stream(), shape,
+                                  {d.data(), y.data(), keep ? index.as<uint8_t>() : nullptr});
   return tape.record(y, x.needs_gradient(), [of = Gradient(x), index, shape](Tape& t, const Tensor& g) {
     Tensor dx = Tensor::empty(of.dims, DType::f32, g.device());
     launch<kernels::MaxPoolBackward>(t.stream(), shape, {g.data(), index.as<uint8_t>(), dx.data()});
