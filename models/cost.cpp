@@ -1,0 +1,39 @@
+#include "models/supernet.h"
+
+namespace rtfq {
+
+SubnetCost Supernet::cost(const Subnet& subnet) const {
+  const bool quantized = subnet.bits != float_bits;
+  const int ends = quantized && options_.first_last_bits ? options_.first_last_bits : subnet.bits;
+  const auto weight_bytes = [](int64_t weights, int bits) { return (weights * bits + 7) / 8; };
+  const auto steps_of = [&](int64_t k) { return quantized ? (options_.per_channel_weights ? k : 1) : 0; };
+  SubnetCost cost;
+  int64_t steps = 0, last = 0;
+  const auto convs = plan(spec_, subnet, options_.bank.multiple, options_.image_channels);
+  for (const ConvPlan& conv : convs) {
+    const int bits = &conv == &convs.front() ? ends : subnet.bits;
+    const int64_t weights = conv.k * conv.c * conv.filter * conv.filter;
+    cost.params += weights + 2 * conv.k;
+    cost.bytes += weight_bytes(weights, bits) + 8 * conv.k;
+    cost.macs += conv.macs();
+    cost.bitops += conv.macs() * bits * bits;
+    // Its own weights' steps and one for the codes it writes or, at a block's end, adds up.
+    steps += steps_of(conv.k) + (quantized ? 1 : 0);
+    last = conv.k;
+  }
+  const int64_t classifier = last * options_.classes;
+  cost.params += classifier + options_.classes;
+  cost.bytes += weight_bytes(classifier, ends) + 4 * options_.classes;
+  cost.macs += classifier;
+  cost.bitops += classifier * ends * ends;
+  steps += steps_of(options_.classes) + (quantized ? 2 : 0);  // classifier; image and features
+  if (quantized && options_.residual == Residual::eight_bits) {
+    ++steps;  // the stem's identity path
+    for (std::size_t stage = 0; stage < spec_.blocks.size(); ++stage)
+      steps += scaled_blocks(spec_.blocks[stage], subnet.depth);
+  }
+  cost.bytes += 4 * steps;
+  return cost;
+}
+
+}  // namespace rtfq

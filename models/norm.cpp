@@ -1,0 +1,174 @@
+#include "models/norm.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <stdexcept>
+
+namespace rtfq {
+namespace {
+
+constexpr float epsilon = 1e-5f;  // torchvision's
+
+std::string text(double value) {
+  char buffer[32];
+  std::snprintf(buffer, sizeof buffer, "%g", value);
+  return buffer;
+}
+
+bool has_float(const Bank& bank) {
+  return std::find(bank.bits.begin(), bank.bits.end(), float_bits) != bank.bits.end();
+}
+
+int bit_slots(const Bank& bank) {
+  return static_cast<int>(bank.bits.size()) + (has_float(bank) ? 0 : 1);
+}
+
+}  // namespace
+
+const char* to_string(Domain domain) {
+  return domain == Domain::source ? "source" : "target";
+}
+
+int arch_count(const Bank& bank) {
+  return static_cast<int>(bank.widths.size() * bank.depths.size());
+}
+int slot_count(const Bank& bank) {
+  return static_cast<int>(bank.resolutions.size()) * bit_slots(bank);
+}
+
+SubnetPlace place(const Bank& bank, const Subnet& subnet) {
+  Subnet in_bank = subnet;
+  const bool extra_float = subnet.bits == float_bits && !has_float(bank);
+  if (extra_float) in_bank.bits = bank.bits.front();
+  const int index = bank.index(in_bank), bits = static_cast<int>(bank.bits.size());
+  const int resolutions = static_cast<int>(bank.resolutions.size());
+  const int bit = extra_float ? bits : index % bits, resolution = index / bits % resolutions;
+  return {index / (bits * resolutions), resolution * bit_slots(bank) + bit};
+}
+
+SwitchableNorm::SwitchableNorm(const std::string& name, int64_t channels, const Bank& bank,
+                               bool domain_specific, double momentum)
+    : name_(name), domain_specific_(domain_specific), momentum_(momentum), sets_(domain_specific ? 2 : 1) {
+  for (std::size_t domain = 0; domain < sets_.size(); ++domain)
+    for (double width : bank.widths)
+      for (double depth : bank.depths) {
+        const int64_t c = scaled_channels(channels, width, bank.multiple), slots = slot_count(bank);
+        const std::string prefix =
+            name + (domain_specific ? std::string(".") + to_string(static_cast<Domain>(domain)) : "") + ".w" +
+            text(width) + ".d" + text(depth);
+        const std::vector<float> ones(static_cast<std::size_t>(c), 1.0f),
+            unit(static_cast<std::size_t>(c * slots), 1.0f);
+        Set s;
+        s.scale =
+            std::make_unique<Parameter>(prefix + ".scale", ParameterKind::norm, Tensor::from(ones, {c}));
+        s.shift = std::make_unique<Parameter>(prefix + ".shift", ParameterKind::norm, Tensor::zeros({c}));
+        s.mean = Tensor::zeros({slots, c});
+        s.variance = Tensor::from(unit, {slots, c});
+        s.count = Tensor::zeros({slots});
+        sets_[domain].push_back(std::move(s));
+      }
+}
+
+void SwitchableNorm::update(Set& s, int slot, const ops::NormStatistics& batch, std::size_t segment,
+                            NormMode mode) {
+  const int64_t c = s.mean.dim(1);
+  float* mean = s.mean.as<float>() + slot * c;
+  float* variance = s.variance.as<float>() + slot * c;
+  float& seen = s.count.as<float>()[slot];
+  const float* batch_mean = batch.mean.as<float>() + static_cast<int64_t>(segment) * c;
+  const float* batch_variance = batch.variance.as<float>() + static_cast<int64_t>(segment) * c;
+  const double n = batch.counts[segment];
+  // Training: exponential average of mean and unbiased variance, as the field does, starting from the first
+  // batch. Calibration: mean and variance of all values together (Chan et al. 1979), whatever the batch
+  // sizes.
+  const bool training = mode == NormMode::train;
+  const double weight = !training ? n / (seen + n) : seen == 0 ? 1.0 : momentum_;
+  const double unbiased = training && n > 1 ? n / (n - 1) : 1.0;
+  for (int64_t i = 0; i < c; ++i) {
+    const double shift = static_cast<double>(batch_mean[i]) - mean[i];
+    const double between = training ? 0.0 : weight * (1 - weight) * shift * shift;
+    variance[i] =
+        static_cast<float>((1 - weight) * variance[i] + weight * unbiased * batch_variance[i] + between);
+    mean[i] = static_cast<float>(mean[i] + weight * shift);
+  }
+  seen = static_cast<float>(seen + n);
+}
+
+Variable SwitchableNorm::forward(Tape& tape, const Variable& x, SubnetPlace at,
+                                 std::span<const BatchPart> parts, NormMode mode) {
+  std::vector<ops::NormSegment> segments;
+  std::vector<Set*> used;
+  for (const BatchPart& part : parts) {
+    Set& s = set(part.domain, at.arch);
+    if (!used.empty() && used.back() == &s) {  // shared norms treat the whole batch as one
+      segments.back().end = part.end;
+      continue;
+    }
+    used.push_back(&s);
+    segments.push_back({part.end, tape.leaf(*s.scale), tape.leaf(*s.shift)});
+  }
+  if (mode == NormMode::stored) {
+    const int64_t c = x.data.dim(3), count = static_cast<int64_t>(used.size());
+    Tensor mean = Tensor::empty({count, c}), variance = Tensor::empty({count, c});
+    for (int64_t i = 0; i < count; ++i) {
+      const Set& s = *used[static_cast<std::size_t>(i)];
+      if (s.count.as<float>()[at.slot] == 0)
+        throw std::runtime_error("[norm] " + name_ +
+                                 " has no statistics for this subnet: calibrate it first");
+      mean.slice(0, i, 1).copy_from(s.mean.slice(0, at.slot, 1), tape.stream());
+      variance.slice(0, i, 1).copy_from(s.variance.slice(0, at.slot, 1), tape.stream());
+    }
+    if (tape.recording())
+      throw std::logic_error("[norm] stored statistics are for evaluation, without a recording tape");
+    return Tape::constant(
+        ops::batch_norm_inference(tape.stream(), x.data, segments, mean, variance, epsilon));
+  }
+  ops::NormStatistics statistics;
+  Variable y = ops::batch_norm(tape, x, segments, epsilon, mode == NormMode::batch ? nullptr : &statistics);
+  if (mode != NormMode::batch)
+    for (std::size_t i = 0; i < used.size(); ++i) update(*used[i], at.slot, statistics, i, mode);
+  return y;
+}
+
+void SwitchableNorm::reset(SubnetPlace at, Domain domain) {
+  set(domain, at.arch).count.as<float>()[at.slot] = 0;
+}
+
+void SwitchableNorm::copy_affine(Domain from, Domain to) {
+  if (!domain_specific_) return;
+  for (std::size_t arch = 0; arch < sets_[0].size(); ++arch) {
+    const Set &a = set(from, static_cast<int>(arch)), &b = set(to, static_cast<int>(arch));
+    b.scale->value.copy_from(a.scale->value);
+    b.shift->value.copy_from(a.shift->value);
+  }
+}
+
+void SwitchableNorm::spread_affine() {
+  for (auto& archs : sets_)
+    for (std::size_t arch = 1; arch < archs.size(); ++arch) {
+      const int64_t c = archs[arch].scale->value.count();
+      archs[arch].scale->value.copy_from(archs[0].scale->value.leading(0, c));
+      archs[arch].shift->value.copy_from(archs[0].shift->value.leading(0, c));
+    }
+}
+
+std::vector<Parameter*> SwitchableNorm::parameters() {
+  std::vector<Parameter*> all;
+  for (auto& archs : sets_)
+    for (Set& s : archs) all.insert(all.end(), {s.scale.get(), s.shift.get()});
+  return all;
+}
+
+std::vector<std::pair<std::string, Tensor>> SwitchableNorm::buffers() {
+  std::vector<std::pair<std::string, Tensor>> all;
+  for (auto& archs : sets_)
+    for (Set& s : archs) {
+      const std::string prefix = s.scale->name.substr(0, s.scale->name.rfind('.'));
+      all.emplace_back(prefix + ".mean", s.mean);
+      all.emplace_back(prefix + ".variance", s.variance);
+      all.emplace_back(prefix + ".count", s.count);
+    }
+  return all;
+}
+
+}  // namespace rtfq

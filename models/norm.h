@@ -1,0 +1,78 @@
+#pragma once
+// Switchable, domain-specific batch normalization: running statistics for each (depth, width, resolution,
+// bit-width) and domain, scale and shift for each (depth, width) and domain (docs/method.md, "Batch
+// normalization").
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/ops/ops.h"
+#include "models/bank.h"
+
+namespace rtfq {
+
+enum class Domain { source = 0, target = 1 };
+const char* to_string(Domain);
+
+/// Images up to `end` of a batch belong to `domain`.
+struct BatchPart {
+  Domain domain;
+  int64_t end;
+};
+
+enum class NormMode {
+  batch,      ///< the batch's statistics, nothing stored (teacher)
+  train,      ///< the batch's statistics; running ones follow with momentum
+  calibrate,  ///< the batch's statistics; running ones become the average over all batches since reset
+  stored      ///< running statistics (evaluation)
+};
+
+/// Where a subnet stands in its bank, looked up once per forward pass.
+struct SubnetPlace {
+  int arch = 0;  ///< depth and width
+  int slot = 0;  ///< resolution and bit-width; every bank also has a slot for full precision
+};
+SubnetPlace place(const Bank&, const Subnet&);
+int arch_count(const Bank&);
+int slot_count(const Bank&);
+
+class SwitchableNorm {
+ public:
+  /// `channels`: of the full network.
+  SwitchableNorm(const std::string& name, int64_t channels, const Bank&, bool domain_specific,
+                 double momentum);
+
+  Variable forward(Tape&, const Variable& x, SubnetPlace, std::span<const BatchPart>, NormMode);
+
+  /// Forgets a subnet's running statistics, before calibration.
+  void reset(SubnetPlace, Domain);
+  /// Scale and shift of one domain become the other's.
+  void copy_affine(Domain from, Domain to);
+  /// Scale and shift of all (depth, width) become the leading channels of the full network's.
+  void spread_affine();
+
+  std::vector<Parameter*> parameters();
+  /// Running statistics as named tensors: means and variances [slots, channels], counts [slots] (values
+  /// averaged; 0: never seen).
+  std::vector<std::pair<std::string, Tensor>> buffers();
+
+ private:
+  struct Set {  ///< of one domain and one (depth, width)
+    std::unique_ptr<Parameter> scale, shift;
+    Tensor mean, variance, count;
+  };
+  Set& set(Domain domain, int arch) {
+    return sets_[static_cast<std::size_t>(domain_specific_ ? static_cast<int>(domain) : 0)]
+                [static_cast<std::size_t>(arch)];
+  }
+  void update(Set&, int slot, const ops::NormStatistics&, std::size_t segment, NormMode);
+
+  std::string name_;
+  bool domain_specific_;
+  double momentum_;
+  std::vector<std::vector<Set>> sets_;  ///< [domain][arch]
+};
+
+}  // namespace rtfq

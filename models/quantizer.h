@@ -1,0 +1,45 @@
+#pragma once
+// A quantizer of one tensor: a learned step size for every bit-width it may be asked for.
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/ops/ops.h"
+
+namespace rtfq {
+
+struct QuantizerOptions {
+  bool weight = false;  ///< else an activation
+  bool is_signed = false;
+  bool symmetric = false;  ///< signed codes without the lowest one
+  int64_t rows = 1;        ///< step sizes: 1, or the output channels of the full weight
+};
+
+class Quantizer {
+ public:
+  /// Steps for each of `bits` (float_bits is skipped); they start uninitialised.
+  Quantizer(const std::string& name, std::span<const int> bits, QuantizerOptions options);
+
+  /// Fake-quantizes at `bits`; unchanged at float_bits. Uninitialised steps are set from `full` (weights: the
+  /// parent; activations: x itself) when the tape records; otherwise throws std::logic_error naming the
+  /// quantizer.
+  Variable apply(Tape&, const Variable& x, int bits, const Tensor& full);
+
+  kernels::QuantBounds bounds(int bits) const;
+  bool initialized(int bits) const;
+  /// The step sizes at `bits`. Throws std::invalid_argument when the quantizer has none.
+  Parameter& step(int bits) const;
+  const QuantizerOptions& options() const { return options_; }
+  const std::string& name() const { return name_; }
+  /// Steps in ascending order of bits.
+  const std::vector<std::pair<int, std::unique_ptr<Parameter>>>& steps() const { return steps_; }
+
+ private:
+  std::string name_;
+  QuantizerOptions options_;
+  std::vector<std::pair<int, std::unique_ptr<Parameter>>> steps_;
+};
+
+}  // namespace rtfq

@@ -1,0 +1,129 @@
+#pragma once
+// The ResNet supernet: one set of weights, elastic in width and depth, quantized at any bit-width of its
+// bank, with switchable norms (docs/method.md).
+
+#include <deque>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "models/norm.h"
+#include "models/quantizer.h"
+#include "models/resnet.h"
+
+namespace rtfq {
+
+enum class Residual {
+  keep_float,  ///< the identity path is not quantized
+  eight_bits,  ///< a quantizer of its own at 8 bits
+  codes        ///< the codes that the convolutions read
+};
+/// "float", "8bit" or "codes"; throws std::invalid_argument naming them.
+Residual parse_residual(const std::string&);
+
+struct SupernetOptions {
+  std::string arch = "resnet50";
+  int64_t classes = 10;
+  int64_t image_channels = 3;
+  Bank bank;
+  Residual residual = Residual::eight_bits;
+  int first_last_bits =
+      8;  ///< input image, first convolution, pooled features, classifier; 0: the subnet's own
+  bool symmetric_weights = false;
+  bool per_channel_weights = false;
+  bool domain_norms = true;
+  double norm_momentum = 0.1;
+};
+
+/// What a subnet costs for one image. BitOPs are MACs x bits of weights x bits of activations; bytes are
+/// packed weight codes, step sizes, norms folded to a factor and an offset, and the classifier's bias.
+struct SubnetCost {
+  int64_t params = 0, bytes = 0, macs = 0, bitops = 0;
+};
+
+/// A convolution with its weight quantizer and norm.
+struct ElasticConv {
+  std::unique_ptr<Parameter> weight;  ///< KRSC, of the full network
+  std::unique_ptr<Quantizer> quantizer;
+  std::unique_ptr<SwitchableNorm> norm;
+  int64_t stride = 1;
+
+  /// The fake-quantized slice used last in evaluation, with its packed forms.
+  struct Kept {
+    int64_t version = -1, k = 0, c = 0;
+    int bits = 0;
+    Tensor weight;
+    ops::PackedWeights packed;
+  } kept;
+};
+
+/// The two quantizers of a produced tensor: codes for the convolutions that read it, and the identity path's
+/// own.
+struct OutputQuantizers {
+  std::unique_ptr<Quantizer> codes, identity;  ///< identity only with Residual::eight_bits
+};
+
+struct ResidualBlock {
+  std::vector<ElasticConv> convs;
+  std::vector<std::unique_ptr<Quantizer>> inner;  ///< between the convolutions
+  std::unique_ptr<ElasticConv> projection;
+  OutputQuantizers output;
+};
+
+class Supernet {
+ public:
+  /// Random weights (He et al. 2015, fan out) from `seed`. Throws std::invalid_argument for a bank with two
+  /// equal subnets.
+  Supernet(const SupernetOptions&, uint64_t seed);
+
+  /// Logits [n, classes] of images [n,h,w,c] (f32, normalized, at the subnet's resolution). The batch is
+  /// split in `parts` by domain.
+  Variable forward(Tape&, const Subnet&, const Tensor& images, std::span<const BatchPart> parts, NormMode);
+
+  const SupernetOptions& options() const { return options_; }
+  const ResNetSpec& spec() const { return spec_; }
+  SubnetCost cost(const Subnet&) const;
+
+  /// All parameters, in a fixed order with unique names.
+  const std::vector<Parameter*>& parameters() const { return parameters_; }
+  /// All norms' running statistics, named.
+  std::vector<std::pair<std::string, Tensor>> buffers() const;
+  const std::vector<SwitchableNorm*>& norms() const { return norms_; }
+  const std::vector<Quantizer*>& quantizers() const { return quantizers_; }
+  /// Values of every parameter become another supernet's of the same options.
+  void copy_parameters(const Supernet&);
+  /// To be called after parameters changed outside a tape: prepared weights are made anew.
+  void weights_changed() { ++version_; }
+
+ private:
+  struct Pass;  ///< one forward pass: tape, subnet and place
+  ElasticConv make_conv(const std::string& name, int64_t c, int64_t k, int64_t filter, int64_t stride,
+                        std::span<const int> bits);
+  OutputQuantizers make_output(const std::string& name);
+  std::unique_ptr<Quantizer> make_quantizer(const std::string& name, std::span<const int> bits,
+                                            QuantizerOptions);
+  Parameter* adopt(Parameter*);
+
+  Variable convolve(Pass&, ElasticConv&, const Variable& x, int64_t k, int bits);
+  Variable run_block(Pass&, ResidualBlock&, const Variable& codes, const Variable& identity, int64_t mid,
+                     int64_t out);
+  /// Codes for the next convolutions, or the ReLU at full precision.
+  Variable codes_of(Pass&, OutputQuantizers&, const Variable& sum);
+  Variable identity_of(Pass&, OutputQuantizers&, const Variable& sum, const Variable& codes);
+
+  SupernetOptions options_;
+  ResNetSpec spec_;
+  uint64_t seed_;
+  int64_t version_ = 0;
+  std::unique_ptr<Quantizer> input_, features_, classifier_quantizer_;
+  ElasticConv stem_;
+  OutputQuantizers stem_output_;
+  std::vector<std::deque<ResidualBlock>> stages_;
+  std::unique_ptr<Parameter> classifier_, bias_;
+  std::vector<Parameter*> parameters_;
+  std::vector<SwitchableNorm*> norms_;
+  std::vector<Quantizer*> quantizers_;
+};
+
+}  // namespace rtfq

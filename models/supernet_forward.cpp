@@ -1,0 +1,104 @@
+#include <stdexcept>
+
+#include "models/supernet.h"
+
+namespace rtfq {
+
+struct Supernet::Pass {
+  Tape& tape;
+  Subnet subnet;
+  SubnetPlace at;
+  std::span<const BatchPart> parts;
+  NormMode mode;
+  int ends_bits;  ///< of image, first convolution, features and classifier
+
+  bool quantized() const { return subnet.bits != float_bits; }
+};
+
+Variable Supernet::convolve(Pass& pass, ElasticConv& conv, const Variable& x, int64_t k, int bits) {
+  const int64_t c = x.data.dim(3);
+  Variable y;
+  if (pass.tape.recording()) {
+    const Variable w = pass.tape.leaf(*conv.weight, k, c);
+    y = ops::conv2d(pass.tape, x, conv.quantizer->apply(pass.tape, w, bits, conv.weight->value), conv.stride);
+  } else {
+    auto& kept = conv.kept;
+    if (kept.version != version_ || kept.k != k || kept.c != c || kept.bits != bits) {
+      const Variable w = pass.tape.leaf(*conv.weight, k, c);
+      kept = {version_, k, c, bits, conv.quantizer->apply(pass.tape, w, bits, conv.weight->value).data, {}};
+    }
+    y = ops::conv2d(pass.tape, x, Tape::constant(kept.weight), conv.stride, &kept.packed);
+  }
+  return conv.norm->forward(pass.tape, y, pass.at, pass.parts, pass.mode);
+}
+
+// An unsigned quantizer clamps at zero and passes no gradient there, exactly as the ReLU before it would:
+// where codes are wanted the ReLU costs nothing.
+Variable Supernet::codes_of(Pass& pass, OutputQuantizers& output, const Variable& sum) {
+  if (!pass.quantized()) return ops::relu(pass.tape, sum);
+  return output.codes->apply(pass.tape, sum, pass.subnet.bits, sum.data);
+}
+
+Variable Supernet::identity_of(Pass& pass, OutputQuantizers& output, const Variable& sum,
+                               const Variable& codes) {
+  if (!pass.quantized() || options_.residual == Residual::codes) return codes;
+  if (options_.residual == Residual::keep_float) return ops::relu(pass.tape, sum);
+  return output.identity->apply(pass.tape, sum, 8, sum.data);
+}
+
+Variable Supernet::run_block(Pass& pass, ResidualBlock& block, const Variable& codes,
+                             const Variable& identity, int64_t mid, int64_t out) {
+  const int bits = pass.subnet.bits;
+  Variable y = codes;
+  for (std::size_t i = 0; i < block.convs.size(); ++i) {
+    const bool last = i + 1 == block.convs.size();
+    y = convolve(pass, block.convs[i], y, last ? out : mid, bits);
+    if (last) continue;
+    y = pass.quantized() ? block.inner[i]->apply(pass.tape, y, bits, y.data) : ops::relu(pass.tape, y);
+  }
+  return ops::add(pass.tape, y,
+                  block.projection ? convolve(pass, *block.projection, codes, out, bits) : identity);
+}
+
+Variable Supernet::forward(Tape& tape, const Subnet& subnet, const Tensor& images,
+                           std::span<const BatchPart> parts, NormMode mode) {
+  if (images.rank() != 4 || images.dim(1) != subnet.resolution || images.dim(2) != subnet.resolution ||
+      images.dim(3) != options_.image_channels)
+    throw std::invalid_argument("[supernet] " + id(subnet) + " expects images [n," +
+                                std::to_string(subnet.resolution) + "," + std::to_string(subnet.resolution) +
+                                "," + std::to_string(options_.image_channels) + "], got " +
+                                to_string(images.dims()));
+  Pass pass{tape, subnet, place(options_.bank, subnet), parts, mode, subnet.bits};
+  if (pass.quantized() && options_.first_last_bits) pass.ends_bits = options_.first_last_bits;
+  const auto scaled = [&](int64_t channels) {
+    return scaled_channels(channels, subnet.width, options_.bank.multiple);
+  };
+
+  const Variable image = input_->apply(tape, Tape::constant(images), pass.ends_bits, images);
+  Variable sum = convolve(pass, stem_, image, scaled(spec_.stem_channels), pass.ends_bits);
+  if (spec_.stem_pool) sum = ops::max_pool(tape, sum, 3, 2, 1);
+  OutputQuantizers* output = &stem_output_;
+  for (std::size_t stage = 0; stage < stages_.size(); ++stage) {
+    const int64_t blocks = scaled_blocks(spec_.blocks[stage], subnet.depth);
+    for (int64_t i = 0; i < blocks; ++i) {
+      ResidualBlock& block = stages_[stage][static_cast<std::size_t>(i)];
+      const Variable codes = codes_of(pass, *output, sum);
+      const Variable identity = block.projection ? Variable() : identity_of(pass, *output, sum, codes);
+      sum = run_block(pass, block, codes, identity, scaled(spec_.channels[stage]),
+                      scaled(spec_.stage_output(stage)));
+      output = &block.output;
+    }
+  }
+  // The pooled features are averaged from the identity codes; only with Residual::codes are they the
+  // convolutions' codes.
+  const bool from_codes = !pass.quantized() || options_.residual == Residual::codes;
+  const Variable last = from_codes ? codes_of(pass, *output, sum) : identity_of(pass, *output, sum, {});
+  const Variable pooled = ops::average_pool(tape, last);
+  const Variable features = features_->apply(tape, pooled, pass.ends_bits, pooled.data);
+  const int64_t c = features.data.dim(1);
+  const Variable w = classifier_quantizer_->apply(tape, tape.leaf(*classifier_, options_.classes, c),
+                                                  pass.ends_bits, classifier_->value);
+  return ops::linear(tape, features, w, tape.leaf(*bias_));
+}
+
+}  // namespace rtfq
