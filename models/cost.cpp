@@ -17,9 +17,10 @@ SubnetCost Supernet::cost(const Subnet& subnet) const {
     cost.bytes += weight_bytes(weights, bits) + 8 * conv.k;
     cost.macs += conv.macs();
     cost.bitops += conv.macs() * bits * bits;
-    // Its own weights' steps and one for the codes it writes or, at a block's end, adds up.
-    steps += steps_of(conv.k) + (quantized ? 1 : 0);
-    last = conv.k;
+    // Weights, and the codes that the convolution's norm writes; a projection is added up instead.
+    const bool adds = conv.name.ends_with(".projection");
+    steps += steps_of(conv.k) + (quantized && !adds ? 1 : 0);
+    if (!adds) last = conv.k;
   }
   const int64_t classifier = last * options_.classes;
   cost.params += classifier + options_.classes;
@@ -28,9 +29,11 @@ SubnetCost Supernet::cost(const Subnet& subnet) const {
   cost.bitops += classifier * ends * ends;
   steps += steps_of(options_.classes) + (quantized ? 2 : 0);  // classifier; image and features
   if (quantized && options_.residual == Residual::eight_bits) {
-    ++steps;  // the stem's identity path
-    for (std::size_t stage = 0; stage < spec_.blocks.size(); ++stage)
-      steps += scaled_blocks(spec_.blocks[stage], subnet.depth);
+    // Every block's sum has an identity quantizer unless a projection reads it; the last one has no other.
+    for (std::size_t stage = 0; stage < spec_.blocks.size(); ++stage) {
+      const int64_t blocks = scaled_blocks(spec_.blocks[stage], subnet.depth);
+      steps += blocks - (spec_.projects(stage, 0) ? 1 : 0);
+    }
   }
   cost.bytes += 4 * steps;
   return cost;

@@ -1,0 +1,35 @@
+#pragma once
+// One file format for checkpoints: safetensors (a JSON header of names, dtypes, shapes and offsets, then the
+// data), with a checksum and free text in `__metadata__`.
+
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/tensor.h"
+
+namespace rtfq {
+
+struct TensorFile {
+  std::vector<std::pair<std::string, Tensor>> tensors;
+  std::map<std::string, std::string> metadata;
+
+  /// Throws std::runtime_error naming the tensor when the file lacks it.
+  const Tensor& at(const std::string& name) const;
+  const Tensor* find(const std::string& name) const;
+};
+
+/// Writes to a temporary file beside `path`, flushes it to the disk and renames it: `path` is always the old
+/// file or the whole new one. Dense tensors only. Throws std::runtime_error naming the file and the system's
+/// reason.
+void save_tensors(const std::string& path, const TensorFile&);
+
+/// Reads and checks everything: header, sizes against the file before any allocation, checksum where there is
+/// one. Throws std::runtime_error naming the file and what is wrong.
+TensorFile load_tensors(const std::string& path);
+
+/// Writes text so that `path` is always the old file or the whole new one.
+void write_file_atomically(const std::string& path, const std::string& contents);
+
+}  // namespace rtfq
