@@ -1,0 +1,191 @@
+// Pooling. Small integers make ties common, so that "the first of equals" is tested; NaN and infinities have
+// a case.
+#include "kernels/pool.h"
+
+#include <cmath>
+#include <limits>
+
+#include "kernels/catalog/catalog.h"
+
+namespace rtfq::kernels::catalog {
+namespace {
+
+struct Case {
+  const char* name;
+  int64_t n, h, w, c, window, stride, pad;
+  PoolShape shape() const { return make_pool_shape(n, h, w, c, window, stride, pad); }
+};
+
+std::size_t count_x(const PoolShape& s) {
+  return static_cast<std::size_t>(s.n * s.h * s.w * s.c);
+}
+std::size_t count_y(const PoolShape& s) {
+  return static_cast<std::size_t>(s.n * output_height(s) * output_width(s) * s.c);
+}
+
+struct Maxima {
+  std::vector<double> y, index;
+};
+
+/// Visits the window's places in order and keeps a later one only when it is greater (or not a number).
+Maxima reference_max(const PoolShape& s, const float* x) {
+  Maxima result;
+  for (int64_t n = 0; n < s.n; ++n)
+    for (int64_t p = 0; p < output_height(s); ++p)
+      for (int64_t q = 0; q < output_width(s); ++q)
+        for (int64_t c = 0; c < s.c; ++c) {
+          double best = -std::numeric_limits<double>::infinity();
+          int64_t at = -1;
+          for (int64_t place = 0; place < s.window * s.window; ++place) {
+            const int64_t h = p * s.stride + place / s.window - s.pad,
+                          w = q * s.stride + place % s.window - s.pad;
+            if (h < 0 || w < 0 || h >= s.h || w >= s.w) continue;
+            const double value = x[((n * s.h + h) * s.w + w) * s.c + c];
+            if (at < 0 || value > best || std::isnan(value)) best = value, at = place;
+          }
+          result.y.push_back(best);
+          result.index.push_back(static_cast<double>(at));
+        }
+  return result;
+}
+
+std::unique_ptr<Problem<MaxPoolForward>> max_forward(const Case& the_case, bool special, bool with_index) {
+  auto problem = std::make_unique<Problem<MaxPoolForward>>();
+  const auto s = problem->shape = the_case.shape();
+  float* x = problem->add<float>(count_x(s));
+  fill_exact(x, count_x(s), 41);
+  if (special)
+    for (std::size_t i = 0; i < count_x(s); ++i) {
+      if (i % 3 == 0) x[i] = -std::numeric_limits<float>::infinity();
+      if (i % 31 == 0) x[i] = std::numeric_limits<float>::quiet_NaN();
+      if (i % 37 == 0) x[i] = std::numeric_limits<float>::infinity();
+    }
+  Maxima reference = reference_max(s, x);
+  float* y = problem->add<float>(count_y(s));
+  problem->expected.push_back({.name = "y", .buffer = problem->last(), .values = std::move(reference.y)});
+  uint8_t* index = nullptr;
+  if (with_index) {
+    index = problem->add<uint8_t>(count_y(s));
+    problem->expected.push_back(
+        {.name = "index", .buffer = problem->last(), .type = RTFQ_U8, .values = std::move(reference.index)});
+  }
+  problem->args = {x, y, index};
+  return problem;
+}
+
+std::unique_ptr<Problem<MaxPoolBackward>> max_backward(const Case& the_case) {
+  auto problem = std::make_unique<Problem<MaxPoolBackward>>();
+  const auto s = problem->shape = the_case.shape();
+  std::vector<float> x(count_x(s));
+  fill_exact(x.data(), x.size(), 42);
+  const Maxima reference = reference_max(s, x.data());
+  float* g = problem->add<float>(count_y(s));
+  fill_exact(g, count_y(s), 43, 4, 0.5f);
+  auto* index = problem->add<uint8_t>(count_y(s));
+  std::vector<double> expected(count_x(s), 0.0);
+  for (std::size_t i = 0; i < count_y(s); ++i) {
+    index[i] = static_cast<uint8_t>(reference.index[i]);
+    const auto at = static_cast<int64_t>(i);
+    const int64_t c = at % s.c, q = at / s.c % output_width(s),
+                  p = at / s.c / output_width(s) % output_height(s);
+    const int64_t n = at / s.c / output_width(s) / output_height(s);
+    const int64_t h = p * s.stride + index[i] / s.window - s.pad,
+                  w = q * s.stride + index[i] % s.window - s.pad;
+    expected[static_cast<std::size_t>(((n * s.h + h) * s.w + w) * s.c + c)] += g[i];
+  }
+  float* dx = problem->add<float>(count_x(s));
+  problem->expected.push_back({.name = "dx", .buffer = problem->last(), .values = std::move(expected)});
+  problem->args = {g, index, dx};
+  return problem;
+}
+
+/// Exact sums; the only rounding is the division's.
+std::unique_ptr<Problem<AveragePoolForward>> average_forward(const Case& the_case, bool normal) {
+  auto problem = std::make_unique<Problem<AveragePoolForward>>();
+  const auto s = problem->shape = the_case.shape();
+  float* x = problem->add<float>(count_x(s));
+  if (normal)
+    fill_normal(x, count_x(s), 44, 1.0f);
+  else
+    fill_exact(x, count_x(s), 44);
+  std::vector<double> expected;
+  for (int64_t n = 0; n < s.n; ++n)
+    for (int64_t c = 0; c < s.c; ++c) {
+      double sum = 0;
+      for (int64_t i = 0; i < s.h * s.w; ++i) sum += x[(n * s.h * s.w + i) * s.c + c];
+      const double mean = sum / static_cast<double>(s.h * s.w);
+      expected.push_back(normal ? mean : static_cast<double>(static_cast<float>(mean)));
+    }
+  float* y = problem->add<float>(static_cast<std::size_t>(s.n * s.c));
+  // Normal: values around 1, fewer than 64 additions in each of four partial sums.
+  problem->expected.push_back({.name = "y",
+                               .buffer = problem->last(),
+                               .values = std::move(expected),
+                               .absolute = normal ? 2e-6 : 0.0});
+  problem->args = {x, y};
+  return problem;
+}
+
+std::unique_ptr<Problem<AveragePoolBackward>> average_backward(const Case& the_case) {
+  auto problem = std::make_unique<Problem<AveragePoolBackward>>();
+  const auto s = problem->shape = the_case.shape();
+  float* g = problem->add<float>(static_cast<std::size_t>(s.n * s.c));
+  fill_exact(g, static_cast<std::size_t>(s.n * s.c), 45, 100);
+  std::vector<double> expected;
+  for (int64_t n = 0; n < s.n; ++n)
+    for (int64_t i = 0; i < s.h * s.w; ++i)
+      for (int64_t c = 0; c < s.c; ++c)
+        expected.push_back(
+            static_cast<float>(static_cast<double>(g[n * s.c + c]) / static_cast<double>(s.h * s.w)));
+  float* dx = problem->add<float>(count_x(s));
+  problem->expected.push_back({.name = "dx", .buffer = problem->last(), .values = std::move(expected)});
+  problem->args = {g, dx};
+  return problem;
+}
+
+// n, h, w, c, window, stride, pad
+const Case max_cases[] = {
+    {"3s2p1_8x8_16", 2, 8, 8, 16, 3, 2, 1},   {"3s2p1_odd_9x7_24", 2, 9, 7, 24, 3, 2, 1},
+    {"2s2_6x6_32", 1, 6, 6, 32, 2, 2, 0},     {"2s2_odd_5x7_8", 3, 5, 7, 8, 2, 2, 0},
+    {"3s1p1_5x6_19", 2, 5, 6, 19, 3, 1, 1},   {"3s2_7x7_5", 2, 7, 7, 5, 3, 2, 0},
+    {"4s3p3_9x9_33", 1, 9, 9, 33, 4, 3, 3},   {"2s3_gaps_8x8_17", 2, 8, 8, 17, 2, 3, 0},
+    {"16s1p15_4x4_3", 1, 4, 4, 3, 16, 1, 15}, {"3s2p1_one_pixel_1", 1, 1, 1, 1, 3, 2, 1},
+    {"1s1_3x3_16", 1, 3, 3, 16, 1, 1, 0},
+};
+const Case average_cases[] = {
+    {"7x7_64", 2, 7, 7, 64, 1, 1, 0}, {"4x4_40", 3, 4, 4, 40, 1, 1, 0}, {"3x5_19", 2, 3, 5, 19, 1, 1, 0},
+    {"1x1_16", 2, 1, 1, 16, 1, 1, 0}, {"1x2_3", 1, 1, 2, 3, 1, 1, 0},   {"14x14_17", 1, 14, 14, 17, 1, 1, 0},
+};
+
+}  // namespace
+
+std::vector<Entry> pool_entries() {
+  std::vector<Entry> list;
+  for (const auto& c : max_cases) {
+    const std::string name = c.name;
+    list.push_back(entry<MaxPoolForward>(name, [=] { return max_forward(c, false, true); }));
+    list.push_back(
+        entry<MaxPoolForward>(name + "_special_values", [=] { return max_forward(c, true, true); }));
+    list.push_back(entry<MaxPoolForward>(name + "_no_index", [=] { return max_forward(c, false, false); }));
+    list.push_back(entry<MaxPoolBackward>(name, [=] { return max_backward(c); }));
+  }
+  for (const auto& c : average_cases) {
+    const std::string name = c.name;
+    list.push_back(entry<AveragePoolForward>(name, [=] { return average_forward(c, false); }));
+    list.push_back(entry<AveragePoolForward>(name + "_normal", [=] { return average_forward(c, true); }));
+    list.push_back(entry<AveragePoolBackward>(name, [=] { return average_backward(c); }));
+  }
+  const Case stem{"resnet18_3s2p1_56x56_64", 64, 56, 56, 64, 3, 2, 1};
+  list.push_back(entry<MaxPoolForward>(
+      stem.name, [=] { return max_forward(stem, false, true); }, true));
+  list.push_back(entry<MaxPoolBackward>(
+      stem.name, [=] { return max_backward(stem); }, true));
+  const Case head{"resnet50_7x7_2048", 64, 7, 7, 2048, 1, 1, 0};
+  list.push_back(entry<AveragePoolForward>(
+      head.name, [=] { return average_forward(head, true); }, true));
+  list.push_back(entry<AveragePoolBackward>(
+      head.name, [=] { return average_backward(head); }, true));
+  return list;
+}
+
+}  // namespace rtfq::kernels::catalog

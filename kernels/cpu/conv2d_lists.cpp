@@ -1,0 +1,33 @@
+// The CPU's implementations of the convolutions, best first.
+#include "kernels/cpu/conv2d_naive.h"
+#include "kernels/cpu/conv2d_onednn.h"
+
+namespace rtfq::kernels {
+
+std::span<const Conv2dForward::Impl> Conv2dForward::cpu() {
+  static constexpr Impl list[] = {
+      {"onednn", onednn::conv2d_unsupported, onednn::conv2d_forward, onednn::conv2d_forward_workspace,
+       onednn::conv2d_forward_packed, onednn::conv2d_forward_pack},
+      {"naive", supports_all<Shape>, naive::conv2d_forward},
+  };
+  return list;
+}
+
+std::span<const Conv2dDgrad::Impl> Conv2dDgrad::cpu() {
+  static constexpr Impl list[] = {
+      {"onednn", onednn::conv2d_unsupported, onednn::conv2d_dgrad, onednn::conv2d_dgrad_workspace,
+       onednn::conv2d_dgrad_packed, onednn::conv2d_dgrad_pack},
+      {"naive", supports_all<Shape>, naive::conv2d_dgrad},
+  };
+  return list;
+}
+
+std::span<const Conv2dWgrad::Impl> Conv2dWgrad::cpu() {
+  static constexpr Impl list[] = {
+      {"onednn", onednn::conv2d_unsupported, onednn::conv2d_wgrad, onednn::conv2d_wgrad_workspace},
+      {"naive", supports_all<Shape>, naive::conv2d_wgrad},
+  };
+  return list;
+}
+
+}  // namespace rtfq::kernels

@@ -1,0 +1,12 @@
+#pragma once
+// Fully connected layers by plain loops; the same bits whatever the number of threads.
+
+#include "kernels/linear.h"
+
+namespace rtfq::kernels::naive {
+
+void linear_forward(const LinearShape&, const LinearForwardArgs&, Stream);
+void linear_dgrad(const LinearShape&, const LinearDgradArgs&, Stream);
+void linear_wgrad(const LinearShape&, const LinearWgradArgs&, Stream);
+
+}  // namespace rtfq::kernels::naive

@@ -1,0 +1,70 @@
+#include "kernels/cpu/onednn.h"
+
+#include <omp.h>
+
+#include <stdexcept>
+#include <string>
+
+namespace rtfq::kernels::onednn {
+namespace {
+
+int plan_threads() {
+  static const int count = omp_get_max_threads();
+  return count;
+}
+
+}  // namespace
+
+using memory = dnnl::memory;
+
+const dnnl::engine& engine() {
+  static const dnnl::engine cpu(dnnl::engine::kind::cpu, 0);
+  return cpu;
+}
+
+dnnl::stream& stream() {
+  thread_local dnnl::stream own(engine());
+  return own;
+}
+
+dnnl::primitive_attr attributes(bool accumulate) {
+  dnnl::primitive_attr attr;
+  attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  if (accumulate) {
+    dnnl::post_ops sum;
+    sum.append_sum(1.0f);
+    attr.set_post_ops(sum);
+  }
+  return attr;
+}
+
+memory::desc nhwc(int64_t n, int64_t h, int64_t w, int64_t c) {
+  return memory::desc({n, c, h, w}, memory::data_type::f32, memory::format_tag::nhwc);
+}
+
+memory::desc krsc(int64_t k, int64_t r, int64_t s, int64_t c, int64_t c_parent) {
+  return memory::desc({k, c, r, s}, memory::data_type::f32,
+                      memory::dims{r * s * c_parent, 1, s * c_parent, c_parent});
+}
+
+memory::desc matrix(int64_t rows, int64_t columns, int64_t row_stride, int64_t column_stride) {
+  return memory::desc({rows, columns}, memory::data_type::f32, memory::dims{row_stride, column_stride});
+}
+
+memory wrap(const memory::desc& desc, const void* data) {
+  return memory(desc, engine(), const_cast<void*>(data));
+}
+
+void rethrow(const char* op, const dnnl::error& error) {
+  throw std::runtime_error(std::string("[") + op + "] oneDNN: " + error.what() +
+                           "; prefer the naive implementation");
+}
+
+PlanThreads::PlanThreads() : before_(omp_get_max_threads()) {
+  omp_set_num_threads(plan_threads());
+}
+PlanThreads::~PlanThreads() {
+  omp_set_num_threads(before_);
+}
+
+}  // namespace rtfq::kernels::onednn
