@@ -1,0 +1,378 @@
+#include "training/config_schema.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <optional>
+#include <type_traits>
+
+namespace rtfq::schema {
+namespace {
+
+constexpr double unlimited = std::numeric_limits<double>::infinity();
+constexpr double practically_unlimited =
+    1e9;  // bounds from here on only keep sums from overflowing; not worth saying
+
+struct Range {
+  double low = -unlimited, high = unlimited;
+  bool above_low = false;  ///< `low` itself is not in it
+  bool or_zero = false;
+
+  bool holds(double v) const {
+    return (or_zero && v == 0) || ((above_low ? v > low : v >= low) && v <= high && std::isfinite(v));
+  }
+  std::string words() const {
+    const auto number = [](double v) {
+      return Json(v == std::floor(v) && std::abs(v) < 1e15 ? Json(int64_t(v)) : Json(v)).dump();
+    };
+    std::string out = or_zero ? " that is 0 or" : "";
+    if (low > -unlimited && high < practically_unlimited)
+      out += (above_low ? " above " + number(low) + " and up to " : " from " + number(low) + " to ") +
+             number(high);
+    else if (low > -unlimited)
+      out += (above_low ? " above " : " of at least ") + number(low);
+    return out;
+  }
+};
+
+/// The value as a T, or nothing when it has another type or T cannot hold it. 1e3 is an integer; 1.5 and true
+/// are not.
+template <class T>
+std::optional<T> number_of(const Json& json) {
+  if (!json.is_number()) return {};
+  if constexpr (std::is_floating_point_v<T>) {
+    return static_cast<T>(json.get<double>());
+  } else {
+    if (json.is_number_float()) {
+      const double v = json.get<double>();
+      if (v != std::floor(v) || std::abs(v) > 9007199254740992.0 || (std::is_unsigned_v<T> && v < 0))
+        return {};
+      if (!std::in_range<T>(static_cast<int64_t>(v))) return {};
+      return static_cast<T>(v);
+    }
+    if (json.is_number_unsigned()) {
+      const auto v = json.get<uint64_t>();
+      return std::in_range<T>(v) ? std::optional<T>(static_cast<T>(v)) : std::nullopt;
+    }
+    const auto v = json.get<int64_t>();
+    return std::in_range<T>(v) ? std::optional<T>(static_cast<T>(v)) : std::nullopt;
+  }
+}
+
+/// A number that prints as it was written: 0.15, not the double next to the float 0.15f.
+template <class T>
+Json json_of(T value) {
+  if constexpr (std::is_same_v<T, float>) {
+    char text[32];
+    const auto end = std::to_chars(text, text + sizeof text, value).ptr;
+    return Json::parse(text, end);
+  } else {
+    return value;
+  }
+}
+
+template <class Ref>
+using value_of = std::remove_cvref_t<decltype(std::declval<Ref>()(std::declval<Config&>()))>;
+
+template <class Ref>
+Field number(const char* key, Ref ref, Range range, const char* doc) {
+  using T = value_of<Ref>;
+  Field field{
+      key, (std::is_floating_point_v<T> ? "a number" : "an integer") + range.words(), doc, false, false, {},
+      {}};
+  field.read = [=](Config& config, const Json& json) {
+    const auto value = number_of<T>(json);
+    if (!value || !range.holds(static_cast<double>(*value))) return false;
+    ref(config) = *value;
+    return true;
+  };
+  field.write = [=](const Config& config) { return json_of(ref(config)); };
+  return field;
+}
+
+template <class Ref>
+Field numbers(const char* key, Ref ref, Range range, const char* doc) {
+  using T = typename value_of<Ref>::value_type;
+  Field field{
+      key,
+      std::string("a list of ") + (std::is_floating_point_v<T> ? "numbers" : "integers") + range.words(),
+      doc,
+      false,
+      false,
+      {},
+      {}};
+  field.read = [=](Config& config, const Json& json) {
+    if (!json.is_array() || json.empty()) return false;
+    std::vector<T> values;
+    for (const Json& item : json) {
+      const auto value = number_of<T>(item);
+      if (!value || !range.holds(static_cast<double>(*value))) return false;
+      values.push_back(*value);
+    }
+    ref(config) = values;
+    return true;
+  };
+  field.write = [=](const Config& config) {
+    Json out = Json::array();
+    for (const T value : ref(config)) out.push_back(json_of(value));
+    return out;
+  };
+  return field;
+}
+
+template <class Ref>
+Field yes_no(const char* key, Ref ref, const char* doc) {
+  Field field{key, "true or false", doc, false, false, {}, {}};
+  field.read = [=](Config& config, const Json& json) {
+    if (!json.is_boolean()) return false;
+    ref(config) = json.get<bool>();
+    return true;
+  };
+  field.write = [=](const Config& config) { return Json(ref(config)); };
+  return field;
+}
+
+/// Text; with `choices`, one of them.
+template <class Ref>
+Field text(const char* key, Ref ref, std::vector<std::string> choices, const char* doc) {
+  std::string expects = "text";
+  for (std::size_t i = 0; i < choices.size(); ++i)
+    expects = i == 0 ? "\"" + choices[0] + "\""
+                     : expects + (i + 1 == choices.size() ? " or \"" : ", \"") + choices[i] + "\"";
+  Field field{key, expects, doc, true, false, {}, {}};
+  field.read = [=](Config& config, const Json& json) {
+    if (!json.is_string()) return false;
+    const auto value = json.get<std::string>();
+    if (!choices.empty() && std::find(choices.begin(), choices.end(), value) == choices.end()) return false;
+    ref(config) = value;
+    return true;
+  };
+  field.write = [=](const Config& config) { return Json(ref(config)); };
+  return field;
+}
+
+Json bank_json(const Bank& bank) {
+  for (const std::string& name : bank_presets())
+    if (bank == bank_preset(name)) return name;
+  return {{"widths", bank.widths},
+          {"depths", bank.depths},
+          {"resolutions", bank.resolutions},
+          {"bits", bank.bits},
+          {"multiple", bank.multiple}};
+}
+
+/// The bank as a whole: the name of a preset. An object is read through its parts, from Bank's defaults.
+Field bank_field() {
+  std::string expects;
+  for (const std::string& name : bank_presets()) expects += (expects.empty() ? "\"" : ", \"") + name + "\"";
+  Field field{"bank",
+              expects + " or an object {widths, depths, resolutions, bits, multiple}",
+              "the subnets that one set of weights serves: all combinations of four lists",
+              true,
+              false,
+              {},
+              {}};
+  field.read = [](Config& config, const Json& json) {
+    if (json.is_object()) {
+      config.model.bank = Bank{};
+      return true;
+    }
+    const auto names = bank_presets();
+    if (!json.is_string() || std::find(names.begin(), names.end(), json.get<std::string>()) == names.end())
+      return false;
+    config.model.bank = bank_preset(json.get<std::string>());
+    return true;
+  };
+  field.write = [](const Config& config) { return bank_json(config.model.bank); };
+  return field;
+}
+
+Field part(Field field) {
+  field.is_part = true;
+  return field;
+}
+
+// A key and the member it names, which are spelt alike.
+#define KEY(path)               \
+#path, [](auto& c) -> auto& { \
+    return c.path;              \
+  }
+#define BANK_KEY(path)                  \
+  "bank." #path, [](auto& c) -> auto& { \
+    return c.model.bank.path;           \
+  }
+
+std::vector<Field> describe() {
+  const Range count{1, 1e12}, zero_up{0, unlimited}, fraction{0, 1}, above_zero{0, unlimited, true};
+  const Range steps{0, 1e12}, threads{0, 1024};
+  return {
+      text(KEY(data.source), {},
+           "labelled images: a folder with one subfolder a class, or a list file of lines `path label`"),
+      text(KEY(data.target), {},
+           "images of the same classes from elsewhere; training never reads their labels, evaluation does "
+           "where there are any"),
+      number(KEY(data.channels), {1, 3}, "of the network's input: 1 (grey) or 3 (RGB)"),
+      number(KEY(data.resize), {0, 8192},
+             "pixels of the shorter side before the crop to the resolution; 0: the whole image is resized to "
+             "the resolution"),
+      numbers(KEY(data.mean), {-10, 10}, "of each channel, pixels being 0 to 1; subtracted"),
+      numbers(KEY(data.deviation), {0, 10, true}, "of each channel; divided by"),
+      number(KEY(data.augmentation.rotation), {0, 180}, "degrees, uniform in [-r, r]"),
+      number(KEY(data.augmentation.scale), {0, 0.9}, "zoom factor, uniform in [1 - s, 1 + s]"),
+      number(KEY(data.augmentation.shear), {0, 2}, "horizontal, uniform in [-s, s]"),
+      number(KEY(data.augmentation.shift), {0, 1}, "fraction of the size, uniform in [-s, s] on each axis"),
+      yes_no(KEY(data.augmentation.flip), "mirrored left to right half of the time"),
+      number(KEY(data.augmentation.crop), fraction,
+             "smallest area fraction of a random resized crop; 0: off"),
+      number(KEY(data.hold_out), {0, 1e9},
+             "every k-th target file is kept out of training (`rtfq eval --held-out` measures on them); 0: "
+             "none"),
+      number(KEY(data.threads), {1, 1024}, "that decode and augment images; does not change results"),
+      number(KEY(data.cache_mib), {0, 1e9}, "MiB of decoded images kept in memory"),
+      text(KEY(data.bad_images), {"error", "skip"},
+           "what a file that cannot be decoded does: stop, or be left out and counted"),
+
+      text(KEY(model.arch), {"resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnet14_small"},
+           "the network; resnet14_small is for images of about 32 pixels: 5x5 stem, 6 basic blocks, "
+           "32-64-128 channels"),
+      text(KEY(model.residual), {"float", "8bit", "codes"},
+           "what the identity path carries: floats, 8-bit codes of its own, or the codes that the "
+           "convolutions read"),
+      number(KEY(model.first_last_bits), {2, 8, false, true},
+             "bits of input image, first convolution and classifier; 0: the subnet's own"),
+      yes_no(KEY(model.symmetric_weights), "weight codes in [-q, q] instead of [-q - 1, q]"),
+      yes_no(KEY(model.per_channel_weights), "one step size an output channel instead of one a layer"),
+      yes_no(KEY(model.domain_norms), "source and target have batch norms of their own"),
+      number(KEY(model.norm_momentum), {0, 1, true}, "weight of a batch in the running statistics"),
+
+      bank_field(),
+      part(numbers(BANK_KEY(widths), {0, 1, true}, "fractions of the channels")),
+      part(numbers(BANK_KEY(depths), {0, 1, true}, "fractions of the blocks of every stage")),
+      part(numbers(BANK_KEY(resolutions), {8, 4096}, "pixels")),
+      part(numbers(BANK_KEY(bits), {2, 32}, "of weights and activations: 2 to 8; 32: not quantized")),
+      part(
+          number(BANK_KEY(multiple), {1, 256}, "channel counts of a width are rounded to multiples of this")),
+
+      number(KEY(loss.source), zero_up, "weight of the cross entropy on source images, every subnet"),
+      number(KEY(loss.smoothing), {0, 0.99}, "of the source labels"),
+      number(KEY(loss.pseudo_label), zero_up,
+             "weight of the cross entropy on target images against the largest subnet's own confident "
+             "predictions"),
+      number(KEY(loss.pseudo_threshold), fraction, "probability from which a prediction is confident"),
+      number(KEY(loss.information), zero_up,
+             "weight of information maximization on target images, every subnet"),
+      number(KEY(loss.distillation), zero_up,
+             "weight of learning from the averaged teacher on target images, all but the largest subnet"),
+      number(KEY(loss.teacher_temperature), above_zero,
+             "softens (above 1) or sharpens the teacher's predictions"),
+      number(KEY(loss.student_temperature), above_zero, "the same for the student that learns from it"),
+      number(KEY(loss.joint), zero_up,
+             "weight of a lower bit-width learning from the higher one of its pair"),
+      number(KEY(loss.joint_temperature), above_zero, "of both"),
+      text(KEY(loss.ensemble), {"sampled", "all", "largest"},
+           "teachers whose mean the smallest subnet learns from: those this step draws, all between the "
+           "extremes, or the largest"),
+      number(KEY(loss.ramp_steps), {0, 1e9}, "steps over which the target's losses grow to full weight"),
+
+      number(KEY(optimizer.learning_rate), above_zero, "the schedule's peak"),
+      number(KEY(optimizer.classifier_rate), zero_up, "factor on learning_rate for the classifier"),
+      number(KEY(optimizer.step_rate), zero_up, "factor on learning_rate for the quantizers' step sizes"),
+      number(KEY(optimizer.momentum), {0, 0.9999}, "of stochastic gradient descent"),
+      yes_no(KEY(optimizer.nesterov), "Nesterov's form of it"),
+      number(KEY(optimizer.weight_decay), zero_up, "on weights; never on step sizes"),
+      yes_no(KEY(optimizer.decay_norms), "weight decay also on norms and biases"),
+      number(KEY(optimizer.clip_norm), zero_up, "the whole gradient is scaled down to this length; 0: off"),
+      yes_no(KEY(optimizer.average_passes), "divide the gradient, a sum over passes, by their number"),
+      text(KEY(optimizer.schedule), {"cosine", "one_cycle", "constant"},
+           "of the learning rate over all steps"),
+      number(KEY(optimizer.one_cycle_warmup), fraction, "fraction of the steps over which one_cycle rises"),
+
+      text(KEY(train.method), {"rtfq", "source_only"},
+           "source_only never looks at the target: the figure to compare with"),
+      number(KEY(train.steps), count, "of all phases together"),
+      number(KEY(train.float_steps), steps,
+             "of these, the first: largest network, full precision, source only"),
+      number(KEY(train.source_steps), steps,
+             "of these, the next: quantized subnets, source only; the rest adapts"),
+      number(KEY(train.batch), {1, 65536}, "images of each domain in a step"),
+      number(KEY(train.passes), {1, 64}, "subnets in a step"),
+      text(KEY(train.sampler), {"sandwichq", "sandwich", "uniform"}, "how a step's subnets are drawn"),
+      number(KEY(train.teacher_decay), {0, 0.999999},
+             "of the teacher's moving average, once a step; 0: 0.9^passes"),
+      number(KEY(train.seed), {0}, "of everything random"),
+      number(KEY(train.checkpoint_every), count, "steps"),
+      number(KEY(train.calibration_images), count,
+             "that set the norm statistics of each subnet and domain when training ends"),
+
+      text(KEY(precision), {}, "f32: of arithmetic and activations between quantizers"),
+      text(KEY(device), {}, "cpu: what computes"),
+      number(KEY(threads), threads, "that compute; 0: one a processor"),
+  };
+}
+
+#undef KEY
+#undef BANK_KEY
+
+std::size_t edit_distance(const std::string& a, const std::string& b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), std::size_t{0});
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    std::size_t diagonal = std::exchange(row[0], i + 1);
+    for (std::size_t j = 0; j < b.size(); ++j) {
+      const std::size_t replace = diagonal + (a[i] != b[j]);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({replace, row[j] + 1, diagonal + 1});
+    }
+  }
+  return row.back();
+}
+
+std::string leaf(const std::string& key) {
+  return key.substr(key.rfind('.') + 1);
+}
+
+}  // namespace
+
+const std::vector<Field>& fields() {
+  static const std::vector<Field> all = describe();
+  return all;
+}
+
+std::string section_doc(const std::string& section) {
+  if (section == "data") return "The images.";
+  if (section == "data.augmentation")
+    return "Random changes of training images, both domains; 0 or false: none.";
+  if (section == "model") return "The network and where its quantizers sit.";
+  if (section == "loss") return "Weights and settings of the losses; 0 turns one off.";
+  if (section == "optimizer") return "Stochastic gradient descent.";
+  if (section == "train") return "The run: first float_steps, then source_steps, then adaptation.";
+  return "";
+}
+
+std::string nearest_key(const std::string& key) {
+  std::string best;
+  std::size_t least = std::numeric_limits<std::size_t>::max();
+  const auto consider = [&](const std::string& candidate) {
+    // A right name in a wrong or missing section is one edit away.
+    const std::size_t distance =
+        std::min(edit_distance(key, candidate), edit_distance(leaf(key), leaf(candidate)) + 1);
+    if (distance < least) least = distance, best = candidate;
+  };
+  for (const Field& field : fields()) {
+    consider(field.key);
+    if (const std::size_t dot = field.key.rfind('.'); dot != field.key.npos)
+      consider(field.key.substr(0, dot));
+  }
+  return best;
+}
+
+std::vector<std::string> differing_keys(const Config& a, const Config& b) {
+  std::vector<std::string> out;
+  for (const Field& field : fields())
+    if (!field.is_part && field.write(a) != field.write(b)) out.push_back(field.key);
+  return out;
+}
+
+}  // namespace rtfq::schema
