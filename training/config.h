@@ -47,6 +47,7 @@ struct LossConfig {
   double student_temperature = 0.1;
   double joint = 1.0;               ///< lower bit-width from the higher one of a pair
   double joint_temperature = 1.0;
+  std::string ensemble = "sampled"; ///< the smallest learns from the mean of: sampled (this step's), all, largest
   int ramp_steps = 0;               ///< target losses grow from 0 over so many steps
 };
 

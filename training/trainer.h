@@ -1,19 +1,19 @@
 #pragma once
 // The SandwichQ trainer: one object whose state is entirely in its checkpoint.
 
-#include "training/config.h"
-#include "training/evaluation.h"
-
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "training/config.h"
+#include "training/evaluation.h"
+
 namespace rtfq {
 
 /// What one step did. Loss terms are averages over the passes that had them, without their weights.
 struct StepReport {
-  int64_t step = 0;  ///< steps finished, so 1 after the first
+  int64_t step = 0;   ///< steps finished, so 1 after the first
   std::string phase;  ///< "float", "source" or "adapt"
   double loss = 0;    ///< sum of all weighted terms over all passes
   std::vector<std::pair<std::string, double>> terms;
@@ -26,21 +26,22 @@ struct StepReport {
 
 class Trainer {
  public:
-  /// Opens the data sets and initialises the network. Throws std::invalid_argument or std::runtime_error with a message for
-  /// people.
+  /// Opens the data sets and initialises the network. Throws std::invalid_argument or std::runtime_error with
+  /// a message for people.
   explicit Trainer(const Config&);
-  /// Continues from a checkpoint: the rest of the run has the same bits as if it had not stopped. `overrides` are not
-  /// possible here: the configuration is the checkpoint's, but data locations and thread counts are taken from `config`
-  /// when given.
+  /// Continues from a checkpoint: the rest of the run has the same bits as if it had not stopped. `overrides`
+  /// are not possible here: the configuration is the checkpoint's, but data locations and thread counts are
+  /// taken from `config` when given.
   static std::unique_ptr<Trainer> resume(const std::string& checkpoint, const Config* config = nullptr);
   ~Trainer();
 
   const Config& config() const;
-  int64_t step() const;    ///< finished steps
-  bool finished() const;   ///< all steps done
+  int64_t step() const;   ///< finished steps
+  bool finished() const;  ///< all steps done
   /// One optimizer step. Throws NonFiniteLoss.
   StepReport train_step();
-  /// Norm statistics of every subnet of the bank, source and target, from stored weights; the last thing training does.
+  /// Norm statistics of every subnet of the bank, source and target, from stored weights; the last thing
+  /// training does.
   void calibrate(const Progress& progress = {});
   /// Everything that decides the future, in one safetensors file, written atomically.
   void save(const std::string& checkpoint) const;

@@ -1,0 +1,180 @@
+// A run's checkpoint: one safetensors file. Tensors "student/NAME", "momentum/NAME", "teacher/NAME" and
+// "norms/NAME"; metadata with the configuration, the classes and the step. Sampler, data order and
+// augmentation are functions of seed and step.
+#include <nlohmann/json.hpp>
+#include <stdexcept>
+#include <unordered_map>
+
+#include "engine/safetensors.h"
+#include "kernels/runtime/device.h"
+#include "training/trainer_state.h"
+
+namespace rtfq {
+namespace {
+
+constexpr const char* format = "rtfq-checkpoint-1";
+
+/// The tensors of a loaded file by name.
+class Index {
+ public:
+  Index(const TensorFile& file, std::string path) : path_(std::move(path)) {
+    for (const auto& [name, tensor] : file.tensors) tensors_[name] = &tensor;
+  }
+  void restore(const std::string& name, const Tensor& into) const {
+    const auto found = tensors_.find(name);
+    if (found == tensors_.end()) throw std::runtime_error("[checkpoint] " + path_ + " has no tensor " + name);
+    if (found->second->dims() != into.dims())
+      throw std::runtime_error("[checkpoint] " + path_ + ": " + name + " is " +
+                               to_string(found->second->dims()) + ", the network expects " +
+                               to_string(into.dims()));
+    into.copy_from(*found->second);
+  }
+
+ private:
+  std::string path_;
+  std::unordered_map<std::string, const Tensor*> tensors_;
+};
+
+const std::string& metadata(const TensorFile& file, const std::string& key, const std::string& path) {
+  const auto found = file.metadata.find(key);
+  if (found == file.metadata.end())
+    throw std::runtime_error("[checkpoint] " + path + " is not a checkpoint of rtfq: its metadata lacks '" +
+                             key + "'");
+  return found->second;
+}
+
+struct Header {
+  Config config;
+  std::vector<std::string> classes;
+  int64_t step = 0;
+  bool finished = false;
+};
+
+Header header_of(const TensorFile& file, const std::string& path) {
+  if (metadata(file, "format", path) != format)
+    throw std::runtime_error("[checkpoint] " + path + " has format " + metadata(file, "format", path) +
+                             ", expected " + format);
+  Header header;
+  header.config = parse_config(metadata(file, "config", path), path);
+  header.step = std::stoll(metadata(file, "step", path));
+  header.finished = metadata(file, "finished", path) == "true";
+  const auto classes = nlohmann::json::parse(metadata(file, "classes", path), nullptr, false);
+  if (!classes.is_array())
+    throw std::runtime_error("[checkpoint] " + path + ": its list of classes is damaged");
+  for (const auto& name : classes) header.classes.push_back(name.get<std::string>());
+  return header;
+}
+
+std::map<std::string, std::string> metadata_of(const Header& header) {
+  return {{"format", format},
+          {"config", to_json(header.config)},
+          {"step", std::to_string(header.step)},
+          {"finished", header.finished ? "true" : "false"},
+          {"classes", nlohmann::json(header.classes).dump()}};
+}
+
+void add_network(TensorFile& file, const Supernet& network) {
+  for (const Parameter* p : network.parameters()) file.tensors.emplace_back("student/" + p->name, p->value);
+  for (auto& [name, tensor] : network.buffers()) file.tensors.emplace_back("norms/" + name, tensor);
+}
+
+void restore_network(const Index& index, Supernet& network) {
+  for (Parameter* p : network.parameters()) index.restore("student/" + p->name, p->value);
+  for (auto& [name, tensor] : network.buffers()) index.restore("norms/" + name, tensor);
+  network.weights_changed();
+}
+
+}  // namespace
+
+Trainer::State::State(const Config& config_) : config(config_) {
+  if (config.threads > 0) kernels::runtime::set_threads(config.threads);
+  data = open_training_data(config);
+  classes = data.source.classes;
+  const auto options = supernet_options(config, static_cast<int64_t>(classes.size()));
+  student = std::make_unique<Supernet>(options, config.train.seed);
+  optimizer = std::make_unique<Optimizer>(*student, config.optimizer);
+  source = std::make_unique<data::Loader>(data.source, loader_options(config, Domain::source, true));
+  if (data.target.samples.empty()) return;
+  teacher = std::make_unique<Supernet>(options, config.train.seed);
+  target = std::make_unique<data::Loader>(data.target, loader_options(config, Domain::target, true));
+}
+
+void Trainer::State::enter_phase(const std::string& phase) {
+  const TrainConfig& train = config.train;
+  const int64_t adapts_from = train.float_steps + train.source_steps;
+  const auto go_to = [](data::Loader& loader, int64_t position) {
+    if (loader.step() != static_cast<uint64_t>(position)) loader.seek(static_cast<uint64_t>(position));
+  };
+  go_to(*source, step);
+  if (phase == "adapt") go_to(*target, step - adapts_from);
+  const bool quantized_starts = step == train.float_steps, adapting_starts = step == adapts_from;
+  if (phase == "float" || !(quantized_starts || adapting_starts)) return;
+  // What has not been trained yet begins where the largest network, then each architecture's source norm,
+  // stands.
+  for (SwitchableNorm* norm : student->norms()) {
+    if (quantized_starts && step > 0) norm->spread_affine();
+    norm->copy_affine(Domain::source, Domain::target);
+  }
+  if (adapting_starts) teacher->copy_parameters(*student);
+}
+
+void Trainer::save(const std::string& checkpoint) const {
+  const State& s = *state_;
+  TensorFile file;
+  add_network(file, *s.student);
+  for (const Parameter* p : s.student->parameters())
+    file.tensors.emplace_back("momentum/" + p->name, p->momentum);
+  if (s.teacher)
+    for (const Parameter* p : s.teacher->parameters())
+      file.tensors.emplace_back("teacher/" + p->name, p->value);
+  file.metadata = metadata_of({s.config, s.classes, s.step, finished()});
+  save_tensors(checkpoint, file);
+}
+
+std::unique_ptr<Trainer> Trainer::resume(const std::string& checkpoint, const Config* config) {
+  const TensorFile file = load_tensors(checkpoint);
+  const Header header = header_of(file, checkpoint);
+  Config merged = header.config;
+  if (config) {
+    merged.data.source = config->data.source;
+    merged.data.target = config->data.target;
+    merged.data.threads = config->data.threads;
+    merged.threads = config->threads;
+  }
+  auto state = std::make_unique<State>(merged);
+  if (state->classes != header.classes)
+    throw std::runtime_error("[checkpoint] " + checkpoint + " was trained on other classes than " +
+                             merged.data.source + " has");
+  const Index index(file, checkpoint);
+  restore_network(index, *state->student);
+  for (Parameter* p : state->student->parameters()) index.restore("momentum/" + p->name, p->momentum);
+  if (state->teacher) {
+    for (Parameter* p : state->teacher->parameters()) index.restore("teacher/" + p->name, p->value);
+    state->teacher->weights_changed();
+  }
+  state->step = header.step;
+  return std::unique_ptr<Trainer>(new Trainer(std::move(state)));
+}
+
+TrainedBank load_bank(const std::string& checkpoint) {
+  const TensorFile file = load_tensors(checkpoint);
+  const Header header = header_of(file, checkpoint);
+  TrainedBank bank{header.config, nullptr, header.classes, header.step, header.finished};
+  bank.network = std::make_unique<Supernet>(
+      supernet_options(header.config, static_cast<int64_t>(header.classes.size())), header.config.train.seed);
+  restore_network(Index(file, checkpoint), *bank.network);
+  return bank;
+}
+
+void save_bank(const std::string& checkpoint, TrainedBank& bank) {
+  TensorFile file = load_tensors(checkpoint);
+  std::unordered_map<std::string, Tensor> norms;
+  for (auto& [name, tensor] : bank.network->buffers()) norms["norms/" + name] = tensor;
+  for (auto& [name, tensor] : file.tensors) {
+    const auto found = norms.find(name);
+    if (found != norms.end()) tensor = found->second;
+  }
+  save_tensors(checkpoint, file);
+}
+
+}  // namespace rtfq

@@ -1,0 +1,75 @@
+#include "training/network.h"
+
+#include <stdexcept>
+
+namespace rtfq {
+
+SupernetOptions supernet_options(const Config& config, int64_t classes) {
+  SupernetOptions options;
+  options.arch = config.model.arch;
+  options.classes = classes;
+  options.image_channels = config.data.channels;
+  options.bank = config.model.bank;
+  options.residual = parse_residual(config.model.residual);
+  options.first_last_bits = config.model.first_last_bits;
+  options.symmetric_weights = config.model.symmetric_weights;
+  options.per_channel_weights = config.model.per_channel_weights;
+  options.domain_norms = config.model.domain_norms;
+  options.norm_momentum = config.model.norm_momentum;
+  return options;
+}
+
+std::vector<Subnet> trained_subnets(const Config& config) {
+  if (config.train.method != "source_only") return config.model.bank.subnets();
+  Subnet largest = config.model.bank.largest();
+  largest.bits = float_bits;
+  return {largest};
+}
+
+TrainingData open_training_data(const Config& config) {
+  if (config.data.source.empty())
+    throw std::invalid_argument(
+        "[data] data.source is empty: name a folder with one subfolder a class, or a list file");
+  TrainingData data;
+  data.source = data::open_dataset(config.data.source);
+  if (!data.source.labelled() || data.source.classes.size() < 2)
+    throw std::invalid_argument(
+        "[data] the source " + config.data.source +
+        " must have labels of at least 2 classes: one subfolder a class, or a list of `path label`");
+  if (config.train.method == "source_only") return data;
+  if (config.data.target.empty())
+    throw std::invalid_argument("[data] data.target is empty: name a folder of images or a list file");
+  auto target = open_target(config.data, data.source.classes);
+  if (config.data.hold_out) target = data::hold_out(target, config.data.hold_out).first;
+  data.target = data::without_labels(std::move(target));
+  return data;
+}
+
+data::Dataset open_target(const DataConfig& config, const std::vector<std::string>& classes) {
+  return data::open_dataset(config.target, classes);
+}
+
+data::LoaderOptions loader_options(const Config& config, Domain domain, bool training) {
+  data::LoaderOptions options;
+  options.batch = config.train.batch;
+  options.resolution = config.model.bank.resolutions.front();
+  options.channels = config.data.channels;
+  options.augmentation = config.data.augmentation;
+  options.augmentation.resize = config.data.resize;
+  options.training = training;
+  options.seed = config.train.seed;
+  options.stream = static_cast<uint32_t>(domain);
+  options.threads = config.data.threads;
+  options.cache_bytes = config.data.cache_mib << 20;
+  options.bad_images = config.data.bad_images == "skip" ? data::BadImages::skip : data::BadImages::error;
+  return options;
+}
+
+const Tensor& ImagePyramid::at(int64_t resolution) {
+  for (const Tensor& level : levels_)
+    if (level.dim(1) == resolution) return level;
+  levels_.push_back(ops::resize(stream_, levels_.front(), resolution, resolution));
+  return levels_.back();
+}
+
+}  // namespace rtfq

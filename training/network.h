@@ -1,0 +1,39 @@
+#pragma once
+// From a configuration to a network and its data: what trainer, evaluation and tools share.
+
+#include "data/loader.h"
+#include "models/supernet.h"
+#include "training/config.h"
+
+namespace rtfq {
+
+SupernetOptions supernet_options(const Config&, int64_t classes);
+/// The bank's subnets, or for `source_only` the largest at full precision.
+std::vector<Subnet> trained_subnets(const Config&);
+
+struct TrainingData {
+  data::Dataset source;  ///< labelled
+  data::Dataset target;  ///< labels removed
+};
+/// Throws std::invalid_argument when a location is missing, the source has no labels or fewer than 2 classes.
+TrainingData open_training_data(const Config&);
+/// The target with its labels, where there are any, for evaluation only.
+data::Dataset open_target(const DataConfig&, const std::vector<std::string>& classes);
+
+/// `training`: augmented random batches of train.batch images; else evaluation batches in order.
+data::LoaderOptions loader_options(const Config&, Domain, bool training);
+
+/// Batches of images at every resolution that a step needs, each resized from the same crop.
+class ImagePyramid {
+ public:
+  explicit ImagePyramid(Tensor largest, Stream stream = {}) : stream_(stream) {
+    levels_.push_back(std::move(largest));
+  }
+  const Tensor& at(int64_t resolution);
+
+ private:
+  Stream stream_;
+  std::vector<Tensor> levels_;
+};
+
+}  // namespace rtfq

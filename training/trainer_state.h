@@ -1,0 +1,24 @@
+#pragma once
+// The state behind Trainer: private to training/trainer*.cpp.
+
+#include "training/network.h"
+#include "training/optimizer.h"
+#include "training/trainer.h"
+
+namespace rtfq {
+
+struct Trainer::State {
+  explicit State(const Config&);
+  /// The loaders' position and what a new phase begins with; called at the start of every step.
+  void enter_phase(const std::string& phase);
+
+  Config config;
+  TrainingData data;
+  std::vector<std::string> classes;
+  std::unique_ptr<Supernet> student, teacher;
+  std::unique_ptr<Optimizer> optimizer;
+  std::unique_ptr<data::Loader> source, target;
+  int64_t step = 0;
+};
+
+}  // namespace rtfq
