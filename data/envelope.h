@@ -1,0 +1,22 @@
+#pragma once
+// What the decoder does not check: that a file is whole.
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace rtfq::data {
+
+enum class Format { png, jpeg, netpbm, other };
+
+Format sniff(const uint8_t* bytes, size_t size);
+/// What an unsupported file most likely is: "a GIF image", "text", ...
+std::string describe_foreign(const uint8_t* bytes, size_t size);
+
+/// Empty when the chunks of a PNG are complete up to IEND and their checksums agree; otherwise what is wrong.
+std::string png_defect(const uint8_t* bytes, size_t size);
+/// Empty when the segments of a JPEG run to an end-of-image marker; otherwise what is wrong. Decoders fill
+/// the missing part of a truncated JPEG with grey and report nothing.
+std::string jpeg_defect(const uint8_t* bytes, size_t size);
+
+}  // namespace rtfq::data

@@ -1,0 +1,197 @@
+#include "data/image.h"
+
+#include <stb/stb_image.h>
+#include <stb/stb_image_write.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <stdexcept>
+
+#include "data/envelope.h"
+#include "data/stb_limits.h"
+
+namespace rtfq::data {
+namespace {
+
+constexpr int64_t max_file_bytes = int64_t{1} << 30;
+
+[[noreturn]] void fail(const std::string& origin, const std::string& reason) {
+  throw std::runtime_error("[data] cannot read " + origin + ": " + reason);
+}
+
+void check_channels(int channels) {
+  if (channels != 1 && channels != 3)
+    throw std::invalid_argument("[data] images are read with 1 or 3 channels, got " +
+                                std::to_string(channels));
+}
+
+void check_dimensions(int64_t height, int64_t width, const std::string& origin) {
+  if (height < 1 || width < 1) fail(origin, "it declares an empty image");
+  if (height > max_image_pixels / width)
+    fail(origin, "it declares " + std::to_string(width) + " x " + std::to_string(height) +
+                     " pixels, more than the limit of " + std::to_string(max_image_pixels));
+}
+
+uint8_t luma(int red, int green, int blue) {
+  return static_cast<uint8_t>((77 * red + 150 * green + 29 * blue) >> 8);
+}
+
+uint8_t over_black(uint8_t value, uint8_t alpha) {
+  return static_cast<uint8_t>((value * alpha + 127) / 255);
+}
+
+/// From 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA) channels to 1 or 3.
+Image convert(const uint8_t* pixels, int height, int width, int from, int to) {
+  Image image{height, width, to, {}};
+  const size_t count = static_cast<size_t>(height) * static_cast<size_t>(width);
+  if (from == to) {
+    image.pixels.assign(pixels, pixels + count * static_cast<size_t>(to));
+    return image;
+  }
+  image.pixels.resize(count * static_cast<size_t>(to));
+  const bool grey = from <= 2, alpha = from % 2 == 0;
+  uint8_t* out = image.pixels.data();
+  for (size_t i = 0; i < count; ++i, pixels += from, out += to) {
+    uint8_t rgb[3] = {pixels[0], pixels[grey ? 0 : 1], pixels[grey ? 0 : 2]};
+    if (alpha)
+      for (uint8_t& value : rgb) value = over_black(value, pixels[from - 1]);
+    if (to == 3)
+      std::memcpy(out, rgb, 3);
+    else
+      out[0] = grey ? rgb[0] : luma(rgb[0], rgb[1], rgb[2]);
+  }
+  return image;
+}
+
+/// Binary PGM and PPM; samples are scaled to 0..255 where the declared maximum differs.
+Image decode_netpbm(const uint8_t* bytes, size_t size, int channels, const std::string& origin) {
+  size_t at = 2;
+  const auto number = [&]() -> int64_t {
+    for (;; ++at) {
+      if (at >= size) fail(origin, "truncated within the header");
+      if (bytes[at] == '#')
+        while (at < size && bytes[at] != '\n') ++at;
+      else if (bytes[at] >= '0' && bytes[at] <= '9')
+        break;
+      else if (bytes[at] != ' ' && (bytes[at] < 9 || bytes[at] > 13))
+        fail(origin, "damaged: the header of a PGM or PPM file has three numbers");
+    }
+    int64_t value = 0;
+    for (; at < size && bytes[at] >= '0' && bytes[at] <= '9'; ++at)
+      if ((value = value * 10 + (bytes[at] - '0')) > INT32_MAX)
+        fail(origin, "damaged: a number too large in the header");
+    return value;
+  };
+  const int from = bytes[1] == '5' ? 1 : 3;
+  const int64_t width = number(), height = number(), maximum = number();
+  check_dimensions(height, width, origin);
+  if (maximum < 1 || maximum > 65535) fail(origin, "damaged: the largest value must be within 1 and 65535");
+  if (at < size) ++at;  // the one white space that ends the header
+  const size_t samples = static_cast<size_t>(width * height) * static_cast<size_t>(from);
+  const size_t wide = maximum > 255 ? 2 : 1;
+  if (size - at < samples * wide)
+    fail(origin, "truncated: " + std::to_string(size - at) + " of " + std::to_string(samples * wide) +
+                     " bytes of pixels");
+  const uint8_t* pixels = bytes + at;
+  std::vector<uint8_t> scaled;
+  if (maximum != 255) {
+    scaled.resize(samples);
+    for (size_t i = 0; i < samples; ++i) {
+      const int64_t value = wide == 1 ? pixels[i] : (int64_t{pixels[2 * i]} << 8) | pixels[2 * i + 1];
+      scaled[i] = static_cast<uint8_t>((std::min(value, maximum) * 255 + maximum / 2) / maximum);
+    }
+    pixels = scaled.data();
+  }
+  return convert(pixels, static_cast<int>(height), static_cast<int>(width), from, channels);
+}
+
+std::vector<uint8_t> read_file(const std::string& path) {
+  std::error_code error;
+  const auto status = std::filesystem::status(path, error);
+  if (!std::filesystem::exists(status)) fail(path, error ? error.message() : "it does not exist");
+  if (!std::filesystem::is_regular_file(status)) fail(path, "it is not a regular file");
+  std::ifstream file(path, std::ios::binary | std::ios::ate);
+  if (!file) fail(path, std::strerror(errno));
+  const int64_t size = file.tellg();
+  if (size == 0) fail(path, "it is empty");
+  if (size > max_file_bytes) fail(path, "it has more than 1 GiB");
+  std::vector<uint8_t> bytes(static_cast<size_t>(size));
+  file.seekg(0);
+  if (!file.read(reinterpret_cast<char*>(bytes.data()), size)) fail(path, "it could not be read to its end");
+  return bytes;
+}
+
+}  // namespace
+
+Image decode_image(const uint8_t* bytes, size_t size, int channels, const std::string& origin) {
+  check_channels(channels);
+  if (size == 0) fail(origin, "it is empty");
+  if (static_cast<int64_t>(size) > max_file_bytes) fail(origin, "it has more than 1 GiB");
+  const Format format = sniff(bytes, size);
+  if (format == Format::other)
+    fail(origin,
+         "it is not a PNG, JPEG, or binary PGM or PPM image; it looks like " + describe_foreign(bytes, size));
+  if (format == Format::netpbm) return decode_netpbm(bytes, size, channels, origin);
+  const std::string defect = format == Format::png ? png_defect(bytes, size) : jpeg_defect(bytes, size);
+  if (!defect.empty()) fail(origin, defect);
+
+  const int length = static_cast<int>(size);
+  int width = 0, height = 0, from = 0;
+  decoder_block_limit = (size_t{1} << 20) + 2 * size;
+  const auto reason = [] {
+    const char* text = stbi_failure_reason();
+    return std::string("damaged or unsupported: ") + (text ? text : "no reason given");
+  };
+  if (!stbi_info_from_memory(bytes, length, &width, &height, &from)) fail(origin, reason());
+  check_dimensions(height, width, origin);
+  // The largest block of a sound file: 16-bit RGBA, interlaced, doubled by the decoder's growing buffers.
+  decoder_block_limit += size_t{32} * static_cast<size_t>(width) * static_cast<size_t>(height);
+  const std::unique_ptr<uint8_t, void (*)(void*)> pixels(
+      stbi_load_from_memory(bytes, length, &width, &height, &from, 0), stbi_image_free);
+  if (!pixels) fail(origin, reason());
+  return convert(pixels.get(), height, width, from, channels);
+}
+
+Image load_image(const std::string& path, int channels) {
+  check_channels(channels);
+  const std::vector<uint8_t> bytes = read_file(path);
+  return decode_image(bytes.data(), bytes.size(), channels, path);
+}
+
+void save_png(const std::string& path, const Image& image) {
+  const auto refuse = [&](const std::string& reason) {
+    throw std::runtime_error("[data] cannot write " + path + ": " + reason);
+  };
+  const size_t expected = static_cast<size_t>(image.height) * static_cast<size_t>(image.width) *
+                          static_cast<size_t>(image.channels);
+  if (image.height < 1 || image.width < 1 || image.channels < 1 || image.channels > 4 ||
+      image.pixels.size() != expected)
+    refuse("expected a non-empty image of 1 to 4 channels with all of its pixels");
+  std::vector<uint8_t> encoded;
+  const auto append = [](void* out, void* data, int size) {
+    const auto* begin = static_cast<const uint8_t*>(data);
+    static_cast<std::vector<uint8_t>*>(out)->insert(static_cast<std::vector<uint8_t>*>(out)->end(), begin,
+                                                    begin + size);
+  };
+  if (!stbi_write_png_to_func(append, &encoded, image.width, image.height, image.channels,
+                              image.pixels.data(), image.width * image.channels))
+    refuse("the encoder failed");
+  const std::string temporary = path + ".tmp" + std::to_string(getpid());
+  std::ofstream file(temporary, std::ios::binary | std::ios::trunc);
+  if (!file) refuse(std::strerror(errno));
+  file.write(reinterpret_cast<const char*>(encoded.data()), static_cast<std::streamsize>(encoded.size()));
+  file.close();
+  if (!file || std::rename(temporary.c_str(), path.c_str()) != 0) {
+    const std::string why = std::strerror(errno);
+    std::remove(temporary.c_str());
+    refuse(why);
+  }
+}
+
+}  // namespace rtfq::data
