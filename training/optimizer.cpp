@@ -61,6 +61,13 @@ double Optimizer::step(double learning_rate, int passes, Stream stream) {
   return norm;
 }
 
+void Optimizer::discard_gradients() {
+  for (Parameter* p : student_.parameters()) {
+    if (p->touched) kernels::runtime::fill_zero(p->gradient.device(), p->gradient.data(), p->gradient.bytes(), {});
+    p->touched = false;
+  }
+}
+
 void update_teacher(Supernet& teacher, const Supernet& student, double decay, Stream stream) {
   std::vector<kernels::AverageTensor> tensors;
   int64_t total = 0;

@@ -14,6 +14,8 @@ class Optimizer {
   /// `passes` where the configuration says so, clipped, and zeroed. Returns the norm of the gradient before
   /// clipping, step sizes left out.
   double step(double learning_rate, int passes, Stream stream = {});
+  /// Zeroes what passes have gathered: after a step that failed.
+  void discard_gradients();
 
  private:
   Supernet& student_;

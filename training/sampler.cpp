@@ -81,4 +81,13 @@ std::vector<Subnet> intermediate_teachers(const Bank& bank, const std::vector<Pa
   return teachers;
 }
 
+std::vector<Subnet> intermediate_teachers(const Bank& bank) {
+  std::vector<Subnet> teachers;
+  const int highest = bank.bits.front();
+  for (const Subnet& subnet : bank.subnets())
+    if (subnet.bits == highest && subnet != at_bits(bank.largest(), highest) && subnet != at_bits(bank.smallest(), highest))
+      teachers.push_back(subnet);
+  return teachers;
+}
+
 }  // namespace rtfq

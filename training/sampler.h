@@ -35,5 +35,7 @@ std::vector<PassPlan> sample_passes(const Bank&, const std::string& sampler, int
 /// Architectures between the extremes that these passes use, each once, at the bank's highest precision: the
 /// teachers of the smallest subnet.
 std::vector<Subnet> intermediate_teachers(const Bank&, const std::vector<PassPlan>&);
+/// All architectures of the bank but the two extremes, at the highest precision (14 in AnyDA's bank).
+std::vector<Subnet> intermediate_teachers(const Bank&);
 
 }  // namespace rtfq

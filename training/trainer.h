@@ -8,6 +8,7 @@
 
 #include "training/config.h"
 #include "training/evaluation.h"
+#include "training/step.h"
 
 namespace rtfq {
 
@@ -18,6 +19,7 @@ struct StepReport {
   double loss = 0;    ///< sum of all weighted terms over all passes
   std::vector<std::pair<std::string, double>> terms;
   double source_accuracy = 0;  ///< of the largest subnet on this step's source batch, in percent
+  double gradient_norm = 0;    ///< before clipping, step sizes left out
   double learning_rate = 0;
   double seconds = 0;
   double wait_seconds = 0;  ///< of these, waiting for images
@@ -51,12 +53,6 @@ class Trainer {
   struct State;
   explicit Trainer(std::unique_ptr<State>);
   std::unique_ptr<State> state_;
-};
-
-/// The loss was NaN or infinite: says the step and the term.
-class NonFiniteLoss : public std::runtime_error {
- public:
-  using std::runtime_error::runtime_error;
 };
 
 /// A checkpoint without its training state: what evaluation needs.
