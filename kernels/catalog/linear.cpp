@@ -18,6 +18,7 @@ struct Case {
   /// As for convolutions: some twelve times the expected error of an f32 chain over `terms` products of
   /// normal numbers.
   double tolerance(int64_t terms) const { return exact ? 0.0 : 0x1p-22 * static_cast<double>(terms) + 1e-6; }
+  double relative_tolerance() const { return exact ? 0.0 : 0x1p-19; }
   void fill(float* x, int64_t count, uint64_t seed) const {
     if (exact)
       fill_exact(x, static_cast<std::size_t>(count), seed, 4, 0.25f);
@@ -59,7 +60,8 @@ std::unique_ptr<Problem<LinearForward>> forward(const Case& the_case, bool with_
   problem->expected.push_back({.name = "y",
                                .buffer = problem->last(),
                                .values = std::move(expected),
-                               .absolute = the_case.tolerance(s.c)});
+                               .absolute = the_case.tolerance(s.c),
+                               .relative = the_case.relative_tolerance()});
   problem->args = {x, w, bias, y, nullptr};
   problem->workspace = &problem->args.workspace;
   return problem;
@@ -80,7 +82,8 @@ std::unique_ptr<Problem<LinearDgrad>> dgrad(const Case& the_case) {
   problem->expected.push_back({.name = "dx",
                                .buffer = problem->last(),
                                .values = std::move(expected),
-                               .absolute = the_case.tolerance(s.k)});
+                               .absolute = the_case.tolerance(s.k),
+                               .relative = the_case.relative_tolerance()});
   problem->args = {g, w, dx, nullptr};
   problem->workspace = &problem->args.workspace;
   return problem;
@@ -112,14 +115,16 @@ std::unique_ptr<Problem<LinearWgrad>> wgrad(const Case& the_case, bool with_bias
   problem->expected.push_back({.name = "dw",
                                .buffer = problem->last(),
                                .values = std::move(dw_expected),
-                               .absolute = the_case.tolerance(s.n)});
+                               .absolute = the_case.tolerance(s.n),
+                               .relative = the_case.relative_tolerance()});
   float* dbias = nullptr;
   if (with_bias) {
     dbias = problem->add<float>(k_parent);
     problem->expected.push_back({.name = "dbias",
                                  .buffer = problem->last(),
                                  .values = std::move(dbias_expected),
-                                 .absolute = the_case.tolerance(s.n)});
+                                 .absolute = the_case.tolerance(s.n),
+                                 .relative = the_case.relative_tolerance()});
   }
   problem->restore = [=] {
     for (std::size_t i = 0; i < size; ++i) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "kernels/cpu/onednn.h"
+#include "kernels/cpu/plan_cache.h"
 
 namespace rtfq::kernels::onednn {
 namespace {
@@ -14,7 +15,7 @@ using dnnl::memory;
 
 constexpr auto direct = dnnl::algorithm::convolution_direct;
 
-Key key_of(const Conv2dShape& s) {
+PlanKey key_of(const Conv2dShape& s) {
   return {s.n, s.h, s.w, s.c, s.k, s.r, s.s, s.stride, s.pad, s.c_parent, 0, 0};
 }
 
@@ -48,6 +49,7 @@ dnnl::reorder make_reorder(const memory::desc& from, const memory::desc& to, boo
                            memory::desc* scratch) {
   const dnnl::reorder::primitive_desc desc(engine(), from, engine(), to, attributes(accumulate));
   *scratch = desc.scratchpad_desc();
+  *kernel += std::string(", weights ") + desc.impl_info_str();
   return dnnl::reorder(desc);
 }
 
@@ -82,7 +84,7 @@ std::shared_ptr<const Plan> forward_plan(const Conv2dShape& s) {
     const Descs d(s);
     const auto desc = forward_desc(d);
     Plan plan = plan_of(d, desc, desc.weights_desc(), dnnl::convolution_forward(desc));
-    plan.pack = make_reorder(plan.slice, plan.w, false, &plan.pack_scratch);
+    plan.pack = make_reorder(plan.slice, plan.w, false, &plan.pack_scratch, &plan.kernel);
     return plan;
   });
 }
@@ -94,7 +96,7 @@ std::shared_ptr<const Plan> dgrad_plan(const Conv2dShape& s) {
     const dnnl::convolution_backward_data::primitive_desc desc(engine(), direct, d.x, d.w, d.y, d.strides,
                                                                d.pads, d.pads, forward_desc(d), attributes());
     Plan plan = plan_of(d, desc, desc.weights_desc(), dnnl::convolution_backward_data(desc));
-    plan.pack = make_reorder(plan.slice, plan.w, false, &plan.pack_scratch);
+    plan.pack = make_reorder(plan.slice, plan.w, false, &plan.pack_scratch, &plan.kernel);
     return plan;
   });
 }
@@ -106,8 +108,8 @@ std::shared_ptr<const Plan> wgrad_plan(const Conv2dShape& s) {
     const dnnl::convolution_backward_weights::primitive_desc desc(
         engine(), direct, d.x, d.w, d.y, d.strides, d.pads, d.pads, forward_desc(d), attributes());
     Plan plan = plan_of(d, desc, desc.diff_weights_desc(), dnnl::convolution_backward_weights(desc));
-    plan.store = make_reorder(plan.w, plan.slice, false, &plan.store_scratch);
-    plan.add = make_reorder(plan.w, plan.slice, true, &plan.add_scratch);
+    plan.store = make_reorder(plan.w, plan.slice, false, &plan.store_scratch, &plan.kernel);
+    plan.add = make_reorder(plan.w, plan.slice, true, &plan.add_scratch, &plan.kernel);
     return plan;
   });
 }

@@ -16,7 +16,8 @@ void conv2d_forward(const Conv2dShape&, const Conv2dForwardArgs&, Stream);
 std::size_t conv2d_forward_workspace(const Conv2dShape&);
 std::size_t conv2d_forward_packed(const Conv2dShape&);
 void conv2d_forward_pack(const Conv2dShape&, const void* weights, void* packed, Stream);
-/// Which of its kernels oneDNN uses ("brgconv:avx512_core"); "ref" or "gemm" in it means a slow one.
+/// Which of its kernels oneDNN uses ("brgconv:avx512_core, weights jit:uni"); "ref", "simple" or "gemm" in it
+/// means a slow one.
 std::string conv2d_forward_kernel(const Conv2dShape&);
 
 void conv2d_dgrad(const Conv2dShape&, const Conv2dDgradArgs&, Stream);

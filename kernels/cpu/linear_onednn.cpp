@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/cpu/onednn.h"
+#include "kernels/cpu/plan_cache.h"
 
 namespace rtfq::kernels::onednn {
 namespace {

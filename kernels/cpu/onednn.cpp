@@ -1,20 +1,9 @@
 #include "kernels/cpu/onednn.h"
 
-#include <omp.h>
-
 #include <stdexcept>
 #include <string>
 
 namespace rtfq::kernels::onednn {
-namespace {
-
-int plan_threads() {
-  static const int count = omp_get_max_threads();
-  return count;
-}
-
-}  // namespace
-
 using memory = dnnl::memory;
 
 const dnnl::engine& engine() {
@@ -58,13 +47,6 @@ memory wrap(const memory::desc& desc, const void* data) {
 void rethrow(const char* op, const dnnl::error& error) {
   throw std::runtime_error(std::string("[") + op + "] oneDNN: " + error.what() +
                            "; prefer the naive implementation");
-}
-
-PlanThreads::PlanThreads() : before_(omp_get_max_threads()) {
-  omp_set_num_threads(plan_threads());
-}
-PlanThreads::~PlanThreads() {
-  omp_set_num_threads(before_);
 }
 
 }  // namespace rtfq::kernels::onednn

@@ -11,9 +11,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <dnnl.hpp>
-#include <map>
-#include <memory>
-#include <mutex>
 
 #include "kernels/shapes.h"
 
@@ -43,72 +40,5 @@ inline std::size_t align64(std::size_t bytes) {
 
 /// Throws std::runtime_error "[op] oneDNN: ...".
 [[noreturn]] void rethrow(const char* op, const dnnl::error& error);
-
-/// While it lives, OpenMP's maximum on this thread is the process's number of plan threads.
-class PlanThreads {
- public:
-  PlanThreads();
-  ~PlanThreads();
-  PlanThreads(const PlanThreads&) = delete;
-  PlanThreads& operator=(const PlanThreads&) = delete;
-
- private:
-  int before_;
-};
-
-using Key = std::array<int64_t, 12>;
-
-/// Plans by shape, for any number of threads. When more than `capacity` shapes are in use the one unused for
-/// longest goes (jitted code takes some 100 KiB a plan); launches that still run keep theirs alive.
-template <class Plan>
-class PlanCache {
- public:
-  explicit PlanCache(std::size_t capacity = 4096) : capacity_(capacity) {}
-
-  /// The plan for `key`, made by `make()` (returning a Plan) if it is not there.
-  template <class Make>
-  std::shared_ptr<const Plan> get(const Key& key, const Make& make) {
-    {
-      const std::lock_guard lock(mutex_);
-      const auto found = plans_.find(key);
-      if (found != plans_.end()) {
-        found->second.used = ++clock_;
-        return found->second.plan;
-      }
-    }
-    // Made outside the lock: others need not wait for it. Two threads may make the same one; the first stays.
-    std::shared_ptr<const Plan> plan;
-    {
-      const PlanThreads threads;
-      plan = std::make_shared<const Plan>(make());
-    }
-    const std::lock_guard lock(mutex_);
-    const auto [entry, inserted] = plans_.try_emplace(key, Entry{std::move(plan), 0});
-    entry->second.used = ++clock_;
-    auto result = entry->second.plan;
-    if (plans_.size() > capacity_) {
-      auto oldest = plans_.begin();
-      for (auto i = plans_.begin(); i != plans_.end(); ++i)
-        if (i->second.used < oldest->second.used) oldest = i;
-      plans_.erase(oldest);
-    }
-    return result;
-  }
-
-  std::size_t size() const {
-    const std::lock_guard lock(mutex_);
-    return plans_.size();
-  }
-
- private:
-  struct Entry {
-    std::shared_ptr<const Plan> plan;
-    uint64_t used;
-  };
-  std::size_t capacity_;
-  mutable std::mutex mutex_;
-  std::map<Key, Entry> plans_;
-  uint64_t clock_ = 0;
-};
 
 }  // namespace rtfq::kernels::onednn

@@ -3,6 +3,8 @@
 // number.
 #include "kernels/pool.h"
 
+#include <immintrin.h>
+
 #include <algorithm>
 
 namespace rtfq::kernels {
@@ -28,30 +30,53 @@ inline Range covering(const PoolShape& s, int64_t in, int64_t outputs) {
   return {reach < 0 ? 0 : reach / s.stride + 1, std::min((in + s.pad) / s.stride + 1, outputs), 0};
 }
 
-template <bool full>
+/// One window of `vectors` * 8 channels in registers.
+template <int vectors>
 inline void max_of_window(const float* x, int64_t row_step, int64_t column_step, const Range& rows,
-                          const Range& columns, int64_t window, int64_t channels, float* y, uint8_t* index) {
-  const int64_t count = full ? block : channels;
-  float best[block];
-  int32_t place[block];
-  const auto first = static_cast<int32_t>(rows.first * window + columns.first);
-  const float* corner = x + rows.begin * row_step + columns.begin * column_step;
-  for (int64_t c = 0; c < count; ++c) best[c] = corner[c], place[c] = first;
+                          const Range& columns, int64_t window, float* y, uint8_t* index) {
+  __m256 best[vectors];
+  __m256i place[vectors];
+  for (int v = 0; v < vectors; ++v) {
+    best[v] = _mm256_loadu_ps(x + rows.begin * row_step + columns.begin * column_step + 8 * v);
+    place[v] = _mm256_set1_epi32(static_cast<int>(rows.first * window + columns.first));
+  }
   for (int64_t h = rows.begin; h < rows.end; ++h)
     for (int64_t w = columns.begin; w < columns.end; ++w) {
       const float* from = x + h * row_step + w * column_step;
-      const auto here =
-          static_cast<int32_t>((rows.first + h - rows.begin) * window + columns.first + w - columns.begin);
-      for (int64_t c = 0; c < count; ++c) {
-        const float value = from[c];
-        const bool wins = (value > best[c]) | (value != value);  // a NaN stays visible
-        best[c] = wins ? value : best[c];
-        place[c] = wins ? here : place[c];
+      const int64_t at = (rows.first + h - rows.begin) * window + columns.first + w - columns.begin;
+      const __m256i here = _mm256_set1_epi32(static_cast<int>(at));
+      for (int v = 0; v < vectors; ++v) {
+        const __m256 value = _mm256_loadu_ps(from + 8 * v);
+        // A NaN wins and then only gives way to another one, so that it stays visible.
+        const __m256 greater = _mm256_cmp_ps(value, best[v], _CMP_GT_OQ);
+        const __m256 wins = _mm256_or_ps(greater, _mm256_cmp_ps(value, value, _CMP_UNORD_Q));
+        best[v] = _mm256_blendv_ps(best[v], value, wins);
+        place[v] = _mm256_blendv_epi8(place[v], here, _mm256_castps_si256(wins));
       }
     }
-  for (int64_t c = 0; c < count; ++c) y[c] = best[c];
-  if (index)
-    for (int64_t c = 0; c < count; ++c) index[c] = static_cast<uint8_t>(place[c]);
+  for (int v = 0; v < vectors; ++v) {
+    _mm256_storeu_ps(y + 8 * v, best[v]);
+    if (!index) continue;
+    const __m128i words =
+        _mm_packus_epi32(_mm256_castsi256_si128(place[v]), _mm256_extracti128_si256(place[v], 1));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(index + 8 * v), _mm_packus_epi16(words, words));
+  }
+}
+
+/// One window of one channel, for the channels behind the last whole vector.
+inline void max_of_window_scalar(const float* x, int64_t row_step, int64_t column_step, const Range& rows,
+                                 const Range& columns, int64_t window, float* y, uint8_t* index) {
+  float best = x[rows.begin * row_step + columns.begin * column_step];
+  int64_t place = rows.first * window + columns.first;
+  for (int64_t h = rows.begin; h < rows.end; ++h)
+    for (int64_t w = columns.begin; w < columns.end; ++w) {
+      const float value = x[h * row_step + w * column_step];
+      if (!(value > best || value != value)) continue;
+      best = value;
+      place = (rows.first + h - rows.begin) * window + columns.first + w - columns.begin;
+    }
+  *y = best;
+  if (index) *index = static_cast<uint8_t>(place);
 }
 
 void max_forward(const PoolShape& s, const MaxPoolForwardArgs& a, Stream) {
@@ -66,13 +91,14 @@ void max_forward(const PoolShape& s, const MaxPoolForwardArgs& a, Stream) {
       for (int64_t q = 0; q < Q; ++q) {
         const Range columns = window_range(s, q, s.w);
         const int64_t to = ((n * P + p) * Q + q) * s.c;
+        const auto run = [&](auto& kernel, int64_t c) {
+          kernel(image + c, s.w * s.c, s.c, rows, columns, s.window, y + to + c,
+                 a.index ? a.index + to + c : nullptr);
+        };
         int64_t c = 0;
-        for (; c + block <= s.c; c += block)
-          max_of_window<true>(image + c, s.w * s.c, s.c, rows, columns, s.window, block, y + to + c,
-                              a.index ? a.index + to + c : nullptr);
-        if (c < s.c)
-          max_of_window<false>(image + c, s.w * s.c, s.c, rows, columns, s.window, s.c - c, y + to + c,
-                               a.index ? a.index + to + c : nullptr);
+        for (; c + 32 <= s.c; c += 32) run(max_of_window<4>, c);
+        for (; c + 8 <= s.c; c += 8) run(max_of_window<1>, c);
+        for (; c < s.c; ++c) run(max_of_window_scalar, c);
       }
     }
 }

@@ -13,10 +13,10 @@ namespace {
 
 /// The triangle filter of one axis: output i is the weighted sum of source pixels [begin(i), end(i)).
 struct Axis {
-  int64_t in;
+  int64_t in, out;
   double scale, support;
   Axis(int64_t in_size, int64_t out_size, bool antialias)
-      : in(in_size), scale(static_cast<double>(in_size) / static_cast<double>(out_size)) {
+      : in(in_size), out(out_size), scale(static_cast<double>(in_size) / static_cast<double>(out_size)) {
     support = antialias ? std::max(scale, 1.0) : 1.0;
   }
   double center(int64_t i) const { return (static_cast<double>(i) + 0.5) * scale; }
@@ -32,7 +32,11 @@ struct Axis {
     for (int64_t j = begin(i); j < end(i); ++j) total += raw(i, j);
     return total;
   }
-  int64_t max_taps() const { return std::min(static_cast<int64_t>(2 * support) + 2, in); }
+  int64_t max_taps() const {
+    int64_t most = 1;
+    for (int64_t i = 0; i < out; ++i) most = std::max(most, end(i) - begin(i));
+    return most;
+  }
 };
 
 constexpr int64_t stack_floats = 4096;

@@ -1,0 +1,81 @@
+#pragma once
+// Launching one implementation by name, with packed weights and workspace of exactly the size it asks for.
+
+#include <omp.h>
+
+#include <cstring>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "kernels/catalog/catalog.h"
+#include "kernels/operator.h"
+
+namespace rtfq::test {
+
+template <class Op>
+const typename Op::Impl& implementation(const std::string& name) {
+  for (const auto& one : Op::cpu())
+    if (name == one.name) return one;
+  throw std::logic_error("there is no implementation called " + name);
+}
+
+/// Packed weights where the implementation wants them, else the weights themselves.
+template <class Op>
+class Packed {
+ public:
+  Packed(const typename Op::Impl& impl, const typename Op::Shape& shape, const float* weights)
+      : weights_(weights), buffer_(impl.packed(shape)) {
+    if (buffer_.bytes()) impl.pack(shape, weights, buffer_.data(), {});
+  }
+  const void* get() const { return buffer_.bytes() ? buffer_.data() : weights_; }
+  bool guards_intact() const { return buffer_.guards_intact(); }
+
+ private:
+  const float* weights_;
+  kernels::catalog::Buffer buffer_;
+};
+
+inline std::vector<float> normal(int64_t count, uint64_t seed) {
+  std::vector<float> values(static_cast<std::size_t>(count));
+  kernels::catalog::fill_normal(values.data(), values.size(), seed);
+  return values;
+}
+
+inline std::vector<float> exact(int64_t count, uint64_t seed) {
+  std::vector<float> values(static_cast<std::size_t>(count));
+  kernels::catalog::fill_exact(values.data(), values.size(), seed);
+  return values;
+}
+
+template <class T>
+bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0;
+}
+
+/// OpenMP's maximum on this thread, put back at the end of the scope.
+class Threads {
+ public:
+  explicit Threads(int count) : before_(omp_get_max_threads()) { omp_set_num_threads(count); }
+  ~Threads() { omp_set_num_threads(before_); }
+  Threads(const Threads&) = delete;
+  Threads& operator=(const Threads&) = delete;
+
+ private:
+  int before_;
+};
+
+/// True when `run` (returning a vector) gives the same bits with 1, 2, 3 and 7 threads.
+template <class Run>
+bool independent_of_threads(const Run& run) {
+  const auto with = [&](int count) {
+    const Threads threads(count);
+    return run();
+  };
+  const auto one = with(1);
+  for (const int count : {2, 3, 7})
+    if (!same_bits(one, with(count))) return false;
+  return true;
+}
+
+}  // namespace rtfq::test
