@@ -46,7 +46,7 @@ struct Plan {
 };
 
 dnnl::reorder make_reorder(const memory::desc& from, const memory::desc& to, bool accumulate,
-                           memory::desc* scratch) {
+                           memory::desc* scratch, std::string* kernel) {
   const dnnl::reorder::primitive_desc desc(engine(), from, engine(), to, attributes(accumulate));
   *scratch = desc.scratchpad_desc();
   *kernel += std::string(", weights ") + desc.impl_info_str();
