@@ -1,0 +1,212 @@
+#include "training/trainer.h"
+
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include "data/image.h"
+#include "engine/random.h"
+
+using namespace rtfq;
+namespace fs = std::filesystem;
+
+namespace {
+
+/// Two classes of 12x12 stripes, upright and lying; the target is the source inverted with more noise.
+class Stripes {
+ public:
+  fs::path root = fs::temp_directory_path() / ("rtfq-trainer-" + std::to_string(::getpid()));
+  explicit Stripes(int images = 40) {
+    fs::remove_all(root);
+    for (const char* domain : {"source", "target"})
+      for (int label = 0; label < 2; ++label) {
+        const fs::path folder = root / domain / std::to_string(label);
+        fs::create_directories(folder);
+        for (int i = 0; i < images; ++i) draw(folder / (std::to_string(i) + ".png"), label, domain[0] == 't', i);
+      }
+  }
+  ~Stripes() { fs::remove_all(root); }
+  std::string at(const std::string& name) const { return (root / name).string(); }
+
+ private:
+  static void draw(const fs::path& path, int label, bool target, int index) {
+    Random random(9, Purpose::test, static_cast<uint64_t>(index), static_cast<uint32_t>(label * 2 + target));
+    data::Image image{12, 12, 1, std::vector<uint8_t>(144)};
+    const int phase = static_cast<int>(random.below(4));
+    for (int y = 0; y < 12; ++y)
+      for (int x = 0; x < 12; ++x) {
+        const bool on = ((label ? x : y) + phase) % 4 < 2;
+        const float value = (on != target ? 200.0f : 60.0f) + (target ? 25.0f : 10.0f) * random.normal();
+        image.pixels[static_cast<std::size_t>(y * 12 + x)] =
+            static_cast<uint8_t>(std::min(255.0f, std::max(0.0f, value)));
+      }
+    data::save_png(path.string(), image);
+  }
+};
+
+Config small_config(const Stripes& stripes) {
+  Config config;
+  config.data.source = stripes.at("source");
+  config.data.target = stripes.at("target");
+  config.data.channels = 1;
+  config.data.mean = config.data.deviation = {0.5f};
+  config.data.augmentation.shift = 0.1f;
+  config.model.arch = "resnet14_small";
+  config.model.bank = {{1.0, 0.5}, {1.0}, {12, 8}, {8, 4}, 8};
+  config.optimizer.learning_rate = 0.02;
+  config.optimizer.classifier_rate = 1;
+  config.optimizer.clip_norm = 5;
+  config.loss.teacher_temperature = 0.4;
+  config.loss.student_temperature = 1;
+  config.train.steps = 12;
+  config.train.float_steps = 3;
+  config.train.source_steps = 3;
+  config.train.batch = 8;
+  config.train.calibration_images = 32;
+  return config;
+}
+
+/// Every bit of the training state.
+std::string bits_of(const Trainer& trainer, const Stripes& stripes) {
+  const std::string path = stripes.at("bits.safetensors");
+  trainer.save(path);
+  std::ifstream in(path, std::ios::binary);
+  std::string bytes{std::istreambuf_iterator<char>(in), {}};
+  uint64_t header = 0;
+  std::memcpy(&header, bytes.data(), 8);
+  return bytes.substr(8 + header);  // paths differ in the header
+}
+
+}  // namespace
+
+TEST_CASE("trainer: learns, and the same seed gives the same bits") {
+  const Stripes stripes;
+  Config config = small_config(stripes);
+  config.train.steps = 40;
+  config.train.float_steps = 15;
+  config.train.source_steps = 10;
+  const auto run = [&] {
+    Trainer trainer(config);
+    std::vector<std::string> phases;
+    double accuracy = 0;
+    while (!trainer.finished()) {
+      const StepReport report = trainer.train_step();
+      if (phases.empty() || phases.back() != report.phase) phases.push_back(report.phase);
+      CHECK(std::isfinite(report.loss));
+      accuracy = report.source_accuracy;
+    }
+    CHECK(phases == std::vector<std::string>{"float", "source", "adapt"});
+    CHECK(accuracy >= 87.5);
+    trainer.calibrate();
+    const auto target = data::open_dataset(config.data.target), source = data::open_dataset(config.data.source);
+    const auto scores = evaluate(trainer.student(), config, config.model.bank.subnets(), &target, &source);
+    CHECK(scores.size() == 8);
+    for (const SubnetScore& score : scores) {
+      INFO(id(score.subnet));
+      CHECK(score.source_accuracy.value() >= 80);
+      CHECK(score.accuracy.has_value());
+    }
+    return bits_of(trainer, stripes);
+  };
+  CHECK(run() == run());
+}
+
+TEST_CASE("trainer: a resumed run has the bits of an uninterrupted one, wherever it stopped") {
+  const Stripes stripes;
+  const Config config = small_config(stripes);
+  Trainer whole(config);
+  while (!whole.finished()) whole.train_step();
+  const std::string expected = bits_of(whole, stripes), path = stripes.at("run.safetensors");
+  for (int64_t stop : {1, 3, 6, 9}) {
+    {
+      Trainer first(config);
+      while (first.step() < stop) first.train_step();
+      first.save(path);
+    }
+    const auto second = Trainer::resume(path);
+    CHECK(second->step() == stop);
+    while (!second->finished()) second->train_step();
+    CHECK(bits_of(*second, stripes) == expected);
+  }
+}
+
+TEST_CASE("trainer: the target's labels change no bit") {
+  const Stripes stripes;
+  const auto list = [&](const char* name, bool swapped) {
+    std::ofstream out(stripes.at(name));
+    for (int label = 0; label < 2; ++label)
+      for (int i = 0; i < 40; ++i) out << "target/" << label << "/" << i << ".png " << (swapped ? (i * 7 + label) % 2 : label) << "\n";
+    return stripes.at(name);
+  };
+  Config config = small_config(stripes);
+  const auto run = [&](const std::string& target) {
+    config.data.target = target;
+    Trainer trainer(config);
+    while (!trainer.finished()) trainer.train_step();
+    trainer.calibrate();
+    return bits_of(trainer, stripes);
+  };
+  const std::string right = run(list("right.txt", false)), wrong = run(list("wrong.txt", true));
+  CHECK(right == wrong);
+}
+
+TEST_CASE("trainer: a loss that is not finite stops with step, term and subnet, and changes nothing") {
+  const Stripes stripes;
+  Trainer trainer(small_config(stripes));
+  trainer.train_step();
+  for (Parameter* p : trainer.student().parameters())
+    if (p->name == "classifier.weight") p->value.as<float>()[0] = NAN;
+  trainer.student().weights_changed();
+  const std::string before = bits_of(trainer, stripes);
+  CHECK_THROWS_AS(trainer.train_step(), NonFiniteLoss);
+  CHECK_THROWS_WITH(trainer.train_step(), Catch::Contains("step 2: the source loss of w1-d1-r12-b32 is not finite"));
+}
+
+TEST_CASE("trainer: source_only trains one float network without a target") {
+  const Stripes stripes;
+  Config config = small_config(stripes);
+  config.train.method = "source_only";
+  config.data.target.clear();
+  Trainer trainer(config);
+  while (!trainer.finished()) CHECK(trainer.train_step().phase == "float");
+  trainer.calibrate();
+  const auto target = data::open_dataset(stripes.at("target"));
+  const Subnet largest{1.0, 1.0, 12, float_bits};
+  CHECK(evaluate(trainer.student(), config, std::span(&largest, 1), &target, nullptr).front().accuracy.has_value());
+}
+
+TEST_CASE("trainer: samplers, shared norms and other ensembles train") {
+  const Stripes stripes;
+  for (const char* sampler : {"sandwich", "uniform"})
+    for (const char* ensemble : {"all", "largest"}) {
+      Config config = small_config(stripes);
+      config.train.sampler = sampler;
+      config.loss.ensemble = ensemble;
+      config.model.domain_norms = std::string(ensemble) == "all";
+      config.train.steps = 8;
+      Trainer trainer(config);
+      while (!trainer.finished()) CHECK(std::isfinite(trainer.train_step().loss));
+      CHECK_NOTHROW(trainer.calibrate());
+    }
+}
+
+TEST_CASE("trainer: checkpoints that do not fit are refused") {
+  const Stripes stripes;
+  const Config config = small_config(stripes);
+  Trainer trainer(config);
+  const std::string path = stripes.at("run.safetensors");
+  trainer.save(path);
+  CHECK(load_bank(path).step == 0);
+  Config other = config;
+  fs::rename(stripes.at("source/1"), stripes.at("source/one"));
+  CHECK_THROWS_WITH(Trainer::resume(path, &other), Catch::Contains("trained on other classes"));
+  CHECK_THROWS_WITH(load_bank(stripes.at("none.safetensors")), Catch::Contains("cannot read"));
+  Config unlabelled = config;
+  unlabelled.data.source = stripes.at("source/0");
+  CHECK_THROWS_WITH(Trainer(unlabelled), Catch::Contains("must have labels"));
+}
