@@ -14,8 +14,9 @@ struct Sample {
 
 /// Samples in an order that depends on their names alone.
 struct Dataset {
-  std::string origin;                ///< what the user named; errors repeat it
-  std::vector<std::string> classes;  ///< sorted; empty when unlabelled and no classes were given
+  std::string origin;  ///< what the user named; errors repeat it
+  std::vector<std::string>
+      classes;  ///< names by index; sorted unless given; empty when unlabelled and none given
   std::vector<Sample> samples;
 
   /// Every sample has a label (false for an empty data set).

@@ -1,0 +1,191 @@
+#include "data/transform.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+#include <stdexcept>
+#include <string>
+
+#include "data/resample.h"
+
+namespace rtfq::data {
+namespace {
+
+void expect(bool condition, const std::string& what) {
+  if (!condition) throw std::invalid_argument("[data] " + what);
+}
+
+void check_resize(int resize, int resolution) {
+  expect(resolution >= 1 && resolution <= 1 << 14,
+         "resolution must be within 1 and 16384, got " + std::to_string(resolution));
+  expect(resize == 0 || (resize >= resolution && resize <= 1 << 14),
+         "resize must be 0 or at least the resolution " + std::to_string(resolution) + ", got " +
+             std::to_string(resize));
+}
+
+/// Sizes after the shorter side became `resize`; the longer one is rounded down, as the field's loaders do.
+void resized(int height, int width, int resize, int& out_height, int& out_width) {
+  const int64_t shorter = std::min(height, width);
+  out_height = static_cast<int>(int64_t{height} * resize / shorter);
+  out_width = static_cast<int>(int64_t{width} * resize / shorter);
+}
+
+/// The source rectangle behind a crop of `resolution` at (y, x) of the resized image.
+void window(Placement& placement, int height, int width, int resize, int resolution, int y, int x) {
+  int out_height, out_width;
+  resized(height, width, resize, out_height, out_width);
+  placement.height = static_cast<double>(height) * resolution / out_height;
+  placement.width = static_cast<double>(width) * resolution / out_width;
+  placement.top = static_cast<double>(height) * y / out_height;
+  placement.left = static_cast<double>(width) * x / out_width;
+}
+
+/// A random resized crop as in Szegedy et al. (2015) with whole-pixel sides; after ten misses the largest
+/// centred rectangle of an allowed shape.
+void random_resized_crop(Placement& placement, int height, int width, float smallest, Random& random) {
+  const double area = static_cast<double>(height) * width;
+  constexpr double longest = 4.0 / 3.0;
+  for (int attempt = 0; attempt < 10; ++attempt) {
+    const double part = area * random.uniform(smallest, 1.0f);
+    const double shape = std::exp(std::log(longest) * (2.0 * random.uniform() - 1.0));
+    const float y = random.uniform(), x = random.uniform();
+    const int w = static_cast<int>(std::lround(std::sqrt(part * shape)));
+    const int h = static_cast<int>(std::lround(std::sqrt(part / shape)));
+    if (w < 1 || h < 1 || w > width || h > height) continue;
+    placement.top = std::floor(y * static_cast<float>(height - h + 1));
+    placement.left = std::floor(x * static_cast<float>(width - w + 1));
+    placement.height = h;
+    placement.width = w;
+    return;
+  }
+  placement.height = std::min<double>(height, std::max(1.0, std::floor(width * longest)));
+  placement.width = std::min<double>(width, std::max(1.0, std::floor(height * longest)));
+  placement.top = std::floor((height - placement.height) / 2);
+  placement.left = std::floor((width - placement.width) / 2);
+}
+
+void mirror(Image& image) {
+  const size_t row = image.offset(0, image.width), channels = static_cast<size_t>(image.channels);
+  for (int y = 0; y < image.height; ++y)
+    for (size_t low = 0, high = row - channels; low < high; low += channels, high -= channels)
+      std::swap_ranges(image.pixels.data() + image.offset(y, 0) + low,
+                       image.pixels.data() + image.offset(y, 0) + low + channels,
+                       image.pixels.data() + image.offset(y, 0) + high);
+}
+
+/// Output position to source position.
+Affine inverse_map(const Placement& p, int resolution) {
+  const double centre = resolution / 2.0, angle = p.rotation * std::numbers::pi / 180;
+  // Quarter turns exactly: sin and cos of a rounded pi leave a residue that would blend neighbours.
+  const double cosine =
+      std::remainder(p.rotation, 180) == 90 || std::remainder(p.rotation, 180) == -90 ? 0.0 : std::cos(angle);
+  const double sine = std::remainder(p.rotation, 180) == 0 ? 0.0 : std::sin(angle);
+  // Forward, about the centre, y down: shear x += shear * y, then scale, rotate, shift. Inverted step by
+  // step.
+  Affine map{1, 0, -centre - p.shift_x, 0, 1, -centre - p.shift_y};
+  map = compose({cosine / p.scale, -sine / p.scale, 0, sine / p.scale, cosine / p.scale, 0}, map);
+  map = compose({1, -p.shear, centre, 0, 1, centre}, map);
+  if (p.flip) map = compose({-1, 0, static_cast<double>(resolution), 0, 1, 0}, map);
+  return compose({p.width / resolution, 0, p.left, 0, p.height / resolution, p.top}, map);
+}
+
+/// One axis of the part of the source that an affine map reads, reduced by `factor` where that is above 1.
+Axis reduced_axis(double low, double high, int size, double factor) {
+  // Two output pixels of margin keep the filter and the bilinear taps away from the cut.
+  const double margin = 2 * std::max(factor, 1.0);
+  const int begin = std::clamp(static_cast<int>(std::floor(low - margin)), 0, size - 1);
+  const int end = std::clamp(static_cast<int>(std::ceil(high + margin)), begin + 1, size);
+  const int full = std::max(1, static_cast<int>(std::lround((end - begin) / std::max(factor, 1.0))));
+  return {static_cast<double>(begin), static_cast<double>(end - begin), full, 0, full};
+}
+
+}  // namespace
+
+void check(const Augmentation& a, int resolution) {
+  const auto within = [](const char* name, float value, float low, float high) {
+    expect(value >= low && value <= high, std::string("augmentation ") + name + " must be within " +
+                                              std::to_string(low) + " and " + std::to_string(high) +
+                                              ", got " + std::to_string(value));
+  };
+  check_resize(a.resize, resolution);
+  within("rotation", a.rotation, 0, 180);
+  within("scale", a.scale, 0, 0.9f);
+  within("shear", a.shear, 0, 2);
+  within("shift", a.shift, 0, 1);
+  within("crop", a.crop, 0, 1);
+}
+
+Placement draw(const Augmentation& a, int height, int width, int resolution, Random& random) {
+  Placement p;
+  const auto symmetric = [&](float bound) {
+    return static_cast<double>(bound) * (2.0 * random.uniform() - 1.0);
+  };
+  p.rotation = symmetric(a.rotation);
+  p.scale = 1 + symmetric(a.scale);
+  p.shear = symmetric(a.shear);
+  p.shift_x = symmetric(a.shift) * resolution;
+  p.shift_y = symmetric(a.shift) * resolution;
+  p.flip = random.uniform() < 0.5f && a.flip;
+  const float y = random.uniform(), x = random.uniform();
+  p.height = height;
+  p.width = width;
+  if (a.crop > 0) {
+    random_resized_crop(p, height, width, a.crop, random);
+  } else if (a.resize > 0) {
+    int out_height, out_width;
+    resized(height, width, a.resize, out_height, out_width);
+    window(p, height, width, a.resize, resolution,
+           static_cast<int>(y * static_cast<float>(out_height - resolution + 1)),
+           static_cast<int>(x * static_cast<float>(out_width - resolution + 1)));
+  }
+  return p;
+}
+
+Image place(const Image& image, const Placement& p, int resolution) {
+  if (!p.affine()) {
+    Image out = resample(image, {p.top, p.height, resolution, 0, resolution},
+                         {p.left, p.width, resolution, 0, resolution});
+    if (p.flip) mirror(out);
+    return out;
+  }
+  const Affine map = inverse_map(p, resolution);
+  const double fy = p.height / resolution / p.scale, fx = p.width / resolution / p.scale;
+  if (fy <= 1 && fx <= 1) return sample_affine(image, map, resolution, resolution);
+
+  const double n = resolution;
+  const auto range = [n](double a, double b, double c, double& low, double& high) {
+    const double corners[] = {c, a * n + c, b * n + c, a * n + b * n + c};
+    low = *std::min_element(corners, corners + 4);
+    high = *std::max_element(corners, corners + 4);
+  };
+  double left, right, top, bottom;
+  range(map.xx, map.xy, map.x0, left, right);
+  range(map.yx, map.yy, map.y0, top, bottom);
+  const Axis y = reduced_axis(top, bottom, image.height, fy), x = reduced_axis(left, right, image.width, fx);
+  const Image reduced = resample(image, y, x);
+  const Affine into{x.full / x.length,           0, -x.begin * x.full / x.length, 0, y.full / y.length,
+                    -y.begin * y.full / y.length};
+  return sample_affine(reduced, compose(into, map), resolution, resolution);
+}
+
+Image augment(const Image& image, const Augmentation& augmentation, int resolution, Random& random) {
+  check(augmentation, resolution);
+  return place(image, draw(augmentation, image.height, image.width, resolution, random), resolution);
+}
+
+Image prepare(const Image& image, int resize, int resolution) {
+  check_resize(resize, resolution);
+  if (resize == 0) return resize_image(image, resolution, resolution);
+  int height, width;
+  resized(image.height, image.width, resize, height, width);
+  return resample(image,
+                  {0, static_cast<double>(image.height), height, (height - resolution) / 2, resolution},
+                  {0, static_cast<double>(image.width), width, (width - resolution) / 2, resolution});
+}
+
+Image resize_image(const Image& image, int height, int width) {
+  return resample(image, {0, static_cast<double>(image.height), height, 0, height},
+                  {0, static_cast<double>(image.width), width, 0, width});
+}
+
+}  // namespace rtfq::data
