@@ -1,0 +1,69 @@
+#pragma once
+// How batch normalization kernels walk [n*hw, c]: narrow rows are joined to wide ones so that whole vectors
+// are processed whatever c is, and each segment is cut into blocks of rows whose size depends on c alone.
+
+#include <algorithm>
+#include <numeric>
+
+#include "kernels/batchnorm.h"
+
+namespace rtfq::kernels::cpu {
+
+/// A wide row is `fold` rows, `lanes` = fold*c floats; lane l belongs to channel l % c. Lanes are a multiple
+/// of 8 unless c > 256, where the rest of at most 7 does not matter, and are worked on in tiles whose factors
+/// fit on the stack and in the first-level cache. fold > 1 only where one tile holds the row.
+struct WideRows {
+  static constexpr int64_t tile = 2048, wide_tile = 512;
+
+  explicit WideRows(int64_t channels) : c(channels), fold(1) {
+    if (c > 256) return;
+    fold = 8 / std::gcd<int64_t>(8, c);
+    fold *= (63 + fold * c) / (fold * c);
+  }
+  int64_t lanes() const { return fold * c; }
+  /// Lanes to work on at a time.
+  int64_t step() const { return fold > 1 ? lanes() : std::min(c, wide_tile); }
+
+  int64_t c, fold;
+};
+
+/// Blocks of `rows_per_block` rows, cut within each segment.
+class RowBlocks {
+ public:
+  struct Block {
+    int segment;
+    int64_t row, rows;  ///< first row in the tensor, number of rows
+  };
+
+  RowBlocks(const BatchNormShape& s, int64_t rows_per_block) : shape_(s), per_block_(rows_per_block) {
+    for (int i = 0; i < s.segments; ++i)
+      first_[i + 1] = first_[i] + (count(s, i) + per_block_ - 1) / per_block_;
+  }
+  int64_t total() const { return first_[shape_.segments]; }
+  /// Index of a segment's first block.
+  int64_t first(int segment) const { return first_[segment]; }
+  Block operator[](int64_t index) const {
+    int segment = 0;
+    while (index >= first_[segment + 1]) ++segment;
+    const int64_t begin = (segment ? shape_.segment_end[segment - 1] : 0) * shape_.hw;
+    const int64_t at = (index - first_[segment]) * per_block_;
+    return {segment, begin + at, std::min(per_block_, count(shape_, segment) - at)};
+  }
+
+ private:
+  const BatchNormShape& shape_;
+  int64_t per_block_;
+  int64_t first_[RTFQ_MAX_SEGMENTS + 1] = {};
+};
+
+/// The factor of a normalized value, in f32 so that every backend has the same bits: square root and division
+/// are correctly rounded.
+inline float inverse_deviation(float variance, float epsilon) {
+  return 1.0f / __builtin_sqrtf(variance + epsilon);
+}
+
+inline double elements(const BatchNormShape& s) {
+  return static_cast<double>(s.n) * s.hw * s.c;
+}
+
+}  // namespace rtfq::kernels::cpu

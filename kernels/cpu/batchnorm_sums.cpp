@@ -1,0 +1,201 @@
+// Batch statistics and the sums of the backward pass: one read of each operand at memory speed. Sums are
+// taken per lane in f32 over at most `rows_per_sum` wide rows, then in double, block by block in a fixed
+// order: they do not depend on the number of threads. The variance is a sum of squares about a shift (the
+// mean of up to 32 rows spread over the segment), so that the mean's own square does not drown it.
+#include <cstddef>
+
+#include "kernels/cpu/batchnorm.h"
+#include "kernels/cpu/batchnorm_layout.h"
+#include "kernels/cpu/policy.h"
+
+namespace rtfq::kernels::cpu {
+namespace {
+
+constexpr int64_t rows_per_sum = 32;
+constexpr int64_t sample_rows = 32;
+constexpr int64_t block_elements = 65536;
+
+RowBlocks blocks_of(const BatchNormShape& s, const WideRows& wide) {
+  const int64_t unit = rows_per_sum * wide.fold;
+  return {s, std::max<int64_t>(1, block_elements / (unit * s.c)) * unit};
+}
+
+/// Doubles [2][c] of each block.
+std::size_t partials_bytes(const BatchNormShape& s) {
+  return static_cast<std::size_t>(blocks_of(s, WideRows(s.c)).total() * 2 * s.c) * sizeof(double);
+}
+
+/// What is summed: two values of an element x (and g), given its channel's centre.
+struct SumSquares {
+  static constexpr bool reads_g = false;
+  static void add(__m256 x, __m256, __m256 centre, __m256& first, __m256& second) {
+    const __m256 d = _mm256_sub_ps(x, centre);
+    first = _mm256_add_ps(first, d);
+    second = _mm256_fmadd_ps(d, d, second);
+  }
+  static void add(float x, float, float centre, float& first, float& second) {
+    const float d = x - centre;
+    first += d;
+    second = __builtin_fmaf(d, d, second);
+  }
+};
+
+struct SumProducts {
+  static constexpr bool reads_g = true;
+  static void add(__m256 x, __m256 g, __m256 centre, __m256& first, __m256& second) {
+    first = _mm256_add_ps(first, g);
+    second = _mm256_fmadd_ps(g, _mm256_sub_ps(x, centre), second);
+  }
+  static void add(float x, float g, float centre, float& first, float& second) {
+    first += g;
+    second = __builtin_fmaf(g, x - centre, second);
+  }
+};
+
+/// Sums over `rows` rows of `lanes` floats, `stride` apart. Eight lanes are summed at a time, in registers.
+template <class Sum>
+void sum_rows(const float* x, const float* g, int64_t stride, int64_t rows, const float* centre,
+              int64_t lanes, float* first, float* second) {
+  int64_t l = 0;
+  const auto vectors = [&]<int count>() {
+    for (; l + 8 * count <= lanes; l += 8 * count) {
+      __m256 middle[count], a[count], b[count];
+      for (int i = 0; i < count; ++i) {
+        middle[i] = _mm256_loadu_ps(centre + l + 8 * i);
+        a[i] = b[i] = _mm256_setzero_ps();
+      }
+      for (int64_t row = 0; row < rows; ++row)
+        for (int i = 0; i < count; ++i) {
+          const int64_t at = row * stride + l + 8 * i;
+          const __m256 value = _mm256_loadu_ps(x + at);
+          Sum::add(value, Sum::reads_g ? _mm256_loadu_ps(g + at) : value, middle[i], a[i], b[i]);
+        }
+      for (int i = 0; i < count; ++i) {
+        _mm256_storeu_ps(first + l + 8 * i, a[i]);
+        _mm256_storeu_ps(second + l + 8 * i, b[i]);
+      }
+    }
+  };
+  vectors.template operator()<4>();
+  vectors.template operator()<1>();
+  for (; l < lanes; ++l) {
+    first[l] = second[l] = 0;
+    for (int64_t row = 0; row < rows; ++row) {
+      const int64_t at = row * stride + l;
+      Sum::add(x[at], Sum::reads_g ? g[at] : 0.0f, centre[l], first[l], second[l]);
+    }
+  }
+}
+
+/// Adds lanes to their channels' doubles.
+void flush(const float* lanes, int64_t count, int64_t c, double* channels) {
+  for (int64_t l = 0; l < count; l += c)
+    for (int64_t i = 0; i < std::min(c, count - l); ++i) channels[i] += static_cast<double>(lanes[l + i]);
+}
+
+/// partial[2][c] += the sums over rows [row, row + rows).
+template <class Sum>
+void sum_block(const WideRows& wide, const float* x, const float* g, const float* centre, int64_t row,
+               int64_t rows, double* partial) {
+  alignas(32) float middle[WideRows::tile], first[WideRows::tile], second[WideRows::tile];
+  const int64_t c = wide.c, lanes = wide.lanes(), whole = rows / wide.fold;
+  std::fill_n(partial, 2 * c, 0.0);
+  for (int64_t t = 0; t < lanes; t += wide.step()) {
+    const int64_t width = std::min(wide.step(), lanes - t);
+    for (int64_t l = 0; l < width; l += c)
+      std::copy_n(centre + t, std::min(c, width - l), middle + l);  // t > 0 only where lanes == c
+    const auto add = [&](int64_t from, int64_t wide_rows, int64_t used) {
+      sum_rows<Sum>(x + from, Sum::reads_g ? g + from : nullptr, lanes, wide_rows, middle, used, first,
+                    second);
+      flush(first, used, c, partial + t);
+      flush(second, used, c, partial + c + t);
+    };
+    for (int64_t i = 0; i < whole; i += rows_per_sum)
+      add(row * c + i * lanes + t, std::min(rows_per_sum, whole - i), width);
+    const int64_t rest = (rows - whole * wide.fold) * c;  // rows that do not fill a wide one
+    if (rest) add((row + whole * wide.fold) * c, 1, rest);
+  }
+}
+
+template <class Sum>
+void sum_blocks(const BatchNormShape& s, const float* x, const float* g, const float* centres,
+                double* partials) {
+  const WideRows wide(s.c);
+  const RowBlocks blocks = blocks_of(s, wide);
+#pragma omp parallel for schedule(static) if (elements(s) >= parallel_elements)
+  for (int64_t i = 0; i < blocks.total(); ++i) {
+    const auto [segment, row, rows] = blocks[i];
+    sum_block<Sum>(wide, x, g, centres + segment * s.c, row, rows, partials + i * 2 * s.c);
+  }
+}
+
+/// Calls f(segment, channel, first sum, second sum) with the sums over each segment's blocks.
+template <class F>
+void combine(const BatchNormShape& s, const double* partials, F&& f) {
+  constexpr int64_t channels = 64;
+  const RowBlocks blocks = blocks_of(s, WideRows(s.c));
+  const int64_t groups = (s.c + channels - 1) / channels;
+#pragma omp parallel for collapse(2) schedule(static) if (blocks.total() * s.c >= parallel_elements)
+  for (int segment = 0; segment < s.segments; ++segment)
+    for (int64_t group = 0; group < groups; ++group) {
+      const int64_t c = group * channels, width = std::min(channels, s.c - c);
+      double first[channels] = {}, second[channels] = {};
+      for (int64_t b = blocks.first(segment); b < blocks.first(segment + 1); ++b) {
+        const double* from = partials + b * 2 * s.c + c;
+        for (int64_t i = 0; i < width; ++i) first[i] += from[i], second[i] += from[s.c + i];
+      }
+      for (int64_t i = 0; i < width; ++i) f(segment, c + i, first[i], second[i]);
+    }
+}
+
+/// The mean of rows spread over each segment, close enough to the segment's to keep squares about it small.
+void sample_means(const BatchNormShape& s, const float* x, float* centres) {
+  for (int segment = 0; segment < s.segments; ++segment) {
+    const int64_t begin = (segment ? s.segment_end[segment - 1] : 0) * s.hw, rows = count(s, segment);
+    const int64_t samples = std::min(sample_rows, rows);
+    float* centre = centres + segment * s.c;
+    std::fill_n(centre, s.c, 0.0f);
+    for (int64_t i = 0; i < samples; ++i) {
+      const float* row = x + (begin + i * rows / samples) * s.c;
+      for (int64_t c = 0; c < s.c; ++c) centre[c] += row[c];
+    }
+    for (int64_t c = 0; c < s.c; ++c) centre[c] /= static_cast<float>(samples);
+  }
+}
+
+}  // namespace
+
+std::size_t batchnorm_statistics_bytes(const BatchNormShape& s) {
+  return partials_bytes(s) + static_cast<std::size_t>(s.segments * s.c) * sizeof(float);
+}
+std::size_t batchnorm_reduce_bytes(const BatchNormShape& s) {
+  return partials_bytes(s);
+}
+
+void batchnorm_statistics_avx2(const BatchNormShape& s, const BatchNormStatisticsArgs& a, Stream) {
+  const auto* x = static_cast<const float*>(a.x);
+  auto* partials = static_cast<double*>(a.workspace);
+  auto* centres = reinterpret_cast<float*>(static_cast<std::byte*>(a.workspace) + partials_bytes(s));
+  sample_means(s, x, centres);
+  sum_blocks<SumSquares>(s, x, nullptr, centres, partials);
+  combine(s, partials, [&](int segment, int64_t c, double sum, double squares) {
+    const auto m = static_cast<double>(count(s, segment));
+    const double offset = sum / m, variance = squares / m - offset * offset;
+    a.mean[segment * s.c + c] = static_cast<float>(static_cast<double>(centres[segment * s.c + c]) + offset);
+    a.variance[segment * s.c + c] = static_cast<float>(variance < 0 ? 0 : variance);  // a NaN stays one
+  });
+}
+
+void batchnorm_reduce_avx2(const BatchNormShape& s, const BatchNormReduceArgs& a, Stream) {
+  auto* partials = static_cast<double*>(a.workspace);
+  sum_blocks<SumProducts>(s, static_cast<const float*>(a.x), static_cast<const float*>(a.g), a.mean,
+                          partials);
+  combine(s, partials, [&](int segment, int64_t c, double sum, double products) {
+    const int64_t at = segment * s.c + c;
+    a.sum_g[at] = static_cast<float>(sum);
+    a.sum_gx[at] =
+        static_cast<float>(products * static_cast<double>(inverse_deviation(a.variance[at], s.epsilon)));
+  });
+}
+
+}  // namespace rtfq::kernels::cpu

@@ -1,0 +1,82 @@
+// Fake-quant as the header's formulas read, one element at a time.
+#include <cmath>
+
+#include "kernels/cpu/fakequant.h"
+
+namespace rtfq::kernels::cpu {
+namespace {
+
+/// Calls f(offset in x, dense offset) for each element of one row.
+template <class F>
+void for_row(const FakeQuantShape& s, int64_t row, F&& f) {
+  for (int64_t group = 0; group < s.groups; ++group)
+    for (int64_t col = 0; col < s.cols; ++col)
+      f(row * s.row_stride + group * s.group_stride + col, (row * s.groups + group) * s.cols + col);
+}
+
+int32_t code_of(float v, const FakeQuantShape& s) {
+  if (!(v > static_cast<float>(-s.qn))) return -s.qn;
+  if (v >= static_cast<float>(s.qp)) return s.qp;
+  return static_cast<int32_t>(std::nearbyintf(v));
+}
+
+/// dv code / ds: the clamped bound, or the rounding error.
+float step_slope(float v, const FakeQuantShape& s) {
+  if (!(v > static_cast<float>(-s.qn))) return static_cast<float>(-s.qn);
+  if (v >= static_cast<float>(s.qp)) return static_cast<float>(s.qp);
+  return std::nearbyintf(v) - v;
+}
+
+}  // namespace
+
+void fakequant_forward_naive(const FakeQuantShape& s, const FakeQuantForwardArgs& a, Stream) {
+  const auto* x = static_cast<const float*>(a.x);
+#pragma omp parallel for schedule(static)
+  for (int64_t row = 0; row < s.rows; ++row) {
+    const float step = a.step[s.per_row ? row : 0], r = 1.0f / step;
+    for_row(s, row, [&](int64_t from, int64_t to) {
+      const int32_t code = code_of(x[from] * r, s);
+      if (a.y) static_cast<float*>(a.y)[to] = static_cast<float>(code) * step;
+      if (a.codes && s.qn > 0) static_cast<int8_t*>(a.codes)[to] = static_cast<int8_t>(code);
+      if (a.codes && s.qn == 0) static_cast<uint8_t*>(a.codes)[to] = static_cast<uint8_t>(code);
+    });
+  }
+}
+
+void fakequant_backward_naive(const FakeQuantShape& s, const FakeQuantBackwardArgs& a, Stream) {
+  const auto* x = static_cast<const float*>(a.x);
+  const auto* g = static_cast<const float*>(a.g);
+  auto* dx = static_cast<float*>(a.dx);
+  double sum = 0;
+  for (int64_t row = 0; row < s.rows; ++row) {
+    const float r = 1.0f / a.step[s.per_row ? row : 0];
+    for_row(s, row, [&](int64_t at, int64_t from) {
+      const float v = x[at] * r;
+      sum += static_cast<double>(g[from]) * static_cast<double>(step_slope(v, s));
+      if (!dx) return;
+      const bool inside = v > static_cast<float>(-s.qn) && v < static_cast<float>(s.qp);
+      const float passed = inside ? g[from] : 0.0f;
+      dx[at] = a.accumulate_dx ? dx[at] + passed : passed;
+    });
+    if (s.per_row || row == s.rows - 1) {
+      if (a.ds) a.ds[s.per_row ? row : 0] += static_cast<float>(sum * static_cast<double>(a.grad_scale));
+      sum = 0;
+    }
+  }
+}
+
+void abs_sum_naive(const FakeQuantShape& s, const AbsSumArgs& a, Stream) {
+  const auto* x = static_cast<const float*>(a.x);
+  double sum = 0;
+  for (int64_t row = 0; row < s.rows; ++row) {
+    for_row(s, row, [&](int64_t at, int64_t) {
+      sum += static_cast<double>(s.qn == 0 ? (x[at] < 0.0f ? 0.0f : x[at]) : std::fabs(x[at]));
+    });
+    if (s.per_row || row == s.rows - 1) {
+      a.out[s.per_row ? row : 0] = static_cast<float>(sum);
+      sum = 0;
+    }
+  }
+}
+
+}  // namespace rtfq::kernels::cpu
