@@ -2,7 +2,9 @@
 // The embedded data set: the digits of fonts that Debian packages install, printed faces as the source domain
 // and handwriting as the target. Nothing foreign is shipped: images are rendered on the user's machine.
 
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -31,29 +33,33 @@ struct GlyphOptions {
 /// Names, with their packages, of the faces whose files are missing; empty when all are installed.
 std::vector<std::string> missing_faces(const std::string& fonts = "/usr/share/fonts");
 
-/// Image `index` of a digit: grey, white on black, a function of options, domain, digit and index alone.
-/// Throws std::runtime_error naming the package of a font that is missing, and the face of one that lacks the
-/// digit.
+/// Draws single images. Reads all fonts when constructed: throws std::runtime_error naming the package of a
+/// font that is missing, and the face of one that lacks a digit.
 class GlyphRenderer {
  public:
   explicit GlyphRenderer(const GlyphOptions& options);
   ~GlyphRenderer();
   GlyphRenderer(const GlyphRenderer&) = delete;
   GlyphRenderer& operator=(const GlyphRenderer&) = delete;
+
+  /// Image `index` of a digit: grey, white on black, a function of options, domain, digit and index alone.
   Image render(GlyphDomain domain, int digit, int index) const;
+  /// The same with the face given: `face` is an index into glyph_faces().
+  Image render_face(size_t face, int digit, int index) const;
 
  private:
   struct State;
-  State* state_;
+  std::unique_ptr<State> state_;
 };
 
 /// Writes out/source/0..9/*.png and out/target/0..9/*.png through a temporary folder that is renamed at the
-/// end. An existing complete set of the same options is kept, as is; another one is replaced only with
-/// `force`. Returns whether anything was written. Throws std::runtime_error when `out` exists and is
-/// something else.
+/// end. An existing complete set of the same options is kept as it is (returns false); one of other options
+/// is replaced only with `force`. Throws std::runtime_error when `out` exists and is something else, which is
+/// never touched.
 bool write_glyphs(const std::string& out, const GlyphOptions& options, bool force = false);
 
-/// A contact sheet: a row for each face and digit-columns twice, source faces above, target faces below.
+/// A contact sheet: each face's ten digits with the distortions of its domain, source faces in the left half,
+/// target faces in the right half.
 Image glyph_sheet(const GlyphOptions& options);
 
 }  // namespace rtfq::data
