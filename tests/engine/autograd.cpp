@@ -29,7 +29,8 @@ TEST_CASE("autograd: a value used twice gets the sum, and shared gradients are n
   const Variable y = ops::add(tape, ops::add(tape, a, b), x);
   const Tensor seed = ones.clone();
   tape.backward(y, seed);
-  for (int i = 0; i < 32; ++i) CHECK(found[static_cast<std::size_t>(i)] == (shift.value.as<float>()[i] > 0 ? 3.0f : 1.0f));
+  for (int i = 0; i < 32; ++i)
+    CHECK(found[static_cast<std::size_t>(i)] == (shift.value.as<float>()[i] > 0 ? 3.0f : 1.0f));
   CHECK(seed.to_vector() == ones.to_vector());
 }
 
@@ -45,7 +46,8 @@ TEST_CASE("autograd: backward frees what it no longer needs") {
     const auto forward = memory::statistics({}).in_use - start;
     CHECK(forward >= layers * bytes);
     memory::reset_peak({});
-    Tensor g = Tensor::from(std::vector<float>(static_cast<std::size_t>(y.data.count()), 1.0f), y.data.dims());
+    Tensor g =
+        Tensor::from(std::vector<float>(static_cast<std::size_t>(y.data.count()), 1.0f), y.data.dims());
     tape.backward(y, std::move(g));
     // Two gradients and the workspace of one layer at a time, not one gradient a layer.
     CHECK(memory::statistics({}).peak - start < forward + 8 * bytes);
@@ -57,5 +59,6 @@ TEST_CASE("autograd: a gradient of other dims is refused") {
   Parameter p("p", ParameterKind::bias, normal({2, 3}, 6));
   Tape tape(true);
   const Variable x = tape.record(p.value, true, [](Tape&, const Tensor&) {});
-  CHECK_THROWS_WITH(tape.backward(x, normal({3, 2}, 7)), Catch::Contains("gradient [3,2] for a value of [2,3]"));
+  CHECK_THROWS_WITH(tape.backward(x, normal({3, 2}, 7)),
+                    Catch::Contains("gradient [3,2] for a value of [2,3]"));
 }

@@ -38,7 +38,8 @@ TEST_CASE("memory: cached blocks go back to the system on request") {
 }
 
 TEST_CASE("device: absent backends and wrong names are refused with the choices") {
-  CHECK_THROWS_WITH(kernels::parse_device("gpu"), Catch::Contains("expected cpu, cuda, cuda:N or simt, got 'gpu'"));
+  CHECK_THROWS_WITH(kernels::parse_device("gpu"),
+                    Catch::Contains("expected cpu, cuda, cuda:N or simt, got 'gpu'"));
   CHECK(kernels::parse_device("cuda:1") == Device{Backend::cuda, 1});
   CHECK_THROWS_WITH(Tensor::empty({4}, DType::f32, {Backend::cuda, 0}), Catch::Contains("no cuda backend"));
 }

@@ -1,4 +1,5 @@
-// Two ranks as two threads: each works on half a batch, and together they must be one rank with the whole batch.
+// Two ranks as two threads: each works on half a batch, and together they must be one rank with the whole
+// batch.
 #include "engine/reducer.h"
 
 #include <barrier>
@@ -43,7 +44,8 @@ struct Result {
 };
 
 Result run(const Tensor& x, const Tensor& g) {
-  Parameter scale("scale", ParameterKind::norm, normal({16}, 1)), shift("shift", ParameterKind::norm, normal({16}, 2));
+  Parameter scale("scale", ParameterKind::norm, normal({16}, 1)),
+      shift("shift", ParameterKind::norm, normal({16}, 2));
   Tape tape(true);
   Result result;
   const Variable input = tape.record(x, true, [&](Tape&, const Tensor& d) { result.dx = d.to_vector(); });

@@ -1,8 +1,8 @@
 #include "engine/safetensors.h"
 
-#include <catch2/catch.hpp>
 #include <unistd.h>
 
+#include <catch2/catch.hpp>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -24,7 +24,9 @@ std::string read(const std::string& path) {
   return {std::istreambuf_iterator<char>(in), {}};
 }
 
-void write(const std::string& path, const std::string& bytes) { std::ofstream(path, std::ios::binary) << bytes; }
+void write(const std::string& path, const std::string& bytes) {
+  std::ofstream(path, std::ios::binary) << bytes;
+}
 
 TensorFile example() {
   TensorFile file;
@@ -78,7 +80,8 @@ TEST_CASE("safetensors: hostile headers are refused before anything large is all
   attempt(R"({"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}})");
   attempt(R"({"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}})");
   attempt(R"({"a":{"dtype":"F64","shape":[1],"data_offsets":[0,8]}})");
-  attempt(R"({"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16]},"b":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}})");
+  attempt(
+      R"({"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16]},"b":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}})");
   attempt(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[16,20]}})");
   attempt(R"([1,2])");
   attempt("{");

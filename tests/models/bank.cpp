@@ -9,8 +9,11 @@
 using namespace rtfq;
 
 TEST_CASE("bank: the presets have 48 subnets that really differ") {
-  const std::pair<const char*, const char*> fits[] = {
-      {"rtfq48", "resnet50"}, {"rtfq48", "resnet101"}, {"rtfq48", "resnet18"}, {"anyda48", "resnet50"}, {"small48", "resnet14_small"}};
+  const std::pair<const char*, const char*> fits[] = {{"rtfq48", "resnet50"},
+                                                      {"rtfq48", "resnet101"},
+                                                      {"rtfq48", "resnet18"},
+                                                      {"anyda48", "resnet50"},
+                                                      {"small48", "resnet14_small"}};
   for (const auto& [preset, arch] : fits) {
     const Bank bank = bank_preset(preset);
     CHECK(checked(bank) == bank);
@@ -27,7 +30,8 @@ TEST_CASE("bank: the presets have 48 subnets that really differ") {
 TEST_CASE("bank: widths that round to the same channels are refused") {
   Bank bank = bank_preset("small48");
   bank.widths = {1.0, 0.99, 0.5};
-  CHECK_THROWS_WITH(require_distinct(resnet_spec("resnet14_small"), bank), Catch::Contains("are the same network"));
+  CHECK_THROWS_WITH(require_distinct(resnet_spec("resnet14_small"), bank),
+                    Catch::Contains("are the same network"));
   bank = bank_preset("anyda48");
   bank.depths = {1.0, 0.95};
   CHECK_THROWS_WITH(require_distinct(resnet_spec("resnet18"), bank), Catch::Contains("are the same network"));
@@ -64,13 +68,15 @@ TEST_CASE("bank: subnets are parsed, what is left out is the largest") {
   const Bank bank = bank_preset("rtfq48");
   CHECK(parse_subnet("width=0.9,resolution=160,bits=4", bank) == Subnet{0.9, 1.0, 160, 4});
   CHECK(parse_subnet("", bank) == bank.largest());
-  CHECK_THROWS_WITH(parse_subnet("width=0.8", bank), Catch::Contains("width 0.8 is not in the bank; it has 1, 0.95, 0.9, 0.85"));
+  CHECK_THROWS_WITH(parse_subnet("width=0.8", bank),
+                    Catch::Contains("width 0.8 is not in the bank; it has 1, 0.95, 0.9, 0.85"));
   CHECK_THROWS_WITH(parse_subnet("height=3", bank), Catch::Contains("unknown key 'height'"));
   CHECK_THROWS_WITH(parse_subnet("bits", bank), Catch::Contains("expected key=number"));
 }
 
 TEST_CASE("resnet: parameters and multiply-adds are torchvision's") {
-  // 1000 classes; parameters as torchvision documents them, MACs of convolutions and classifier at 224 pixels.
+  // 1000 classes; parameters as torchvision documents them, MACs of convolutions and classifier at 224
+  // pixels.
   struct Known {
     const char* arch;
     int64_t params, macs;

@@ -38,14 +38,16 @@ TEST_CASE("norm: calibration stores mean and variance of all values, whatever th
   const auto stored = run(norm, subnet, x, NormMode::stored, {{Domain::target, 10}});
   const auto own = run(norm, subnet, x, NormMode::batch, {{Domain::target, 10}});
   CHECK(relative_l2(stored, own) < 1e-5);
-  CHECK_THROWS_WITH(run(norm, subnet, x, NormMode::stored, {{Domain::source, 10}}), Catch::Contains("calibrate it first"));
+  CHECK_THROWS_WITH(run(norm, subnet, x, NormMode::stored, {{Domain::source, 10}}),
+                    Catch::Contains("calibrate it first"));
   CHECK_THROWS_WITH(run(norm, {1.0, 1.0, 8, 8}, x, NormMode::stored, {{Domain::target, 10}}),
                     Catch::Contains("calibrate it first"));
 }
 
 TEST_CASE("norm: domains are normalized apart, shared norms together") {
   const Tensor x = Tensor::empty({4, 1, 1, 16});
-  for (int64_t i = 0; i < x.count(); ++i) x.as<float>()[i] = i < 32 ? (i < 16 ? -1.0f : 1.0f) : (i < 48 ? 99.0f : 101.0f);
+  for (int64_t i = 0; i < x.count(); ++i)
+    x.as<float>()[i] = i < 32 ? (i < 16 ? -1.0f : 1.0f) : (i < 48 ? 99.0f : 101.0f);
   const std::vector<BatchPart> parts{{Domain::source, 2}, {Domain::target, 4}};
   SwitchableNorm apart("a", 16, bank, true, 0.1), together("t", 16, bank, false, 0.1);
   const auto a = run(apart, bank.largest(), x, NormMode::train, parts);

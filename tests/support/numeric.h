@@ -23,6 +23,13 @@ inline double dot(const Tensor& a, const Tensor& b) {
   return sum;
 }
 
+/// x / |x|
+inline Tensor unit(const Tensor& x) {
+  const auto norm = static_cast<float>(std::sqrt(dot(x, x)));
+  for (int64_t i = 0; i < x.count(); ++i) x.as<float>()[i] /= norm;
+  return x;
+}
+
 /// |a - b| / |b| over all elements (L2).
 inline double relative_l2(const std::vector<float>& a, const std::vector<float>& b) {
   double error = 0, norm = 0;
