@@ -1,0 +1,156 @@
+#include <filesystem>
+#include <memory>
+
+#include "tools/command.h"
+#include "tools/interrupt.h"
+#include "tools/progress.h"
+#include "training/step_log.h"
+
+namespace rtfq::cli {
+namespace {
+
+struct Options {
+  std::string config, out;
+  std::vector<std::string> settings;
+  bool resume = false;
+  int64_t print_every = 0;
+};
+
+/// Thrown out of the calibration by Ctrl-C; the checkpoint of the last step is already written.
+struct Interrupted {};
+
+std::string resume_command(const Options& options) {
+  std::string command = "rtfq train " + shell_word(options.config) + " --out " + shell_word(options.out);
+  for (const std::string& setting : options.settings) command += " --set " + shell_word(setting);
+  return command + " --resume";
+}
+
+/// Goes on from the checkpoint, or starts. A resumed run finds its data where they were unless told
+/// otherwise.
+std::unique_ptr<Trainer> open_trainer(const RunFolder& folder, Config config) {
+  if (!folder.has_checkpoint()) {
+    folder.write_config(config);
+    return as_usage([&] { return std::make_unique<Trainer>(config); });
+  }
+  if (std::filesystem::exists(folder.paths().config())) {
+    const Config started = as_usage([&] { return read_config(folder.paths().config()); });
+    as_usage([&] { require_same_run(started, config); });
+    if (config.data.source.empty()) config.data.source = started.data.source;
+    if (config.data.target.empty()) config.data.target = started.data.target;
+  }
+  auto trainer = as_usage([&] { return Trainer::resume(folder.paths().checkpoint(), &config); });
+  as_usage([&] { require_same_run(trainer->config(), config); });
+  folder.write_config(config);
+  return trainer;
+}
+
+void say_what_runs(const Trainer& trainer, const std::string& out) {
+  const Config& config = trainer.config();
+  const TrainConfig& train = config.train;
+  std::string text = config.model.arch;
+  if (train.method == "source_only")
+    text += ", the largest network in full precision on the source only";
+  else
+    text += ", " + std::to_string(config.model.bank.subnets().size()) +
+            " subnets; steps: " + std::to_string(train.float_steps) + " in full precision on the source, " +
+            std::to_string(train.source_steps) + " quantized on the source, " +
+            std::to_string(train.steps - train.float_steps - train.source_steps) + " adapting";
+  note("training " + text + "; seed " + std::to_string(train.seed) + "; writing to " + out);
+  if (trainer.step())
+    note("going on after step " + std::to_string(trainer.step()) + " of " + std::to_string(train.steps));
+}
+
+void save(const Trainer& trainer, StepLog& log, const RunPaths& paths) {
+  log.sync();
+  trainer.save(paths.checkpoint());
+}
+
+int stop(const Options& options, const std::string& where) {
+  note("interrupted " + where + "; saved. Go on with:\n  " + resume_command(options));
+  return interrupted_and_saved;
+}
+
+int train(const Options& options) {
+  const Config config = load_config(options.config, options.settings);
+  const auto folder = as_usage([&] { return std::make_unique<RunFolder>(options.out, options.resume); });
+  const RunPaths& paths = folder->paths();
+  const auto trainer = open_trainer(*folder, config);
+  StepLog log(paths.log(), trainer->step());
+  if (log.last_step() != trainer->step())
+    note(paths.log() + " lacks steps before " + std::to_string(trainer->step()) +
+         "; training goes on without them");
+  const std::string total = std::to_string(config.train.steps);
+  say_what_runs(*trainer, options.out);
+
+  catch_interrupts();
+  TrainingProgress progress(config, options.print_every);
+  int64_t saved = trainer->step();
+  try {
+    while (!trainer->finished()) {
+      const StepReport report = trainer->train_step();
+      log.append(report);
+      progress.show(report);
+      if (report.step % config.train.checkpoint_every == 0 || trainer->finished() || interrupted()) {
+        save(*trainer, log, paths);
+        saved = report.step;
+      }
+      if (interrupted() && !trainer->finished()) {
+        progress.leave();
+        return stop(options, "after step " + std::to_string(report.step) + " of " + total);
+      }
+    }
+  } catch (const NonFiniteLoss& error) {
+    progress.leave();
+    note(error.what());
+    note(saved ? "the last checkpoint, of step " + std::to_string(saved) + ", is in " + options.out
+               : "nothing was saved yet");
+    return failed;
+  }
+
+  try {
+    CountProgress calibrated("calibrating norms:");
+    trainer->calibrate([&](int64_t done, int64_t count) {
+      if (interrupted()) throw Interrupted();
+      calibrated(done, count);
+    });
+  } catch (const Interrupted&) {
+    return stop(options, "while calibrating, all " + total + " steps done");
+  }
+  save(*trainer, log, paths);
+  const std::string run = shell_word(options.out);
+  note("done. See how good and how expensive every subnet is:\n  rtfq eval " + run + " --all");
+  return done;
+}
+
+}  // namespace
+
+void add_train(CLI::App& app, Action& action) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("train", "train a bank of subnets");
+  command
+      ->add_option("config", options->config,
+                   "configuration file, or the name of a preset (`rtfq config --list`)")
+      ->required()
+      ->type_name("CONFIG.jsonc");
+  command
+      ->add_option("--out", options->out,
+                   "folder for this run: checkpoint.safetensors, log.jsonl (one object a step), config.jsonc")
+      ->required()
+      ->type_name("RUN");
+  command->add_option("--set", options->settings, "changes a key of the configuration; may be given again")
+      ->type_name("KEY=VALUE")
+      ->allow_extra_args(false);
+  command->add_flag("--resume", options->resume, "go on with the run in RUN; starts when there is none");
+  command->add_option("--print-every", options->print_every, "steps between lines when stderr is no terminal")
+      ->type_name("STEPS")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40));
+  command->footer(
+      "Ctrl-C finishes the step, saves and exits with status 75; a second one stops at once.\n"
+      "\n"
+      "Example:\n"
+      "  rtfq train training/configs/mnist-usps.jsonc --out runs/m2u \\\n"
+      "      --set data.source=digits/mnist --set data.target=digits/usps --set train.seed=2");
+  command->callback([&action, options] { action = [options] { return train(*options); }; });
+}
+
+}  // namespace rtfq::cli

@@ -1,0 +1,44 @@
+#include "tools/command.h"
+
+#include <cstdio>
+#include <filesystem>
+
+#include "kernels/runtime/device.h"
+
+namespace rtfq::cli {
+
+Config load_config(const std::string& file_or_preset, const std::vector<std::string>& settings) {
+  return as_usage([&] {
+    if (!std::filesystem::exists(file_or_preset))
+      for (const std::string& name : preset_names())
+        if (name == file_or_preset) return parse_config(preset_text(name), "preset " + name, settings);
+    return read_config(file_or_preset, settings);
+  });
+}
+
+OpenedRun open_run(const std::string& run_or_checkpoint) {
+  const FoundRun found = as_usage([&] { return find_run(run_or_checkpoint); });
+  OpenedRun run{found.paths, found.checkpoint, load_bank(found.checkpoint)};
+  const Config& config = run.bank.config;
+  if (config.threads > 0) kernels::runtime::set_threads(config.threads);
+  if (!run.bank.finished)
+    note("training stopped at step " + std::to_string(run.bank.step) + " of " +
+         std::to_string(config.train.steps) + ": the norms of most subnets are not calibrated yet");
+  return run;
+}
+
+void note(const std::string& text) {
+  std::fprintf(stderr, "rtfq: %s\n", text.c_str());
+}
+
+std::string shell_word(const std::string& word) {
+  const auto plain = [](unsigned char c) {
+    return std::isalnum(c) || std::string("_-+=./:,@%").find(char(c)) != std::string::npos;
+  };
+  if (!word.empty() && std::all_of(word.begin(), word.end(), plain)) return word;
+  std::string out = "'";
+  for (const char c : word) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return out + "'";
+}
+
+}  // namespace rtfq::cli

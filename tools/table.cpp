@@ -1,0 +1,94 @@
+#include "tools/table.h"
+
+#include <algorithm>
+#include <cctype>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <stdexcept>
+
+namespace rtfq::cli {
+namespace {
+
+template <class... T>
+std::string format(const char* pattern, T... values) {
+  char buffer[64];
+  std::snprintf(buffer, sizeof buffer, pattern, values...);
+  return buffer;
+}
+
+}  // namespace
+
+std::string quantity(double value) {
+  static constexpr const char* units[] = {"", "K", "M", "G", "T", "P"};
+  std::size_t unit = 0;
+  while (value >= 999.5 && unit + 1 < std::size(units)) value /= 1000, ++unit;
+  if (unit == 0) return format("%.0f", value);
+  return format(value < 9.995 ? "%.2f" : value < 99.95 ? "%.1f" : "%.0f", value) + units[unit];
+}
+
+double parse_quantity(const std::string& text) {
+  const char* rest = nullptr;
+  char* end = nullptr;
+  double value = std::strtod(text.c_str(), &end);
+  rest = end;
+  const bool digits = !text.empty() && (std::isdigit(static_cast<unsigned char>(text[0])) || text[0] == '.');
+  std::string suffix;
+  for (; *rest; ++rest) suffix += static_cast<char>(std::tolower(static_cast<unsigned char>(*rest)));
+  if (!suffix.empty() && suffix.back() == 'b') suffix.pop_back();
+  if (!suffix.empty()) {
+    const std::size_t power = std::string("kmgt").find(suffix[0]);
+    const bool binary = suffix.size() == 2 && suffix[1] == 'i';
+    if (power == std::string::npos || (suffix.size() > 1 && !binary))
+      value = -1;
+    else
+      value *= std::pow(binary ? 1024.0 : 1000.0, static_cast<double>(power + 1));
+  }
+  if (!digits || end == text.c_str() || !std::isfinite(value) || value < 0)
+    throw std::invalid_argument("[limit] expected a quantity such as 1500, 1e6, 10M or 2.5G, got '" + text +
+                                "'");
+  return value;
+}
+
+std::string table(const std::vector<std::vector<std::string>>& rows) {
+  std::vector<std::size_t> widths;
+  for (const auto& row : rows) {
+    widths.resize(std::max(widths.size(), row.size()));
+    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+  }
+  // A column's side is that of its first cell below the head.
+  const auto to_right = [&](std::size_t column) {
+    if (rows.size() < 2 || column >= rows[1].size() || rows[1][column].empty()) return false;
+    const char c = rows[1][column][0];
+    return std::isdigit(static_cast<unsigned char>(c)) || c == '-';
+  };
+  std::string out;
+  for (const auto& row : rows) {
+    std::string line;
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      const std::string padding(widths[i] - row[i].size(), ' ');
+      line += (i ? "  " : "") + (to_right(i) ? padding + row[i] : row[i] + padding);
+    }
+    while (!line.empty() && line.back() == ' ') line.pop_back();
+    out += line + "\n";
+  }
+  return out;
+}
+
+std::string score_table(const std::vector<SubnetScore>& scores) {
+  const auto percent = [](const std::optional<double>& value) {
+    return value ? format("%.2f", *value) : "-";
+  };
+  std::vector<std::vector<std::string>> rows{{"subnet", "width", "depth", "pixels", "bits", "params", "bytes",
+                                              "MACs", "BitOPs", "target %", "source %"}};
+  for (const SubnetScore& score : scores)
+    rows.push_back(
+        {id(score.subnet), format("%g", score.subnet.width), format("%g", score.subnet.depth),
+         std::to_string(score.subnet.resolution), std::to_string(score.subnet.bits),
+         quantity(static_cast<double>(score.cost.params)), quantity(static_cast<double>(score.cost.bytes)),
+         quantity(static_cast<double>(score.cost.macs)), quantity(static_cast<double>(score.cost.bitops)),
+         percent(score.accuracy), percent(score.source_accuracy)});
+  return table(rows);
+}
+
+}  // namespace rtfq::cli
