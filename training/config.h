@@ -1,13 +1,14 @@
 #pragma once
-// Everything a training run depends on, as one value. The same description of keys reads configuration files and
+// Everything a training run depends on, as one value. The same description of keys reads configuration files
+// and
 // --set, prints a commented configuration, and stores a run's configuration in its checkpoint.
-
-#include "data/transform.h"
-#include "models/bank.h"
 
 #include <cstdint>
 #include <string>
 #include <vector>
+
+#include "data/transform.h"
+#include "models/bank.h"
 
 namespace rtfq {
 
@@ -21,12 +22,12 @@ struct DataConfig {
   data::Augmentation augmentation;  ///< its `resize` is DataConfig::resize
   int hold_out = 0;                 ///< every k-th target file is kept out of training; 0: none
   int threads = 2;
-  int64_t cache_mib = 1024;        ///< decoded images kept in memory
+  int64_t cache_mib = 1024;          ///< decoded images kept in memory
   std::string bad_images = "error";  ///< error, skip
 };
 
 struct ModelConfig {
-  std::string arch = "resnet50";     ///< resnet18, 34, 50, 101, 152, resnet14_small
+  std::string arch = "resnet50";  ///< resnet18, 34, 50, 101, 152, resnet14_small
   Bank bank;
   std::string residual = "8bit";     ///< float, 8bit, codes: the identity path's quantizer
   int first_last_bits = 8;           ///< first convolution, classifier and input image; 0: the subnet's own
@@ -37,45 +38,46 @@ struct ModelConfig {
 };
 
 struct LossConfig {
-  double source = 1.0;              ///< cross entropy on the source
+  double source = 1.0;  ///< cross entropy on the source
   double smoothing = 0.1;
-  double pseudo_label = 0.1;        ///< of the largest subnet
+  double pseudo_label = 0.1;  ///< of the largest subnet
   double pseudo_threshold = 0.9;
-  double information = 1.0;         ///< information maximization, every subnet
-  double distillation = 1.0;        ///< from the teacher, all but the largest
+  double information = 1.0;   ///< information maximization, every subnet
+  double distillation = 1.0;  ///< from the teacher, all but the largest
   double teacher_temperature = 0.04;
   double student_temperature = 0.1;
-  double joint = 1.0;               ///< lower bit-width from the higher one of a pair
+  double joint = 1.0;  ///< lower bit-width from the higher one of a pair
   double joint_temperature = 1.0;
-  std::string ensemble = "sampled"; ///< the smallest learns from the mean of: sampled (this step's), all, largest
-  int ramp_steps = 0;               ///< target losses grow from 0 over so many steps
+  std::string ensemble =
+      "sampled";       ///< the smallest learns from the mean of: sampled (this step's), all, largest
+  int ramp_steps = 0;  ///< target losses grow from 0 over so many steps
 };
 
 struct OptimizerConfig {
   double learning_rate = 2e-4;
-  double classifier_rate = 10.0;   ///< factor on learning_rate
-  double step_rate = 1.0;          ///< factor for the quantizers' step sizes
+  double classifier_rate = 10.0;  ///< factor on learning_rate
+  double step_rate = 1.0;         ///< factor for the quantizers' step sizes
   double momentum = 0.9;
   bool nesterov = true;
   double weight_decay = 1e-3;
-  bool decay_norms = true;         ///< weight decay also on norms and biases (never on step sizes)
-  double clip_norm = 0.0;          ///< gradients are scaled down to this norm; 0: off
-  bool average_passes = false;     ///< divide the summed gradient by the number of passes
+  bool decay_norms = true;          ///< weight decay also on norms and biases (never on step sizes)
+  double clip_norm = 0.0;           ///< gradients are scaled down to this norm; 0: off
+  bool average_passes = false;      ///< divide the summed gradient by the number of passes
   std::string schedule = "cosine";  ///< cosine, one_cycle, constant
-  double one_cycle_warmup = 0.25;  ///< fraction of the steps that the rate rises
+  double one_cycle_warmup = 0.25;   ///< fraction of the steps that the rate rises
 };
 
 struct TrainConfig {
-  std::string method = "rtfq";      ///< rtfq, source_only
-  int64_t steps = 1000;             ///< all phases together
-  int64_t float_steps = 0;          ///< of these, first: largest network, full precision, source only
-  int64_t source_steps = 0;         ///< then: quantized sandwich, source only
-  int batch = 32;                   ///< images of each domain
+  std::string method = "rtfq";  ///< rtfq, source_only
+  int64_t steps = 1000;         ///< all phases together
+  int64_t float_steps = 0;      ///< of these, first: largest network, full precision, source only
+  int64_t source_steps = 0;     ///< then: quantized sandwich, source only
+  int batch = 32;               ///< images of each domain
   int passes = 4;
   std::string sampler = "sandwichq";  ///< sandwichq, sandwich, uniform
-  double teacher_decay = 0.0;       ///< 0: 0.9^passes
+  double teacher_decay = 0.0;         ///< 0: 0.9^passes
   uint64_t seed = 1;
-  int64_t checkpoint_every = 200;   ///< steps
+  int64_t checkpoint_every = 200;     ///< steps
   int64_t calibration_images = 2048;  ///< per subnet and domain when training ends
 };
 
@@ -90,16 +92,19 @@ struct Config {
   int threads = 0;  ///< 0: all processors
 };
 
-/// Reads a .jsonc file (comments and trailing commas allowed), applies `overrides` ("train.steps=100"), checks.
-/// Throws std::invalid_argument naming the file, the key and the nearest known key, or the expected type or range.
+/// Reads a .jsonc file (comments and trailing commas allowed), applies `overrides` ("train.steps=100"),
+/// checks. Throws std::invalid_argument naming the file, the key and the nearest known key, or the expected
+/// type or range.
 Config read_config(const std::string& path, const std::vector<std::string>& overrides = {});
 /// The same for text that is already in memory; `origin` names it in errors.
-Config parse_config(const std::string& text, const std::string& origin, const std::vector<std::string>& overrides = {});
+Config parse_config(const std::string& text, const std::string& origin,
+                    const std::vector<std::string>& overrides = {});
 /// Compact JSON that parse_config reads back to the same value.
 std::string to_json(const Config&);
 /// A complete commented configuration.
 std::string commented(const Config&);
-/// The text of a preset that ships (training/configs/NAME.jsonc, built into the binary); throws naming the presets.
+/// The text of a preset that ships (training/configs/NAME.jsonc, built into the binary); throws naming the
+/// presets.
 std::string preset_text(const std::string& name);
 std::vector<std::string> preset_names();
 

@@ -63,7 +63,8 @@ double Optimizer::step(double learning_rate, int passes, Stream stream) {
 
 void Optimizer::discard_gradients() {
   for (Parameter* p : student_.parameters()) {
-    if (p->touched) kernels::runtime::fill_zero(p->gradient.device(), p->gradient.data(), p->gradient.bytes(), {});
+    if (p->touched)
+      kernels::runtime::fill_zero(p->gradient.device(), p->gradient.data(), p->gradient.bytes(), {});
     p->touched = false;
   }
 }

@@ -85,7 +85,8 @@ std::vector<Subnet> intermediate_teachers(const Bank& bank) {
   std::vector<Subnet> teachers;
   const int highest = bank.bits.front();
   for (const Subnet& subnet : bank.subnets())
-    if (subnet.bits == highest && subnet != at_bits(bank.largest(), highest) && subnet != at_bits(bank.smallest(), highest))
+    if (subnet.bits == highest && subnet != at_bits(bank.largest(), highest) &&
+        subnet != at_bits(bank.smallest(), highest))
       teachers.push_back(subnet);
   return teachers;
 }

@@ -1,17 +1,19 @@
 #include "training/step.h"
 
-#include "training/network.h"
-
 #include <cmath>
+
+#include "training/network.h"
 
 namespace rtfq {
 namespace {
 
-Tensor teacher_probabilities(Supernet& teacher, const Subnet& subnet, ImagePyramid& target, double temperature) {
+Tensor teacher_probabilities(Supernet& teacher, const Subnet& subnet, ImagePyramid& target,
+                             double temperature) {
   Tape tape(false);
   const Tensor& images = target.at(subnet.resolution);
   const BatchPart part{Domain::target, images.dim(0)};
-  return softmax(teacher.forward(tape, subnet, images, std::span(&part, 1), NormMode::batch).data, temperature);
+  return softmax(teacher.forward(tape, subnet, images, std::span(&part, 1), NormMode::batch).data,
+                 temperature);
 }
 
 Tensor mean_of(const std::vector<Tensor>& probabilities) {
@@ -29,8 +31,10 @@ struct Teaching {
   Tensor mean;     ///< for the smallest
 };
 
-/// All teacher forwards of a step come before its update; a subnet that several students learn from runs once.
-Teaching ask_teacher(Supernet& teacher, const Config& config, const std::vector<PassPlan>& passes, ImagePyramid& target) {
+/// All teacher forwards of a step come before its update; a subnet that several students learn from runs
+/// once.
+Teaching ask_teacher(Supernet& teacher, const Config& config, const std::vector<PassPlan>& passes,
+                     ImagePyramid& target) {
   const Bank& bank = config.model.bank;
   const double temperature = config.loss.teacher_temperature;
   bool smallest = false, others = false;
@@ -44,9 +48,11 @@ Teaching ask_teacher(Supernet& teacher, const Config& config, const std::vector<
   teaching.mean = teaching.largest;
   if (!smallest || config.loss.ensemble == "largest") return teaching;
   std::vector<Tensor> probabilities;
-  for (const Subnet& subnet : config.loss.ensemble == "all" ? intermediate_teachers(bank) : intermediate_teachers(bank, passes))
-    probabilities.push_back(subnet == bank.largest() ? teaching.largest
-                                                     : teacher_probabilities(teacher, subnet, target, temperature));
+  for (const Subnet& subnet :
+       config.loss.ensemble == "all" ? intermediate_teachers(bank) : intermediate_teachers(bank, passes))
+    probabilities.push_back(subnet == bank.largest()
+                                ? teaching.largest
+                                : teacher_probabilities(teacher, subnet, target, temperature));
   if (!probabilities.empty()) teaching.mean = mean_of(probabilities);
   return teaching;
 }
@@ -83,16 +89,17 @@ void add_losses(PassLoss& loss, const Step& step, const PassPlan& pass) {
 void require_finite(const PassLoss& loss, const Step& step, const PassPlan& pass) {
   for (const auto& [name, value] : loss.terms())
     if (!std::isfinite(value))
-      throw NonFiniteLoss("[train] step " + std::to_string(step.input.step + 1) + ": the " + name + " loss of " +
-                          id(pass.subnet) +
-                          " is not finite; lower optimizer.learning_rate or set optimizer.clip_norm and resume from the "
-                          "last checkpoint");
+      throw NonFiniteLoss(
+          "[train] step " + std::to_string(step.input.step + 1) + ": the " + name + " loss of " +
+          id(pass.subnet) +
+          " is not finite; lower optimizer.learning_rate or set optimizer.clip_norm and resume from the "
+          "last checkpoint");
 }
 
 void run_pass(Step& step, const PassPlan& pass, StepResult& result, std::map<std::string, int>& counts) {
   Tape tape(true);
-  const Variable logits = step.student.forward(tape, pass.subnet, step.images.at(pass.subnet.resolution), step.parts,
-                                               NormMode::train);
+  const Variable logits = step.student.forward(tape, pass.subnet, step.images.at(pass.subnet.resolution),
+                                               step.parts, NormMode::train);
   PassLoss loss(logits.data, step.input.source_rows());
   add_losses(loss, step, pass);
   require_finite(loss, step, pass);
@@ -102,7 +109,8 @@ void run_pass(Step& step, const PassPlan& pass, StepResult& result, std::map<std
   }
   result.loss += loss.total();
   if (pass.role == Role::largest)
-    result.source_accuracy = percent_right(logits.data.leading(0, step.input.source_rows()), step.input.labels);
+    result.source_accuracy =
+        percent_right(logits.data.leading(0, step.input.source_rows()), step.input.labels);
   step.logits.push_back(logits.data);
   tape.backward(logits, loss.gradient());
 }

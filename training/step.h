@@ -1,22 +1,23 @@
 #pragma once
-// One optimizer step on given images: teacher forwards, the passes with their losses, the update, the moving average
-// (docs/method.md, "Training"). Trainer gives it batches from loaders; the step benchmark gives it noise.
+// One optimizer step on given images: teacher forwards, the passes with their losses, the update, the moving
+// average (docs/method.md, "Training"). Trainer gives it batches from loaders; the step benchmark gives it
+// noise.
+
+#include <map>
+#include <string>
 
 #include "training/losses.h"
 #include "training/optimizer.h"
 #include "training/sampler.h"
 
-#include <map>
-#include <string>
-
 namespace rtfq {
 
 struct StepInput {
-  Tensor images;                ///< f32 [source + target, R, R, C], source first, R the bank's largest resolution
+  Tensor images;  ///< f32 [source + target, R, R, C], source first, R the bank's largest resolution
   std::vector<int32_t> labels;  ///< of the source images
   std::vector<PassPlan> passes;
   double learning_rate = 0;
-  double ramp = 1;  ///< factor on the weights of the target's losses
+  double ramp = 1;   ///< factor on the weights of the target's losses
   int64_t step = 0;  ///< for messages
 
   int64_t source_rows() const { return static_cast<int64_t>(labels.size()); }
@@ -30,8 +31,8 @@ struct StepResult {
   double gradient_norm = 0;
 };
 
-/// Trains `student` one step; where there are target images also learns from `teacher`, which then follows it.
-/// Throws NonFiniteLoss before any parameter has changed.
+/// Trains `student` one step; where there are target images also learns from `teacher`, which then follows
+/// it. Throws NonFiniteLoss before any parameter has changed.
 StepResult run_step(Supernet& student, Supernet* teacher, Optimizer&, const Config&, const StepInput&);
 
 /// The loss was NaN or infinite: says the step, the term and the subnet.

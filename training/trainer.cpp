@@ -81,7 +81,8 @@ StepReport Trainer::train_step() {
     largest.bits = float_bits;
     input.passes.push_back({largest, Role::largest, -1});
   } else {
-    input.passes = sample_passes(config.model.bank, train.sampler, train.passes, train.seed, static_cast<uint64_t>(s.step));
+    input.passes = sample_passes(config.model.bank, train.sampler, train.passes, train.seed,
+                                 static_cast<uint64_t>(s.step));
   }
   if (report.phase == "adapt") input.ramp = ramp_at(config, s.step);
   const StepResult result = run_step(*s.student, s.teacher.get(), *s.optimizer, config, input);

@@ -25,7 +25,8 @@ PassLoss all_losses(const Tensor& z, const Tensor& soft, const Tensor& joint) {
 }  // namespace
 
 TEST_CASE("losses: the gradient is that of the weighted sum") {
-  const Tensor z = normal({8, 4}, 1), soft = softmax(normal({5, 4}, 2), 1.0), joint = softmax(normal({8, 4}, 3), 2.0);
+  const Tensor z = normal({8, 4}, 1), soft = softmax(normal({5, 4}, 2), 1.0),
+               joint = softmax(normal({8, 4}, 3), 2.0);
   const Tensor direction = normal({8, 4}, 4);
   const auto at = [&](float h) {
     Tensor moved = z.clone();
@@ -33,10 +34,12 @@ TEST_CASE("losses: the gradient is that of the weighted sum") {
     return all_losses(moved, soft, joint).total();
   };
   const float h = 1e-2f;
-  const double numeric = (at(h) - at(-h)) / (2 * h), analytic = dot(all_losses(z, soft, joint).gradient(), direction);
+  const double numeric = (at(h) - at(-h)) / (2 * h),
+               analytic = dot(all_losses(z, soft, joint).gradient(), direction);
   CHECK(numeric == Approx(analytic).epsilon(2e-3));
   const auto terms = all_losses(z, soft, joint).terms();
-  CHECK(terms.at("source") + 0.7 * terms.at("information") + 0.6 * terms.at("distillation") + 0.3 * terms.at("joint") ==
+  CHECK(terms.at("source") + 0.7 * terms.at("information") + 0.6 * terms.at("distillation") +
+            0.3 * terms.at("joint") ==
         Approx(all_losses(z, soft, joint).total()));
 }
 
@@ -55,9 +58,12 @@ TEST_CASE("losses: pseudo-labels count only where the network is sure, and touch
 TEST_CASE("losses: shapes and labels that do not fit are refused") {
   const Tensor z = normal({8, 4}, 5);
   PassLoss loss(z, 3);
-  CHECK_THROWS_WITH(loss.source(std::vector<int32_t>{0, 1}, 0, 1), Catch::Contains("expected 3 labels, got 2"));
-  CHECK_THROWS_WITH(loss.source(std::vector<int32_t>{0, 1, 4}, 0, 1), Catch::Contains("label 4 is not among 4 classes"));
-  CHECK_THROWS_WITH(loss.distillation(normal({8, 4}, 6), 1, 1), Catch::Contains("expects probabilities [5,4], got [8,4]"));
+  CHECK_THROWS_WITH(loss.source(std::vector<int32_t>{0, 1}, 0, 1),
+                    Catch::Contains("expected 3 labels, got 2"));
+  CHECK_THROWS_WITH(loss.source(std::vector<int32_t>{0, 1, 4}, 0, 1),
+                    Catch::Contains("label 4 is not among 4 classes"));
+  CHECK_THROWS_WITH(loss.distillation(normal({8, 4}, 6), 1, 1),
+                    Catch::Contains("expects probabilities [5,4], got [8,4]"));
 }
 
 TEST_CASE("losses: accuracy") {

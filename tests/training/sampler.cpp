@@ -7,7 +7,8 @@
 
 using namespace rtfq;
 
-TEST_CASE("sampler: SandwichQ trains the extremes and a pair of adjacent bit-widths, every bit-width each step") {
+TEST_CASE(
+    "sampler: SandwichQ trains the extremes and a pair of adjacent bit-widths, every bit-width each step") {
   const Bank bank = bank_preset("small48");
   std::set<std::string> architectures;
   std::set<int> higher;
@@ -22,7 +23,8 @@ TEST_CASE("sampler: SandwichQ trains the extremes and a pair of adjacent bit-wid
     Subnet same = passes[1].subnet;
     same.bits = passes[2].subnet.bits;
     CHECK(same == passes[2].subnet);
-    CHECK(std::pair(passes[1].subnet.bits, passes[2].subnet.bits) == std::pair(passes[1].subnet.bits, passes[1].subnet.bits - 2));
+    CHECK(std::pair(passes[1].subnet.bits, passes[2].subnet.bits) ==
+          std::pair(passes[1].subnet.bits, passes[1].subnet.bits - 2));
     std::set<int> bits;
     for (const auto& pass : passes) bits.insert(pass.subnet.bits);
     CHECK(bits == std::set<int>{4, 6, 8});
@@ -65,7 +67,8 @@ TEST_CASE("sampler: the plain sandwich rule has one bit-width a step, uniform sa
   }
   CHECK(shared.size() == 3);
   CHECK(all.size() == 48);
-  CHECK_THROWS_WITH(sample_passes(bank, "sandwichQ", 4, 1, 0), Catch::Contains("expected sandwichq, sandwich or uniform"));
+  CHECK_THROWS_WITH(sample_passes(bank, "sandwichQ", 4, 1, 0),
+                    Catch::Contains("expected sandwichq, sandwich or uniform"));
   CHECK_THROWS_WITH(sample_passes(bank, "sandwichq", 1, 1, 0), Catch::Contains("at least 2 passes"));
 }
 
