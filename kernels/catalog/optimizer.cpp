@@ -1,0 +1,195 @@
+// The optimizer: small integers with rates and momenta that are powers of two are met exactly; then normal
+// data, and step sizes that must stay positive. Tensors are of very different sizes, as a network's are.
+#include "kernels/optimizer.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/catalog/catalog.h"
+
+namespace rtfq::kernels::catalog {
+namespace {
+
+using Sizes = std::vector<int64_t>;
+
+int64_t total(const Sizes& sizes) {
+  int64_t sum = 0;
+  for (const int64_t size : sizes) sum += size;
+  return sum;
+}
+
+/// A buffer that launches update: its first contents, restored before each verification.
+struct Update {
+  std::shared_ptr<std::vector<float>> first;
+  float* data;
+  std::size_t buffer;
+};
+
+template <class Op>
+Update add_update(Problem<Op>& problem, int64_t count, bool exact, uint64_t seed) {
+  const auto n = static_cast<std::size_t>(count), drawn = std::min<std::size_t>(n, 65521);
+  auto first = std::make_shared<std::vector<float>>(n);
+  exact ? fill_exact(first->data(), drawn, seed, 40) : fill_normal(first->data(), drawn, seed);
+  for (std::size_t i = drawn; i < n; ++i) (*first)[i] = (*first)[i - drawn];
+  float* data = problem.template add<float>(n);
+  std::copy(first->begin(), first->end(), data);
+  return {first, data, problem.last()};
+}
+
+template <class Op>
+void restore_before(Problem<Op>& problem, std::vector<Update> updates) {
+  problem.restore = [updates = std::move(updates)] {
+    for (const Update& u : updates) std::copy(u.first->begin(), u.first->end(), u.data);
+  };
+}
+
+struct SgdCase {
+  std::string name;
+  Sizes sizes;
+  bool exact = true, nesterov = true;
+  bool large = false;
+};
+
+struct Hyper {
+  double momentum, gradient_scale, limit, learning_rate, weight_decay;
+};
+
+/// One element of the header's rule in fp64.
+void reference_sgd(const Hyper& h, bool nesterov, bool positive, double gradient, double& value,
+                   double& momentum) {
+  const double g = gradient * h.gradient_scale + h.weight_decay * value;
+  momentum = h.momentum * momentum + g;
+  const double direction = nesterov ? g + h.momentum * momentum : momentum;
+  if (positive) {
+    const double change = std::min(std::max(-h.learning_rate * direction / value, -h.limit), h.limit);
+    value = std::max(value * std::exp(change), 0x1p-60);
+  } else {
+    value -= h.learning_rate * direction;
+  }
+}
+
+std::unique_ptr<Problem<Sgd>> sgd(const SgdCase& c) {
+  auto problem = std::make_unique<Problem<Sgd>>();
+  problem->shape = {total(c.sizes)};
+  const auto tensors = std::make_shared<std::vector<SgdTensor>>();
+  problem->keep.push_back(tensors);
+  problem->args = {{}, c.exact ? 0.5f : 0.9f, c.exact ? 0.25f : 0.37f, 0.5f, c.nesterov};
+  std::vector<Update> updates;
+  for (std::size_t t = 0; t < c.sizes.size(); ++t) {
+    const int64_t n = c.sizes[t];
+    // Rates differ between tensors, decay is off for some.
+    const float rate =
+        c.exact ? std::ldexp(1.0f, -1 - static_cast<int>(t % 3)) : 0.013f * static_cast<float>(1 + t % 3);
+    const float decay = t % 4 == 3 ? 0.0f : c.exact ? 0.125f : 1e-3f;
+    // Every fifth tensor holds step sizes; their rule is not exact in any data.
+    const bool positive = !c.exact && t % 5 == 2;
+    const Update value = add_update(*problem, n, c.exact, 71 + 3 * t),
+                 momentum = add_update(*problem, n, c.exact, 72 + 3 * t),
+                 gradient = add_update(*problem, n, c.exact, 73 + 3 * t);
+    if (positive)  // some at the least step, some far above, so that changes are clamped, or are not
+      for (std::size_t i = 0; i < value.first->size(); ++i)
+        (*value.first)[i] = i % 7 == 0 ? 0x1p-60f : std::exp(2 * (*value.first)[i]);
+    const Hyper h{static_cast<double>(problem->args.momentum),
+                  static_cast<double>(problem->args.gradient_scale), 0.5, static_cast<double>(rate),
+                  static_cast<double>(decay)};
+    std::vector<double> values(value.first->begin(), value.first->end()),
+        momenta(momentum.first->begin(), momentum.first->end());
+    for (std::size_t i = 0; i < values.size(); ++i)
+      reference_sgd(h, c.nesterov, positive, static_cast<double>((*gradient.first)[i]), values[i],
+                    momenta[i]);
+    const std::string which = std::string("[").append(std::to_string(t)).append("]");
+    const double relative = c.exact ? 0 : positive ? 4e-7 : 2e-7, absolute = c.exact || positive ? 0 : 2e-7;
+    problem->expected.push_back(
+        {"value" + which, value.buffer, RTFQ_F32, std::move(values), absolute, relative});
+    problem->expected.push_back({"momentum" + which, momentum.buffer, RTFQ_F32, std::move(momenta),
+                                 c.exact ? 0 : 2e-7, c.exact ? 0 : 2e-7});
+    problem->expected.push_back({"gradient" + which, gradient.buffer, RTFQ_F32,
+                                 std::vector<double>(static_cast<std::size_t>(n), 0.0)});
+    for (const Update& u : {value, momentum, gradient}) updates.push_back(u);
+    tensors->push_back({value.data, momentum.data, gradient.data, n, rate, decay, positive});
+  }
+  problem->args.tensors = *tensors;
+  restore_before(*problem, std::move(updates));
+  problem->restore();
+  return problem;
+}
+
+std::unique_ptr<Problem<MovingAverage>> moving_average(const Sizes& sizes, bool exact, float decay) {
+  auto problem = std::make_unique<Problem<MovingAverage>>();
+  problem->shape = {total(sizes)};
+  const auto tensors = std::make_shared<std::vector<AverageTensor>>();
+  problem->keep.push_back(tensors);
+  std::vector<Update> updates;
+  for (std::size_t t = 0; t < sizes.size(); ++t) {
+    const Update average = add_update(*problem, sizes[t], exact, 81 + 2 * t),
+                 value = add_update(*problem, sizes[t], exact, 82 + 2 * t);
+    std::vector<double> expected;
+    for (std::size_t i = 0; i < average.first->size(); ++i)
+      expected.push_back(static_cast<double>(decay) * static_cast<double>((*average.first)[i]) +
+                         (1 - static_cast<double>(decay)) * static_cast<double>((*value.first)[i]));
+    problem->expected.push_back({"average[" + std::to_string(t) + "]", average.buffer, RTFQ_F32,
+                                 std::move(expected), exact ? 0 : 2e-7, exact ? 0 : 2e-7});
+    updates.push_back(average);
+    tensors->push_back({average.data, value.data, sizes[t]});
+  }
+  problem->args = {*tensors, decay};
+  restore_before(*problem, std::move(updates));
+  return problem;
+}
+
+std::unique_ptr<Problem<SquaredNorm>> squared_norm(const Sizes& sizes, bool exact) {
+  auto problem = std::make_unique<Problem<SquaredNorm>>();
+  problem->shape = {total(sizes)};
+  const auto tensors = std::make_shared<std::vector<SgdTensor>>();
+  problem->keep.push_back(tensors);
+  double sum = 0;
+  for (std::size_t t = 0; t < sizes.size(); ++t) {
+    const Update gradient = add_update(*problem, sizes[t], exact, 91 + t);
+    for (const float g : *gradient.first) sum += static_cast<double>(g) * static_cast<double>(g);
+    tensors->push_back({nullptr, nullptr, gradient.data, sizes[t], 0, 0, false});
+  }
+  problem->args = {*tensors, problem->add<double>(1)};
+  problem->expected.push_back({"out", problem->last(), RTFQ_F32, {sum}, 0, exact ? 0 : 1e-12, true});
+  return problem;
+}
+
+}  // namespace
+
+std::vector<Entry> optimizer_entries() {
+  // Below and beyond the size that wakes other threads; tails of every length.
+  const Sizes few{1, 7, 8, 9, 33, 250, 64},
+      many{40000, 1, 2, 3, 4, 5, 6, 70003, 17, 15, 1024, 1, 1, 1, 12345};
+  // The tensors of a ResNet-50, roughly: 25 million elements.
+  Sizes network;
+  for (int block = 0; block < 16; ++block)
+    for (const int64_t size : {262144, 512, 589824, 512, 524288, 1024, 131072, 64, 1})
+      network.push_back(size);
+  std::vector<Entry> list;
+  for (const bool exact : {true, false}) {
+    const std::string kind = exact ? "" : "_random";
+    for (const auto& [name, sizes] : {std::pair{"few", few}, std::pair{"many", many}}) {
+      for (const bool nesterov : {true, false}) {
+        const SgdCase c{name + kind + (nesterov ? "" : "_plain_momentum"), sizes, exact, nesterov};
+        list.push_back(entry<Sgd>(c.name, [=] { return sgd(c); }));
+      }
+      for (const float decay : {0.5f, 0.0f, 1.0f})
+        list.push_back(
+            entry<MovingAverage>(name + kind + "_" + std::to_string(decay).substr(0, 3),
+                                 [=, sizes = sizes] { return moving_average(sizes, exact, decay); }));
+      list.push_back(
+          entry<SquaredNorm>(name + kind, [=, sizes = sizes] { return squared_norm(sizes, exact); }));
+    }
+  }
+  list.push_back(
+      entry<MovingAverage>("many_random_0.6561", [=] { return moving_average(many, false, 0.6561f); }));
+  const SgdCase large{"resnet50", network, false, true, true};
+  list.push_back(entry<Sgd>(
+      large.name, [=] { return sgd(large); }, true));
+  list.push_back(entry<MovingAverage>(
+      "resnet50", [=] { return moving_average(network, false, 0.6561f); }, true));
+  list.push_back(entry<SquaredNorm>(
+      "resnet50", [=] { return squared_norm(network, false); }, true));
+  return list;
+}
+
+}  // namespace rtfq::kernels::catalog
