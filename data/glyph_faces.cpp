@@ -8,7 +8,9 @@ namespace {
 using enum GlyphDomain;
 
 // Chosen by eye. Left out: faces without digits (Balker, MarkedFool, Swift, Winks, flatline, progenisis of
-// fonts-dustin), outlines instead of strokes (fonts-femkeklaver, fonts-ecolier-court), slashed zeros.
+// fonts-dustin), outlines instead of strokes (fonts-femkeklaver, fonts-ecolier-court), slashed zeros, an open
+// zero (fonts-breip), a one like a wedge (Delphine of fonts-sjfonts), an extreme slant (dkgIt of
+// fonts-dkg-handwriting).
 constexpr Face faces[] = {
     {source, "fonts-dejavu-core", "truetype/dejavu/DejaVuSans.ttf"},
     {source, "fonts-dejavu-core", "truetype/dejavu/DejaVuSans-Bold.ttf"},
@@ -30,17 +32,17 @@ constexpr Face faces[] = {
     {target, "fonts-bwht", "opentype/bwht/BecauseWeBuild-Regular.otf"},
     {target, "fonts-bwht", "opentype/bwht/BecauseWeConnect-Regular.otf"},
     {target, "fonts-bwht", "opentype/bwht/BecauseWeCreate-Regular.otf"},
-    {target, "fonts-bwht", "opentype/bwht/BecauseWeLearn-Regular.otf"},
     {target, "fonts-bwht", "opentype/bwht/BecauseWeMentor-Regular.otf"},
     {target, "fonts-bwht", "opentype/bwht/BecauseWeOrganize-Regular.otf"},
-    {target, "fonts-breip", "truetype/breip/Breip.ttf"},
+    {target, "fonts-dancingscript", "opentype/dancingscript/DancingScript-Regular.otf"},
+    {target, "fonts-dancingscript", "opentype/dancingscript/DancingScript-Bold.otf"},
     {target, "fonts-dkg-handwriting", "truetype/fifthhorseman/dkg.ttf"},
-    {target, "fonts-dkg-handwriting", "truetype/fifthhorseman/dkgIt.ttf"},
+    {target, "fonts-dkg-handwriting", "truetype/fifthhorseman/dkgBd.ttf"},
     {target, "fonts-dustin", "truetype/dustin/Domestic_Manners.ttf"},
     {target, "fonts-humor-sans", "truetype/humor-sans/Humor-Sans.ttf"},
     {target, "fonts-kristi", "truetype/kristi/Kristi.ttf"},
+    {target, "fonts-lobster", "opentype/lobster/lobster.otf"},
     {target, "fonts-rufscript", "truetype/rufscript/Rufscript010.ttf"},
-    {target, "fonts-sjfonts", "truetype/sjfonts/Delphine.ttf"},
     {target, "fonts-sjfonts", "truetype/sjfonts/SteveHand.ttf"},
     {target, "fonts-tomsontalks", "truetype/tomsontalks/TomsonTalks.ttf"},
 };

@@ -32,7 +32,7 @@ struct Style {
   float fade;                           ///< ink is at least 1 - fade of white
 };
 constexpr Style printed{6, 0.12f, 0.05f, 0.05f, 0, 0, 0, 0.08f, 4, 0.1f};
-constexpr Style written{14, 0.15f, 0.20f, 0.07f, -0.15f, 1.8f, 3.8f, 0.22f, 14, 0.3f};
+constexpr Style written{12, 0.15f, 0.15f, 0.06f, -0.1f, 2.0f, 3.8f, 0.2f, 10, 0.25f};
 
 double symmetric(Random& random, float bound) {
   return bound * (2.0 * random.uniform() - 1.0);
