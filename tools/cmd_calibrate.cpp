@@ -26,7 +26,7 @@ int calibrate_run(const Options& options) {
   save_bank(run.checkpoint, bank);
   note("the target's norm statistics of " + run.checkpoint + " are now those of " + options.data);
   if (std::filesystem::exists(run.paths.subnets()))
-    note(run.paths.subnets() + " was measured before: `rtfq eval " + shell_word(options.run) +
+    note(run.paths.subnets() + " was measured before: `" + program + " eval " + shell_word(options.run) +
          " --all` measures anew");
   return done;
 }

@@ -70,8 +70,9 @@ int evaluate_run(const Options& options) {
   if (!options.json.empty()) write_scores(options.json, scores);
   if (options.all) {
     write_scores(run.paths.subnets(), scores);
-    note("wrote " + run.paths.subnets() + "; choose by a budget: rtfq select " +
-         shell_word(run.paths.folder) + " --bitops 100M");
+    const auto middle = static_cast<double>(scores[scores.size() / 2].cost.bitops);
+    note("wrote " + run.paths.subnets() + "; choose by a budget:\n  " + program + " select " +
+         shell_word(run.paths.folder) + " --bitops " + quantity(middle));
   }
   return done;
 }

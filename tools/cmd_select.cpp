@@ -36,8 +36,8 @@ int select_subnet(const Options& options) {
   const std::vector<SubnetScore> scores = read_scores(paths.subnets());
   if (std::filesystem::last_write_time(paths.subnets()) <
       std::filesystem::last_write_time(paths.checkpoint()))
-    note("the checkpoint is newer than " + paths.subnets() + ": `rtfq eval " + shell_word(options.run) +
-         " --all` measures it anew");
+    note("the checkpoint is newer than " + paths.subnets() + ": `" + program + " eval " +
+         shell_word(options.run) + " --all` measures it anew");
 
   const SubnetScore* best = nullptr;
   for (const SubnetScore& score : scores) {

@@ -20,7 +20,8 @@ struct Options {
 struct Interrupted {};
 
 std::string resume_command(const Options& options) {
-  std::string command = "rtfq train " + shell_word(options.config) + " --out " + shell_word(options.out);
+  std::string command =
+      program + " train " + shell_word(options.config) + " --out " + shell_word(options.out);
   for (const std::string& setting : options.settings) command += " --set " + shell_word(setting);
   return command + " --resume";
 }
@@ -29,8 +30,9 @@ std::string resume_command(const Options& options) {
 /// otherwise.
 std::unique_ptr<Trainer> open_trainer(const RunFolder& folder, Config config) {
   if (!folder.has_checkpoint()) {
-    folder.write_config(config);
-    return as_usage([&] { return std::make_unique<Trainer>(config); });
+    auto trainer = as_usage([&] { return std::make_unique<Trainer>(config); });
+    folder.write_config(config);  // not before the data were found: the folder stays free for another try
+    return trainer;
   }
   if (std::filesystem::exists(folder.paths().config())) {
     const Config started = as_usage([&] { return read_config(folder.paths().config()); });
@@ -118,7 +120,7 @@ int train(const Options& options) {
   }
   save(*trainer, log, paths);
   const std::string run = shell_word(options.out);
-  note("done. See how good and how expensive every subnet is:\n  rtfq eval " + run + " --all");
+  note("done. See how good and how expensive every subnet is:\n  " + program + " eval " + run + " --all");
   return done;
 }
 

@@ -9,10 +9,14 @@ namespace rtfq::cli {
 
 Config load_config(const std::string& file_or_preset, const std::vector<std::string>& settings) {
   return as_usage([&] {
-    if (!std::filesystem::exists(file_or_preset))
-      for (const std::string& name : preset_names())
-        if (name == file_or_preset) return parse_config(preset_text(name), "preset " + name, settings);
-    return read_config(file_or_preset, settings);
+    if (std::filesystem::exists(file_or_preset)) return read_config(file_or_preset, settings);
+    std::string known;
+    for (const std::string& name : preset_names()) {
+      if (name == file_or_preset) return parse_config(preset_text(name), "preset " + name, settings);
+      known += (known.empty() ? "" : ", ") + name;
+    }
+    throw std::invalid_argument("[config] there is no file " + file_or_preset +
+                                ", nor a preset of that name: presets are " + known);
   });
 }
 

@@ -59,6 +59,9 @@ OpenedRun open_run(const std::string& run_or_checkpoint);
 /// A note for people on stderr: "rtfq: TEXT".
 void note(const std::string& text);
 
+/// How this process was called, so that a suggested command can be copied: "build/bin/rtfq".
+inline std::string program = "rtfq";
+
 /// A word of a command line as a shell would need it.
 std::string shell_word(const std::string&);
 

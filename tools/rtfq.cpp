@@ -3,7 +3,29 @@
 
 using namespace rtfq::cli;
 
+namespace {
+
+/// CLI11 calls an unknown first word a missing subcommand; people want to read which word it was.
+void require_known_command(const CLI::App& app, int argc, char** argv) {
+  if (argc < 2 || argv[1][0] == '-') return;
+  std::string known;
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
+    if (command->get_name() == argv[1]) return;
+    known += (known.empty() ? "" : ", ") + command->get_name();
+  }
+  throw UsageError("there is no command '" + std::string(argv[1]) + "': expected one of " + known);
+}
+
+std::string failure_message(const CLI::App* app, const CLI::Error& error) {
+  std::string command = "rtfq";
+  for (const CLI::App* parsed : app->get_subcommands()) command += " " + parsed->get_name();
+  return "rtfq: " + std::string(error.what()) + "; `" + command + " --help` explains\n";
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
+  program = shell_word(argv[0]);
   CLI::App app{
       "rtfq trains one quantized network for every device: labelled source images, unlabelled target "
       "images,\n"
@@ -23,8 +45,13 @@ int main(int argc, char** argv) {
   Action action;
   for (const auto add : {add_train, add_config, add_eval, add_select, add_calibrate, add_info})
     add(app, action);
+  app.failure_message(failure_message);
   try {
+    require_known_command(app, argc, argv);
     app.parse(argc, argv);
+  } catch (const UsageError& error) {
+    note(error.what());
+    return bad_usage;
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? done : bad_usage;
   }
