@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <cctype>
+#include <charconv>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <stdexcept>
 
 namespace rtfq::cli {
@@ -28,13 +28,13 @@ std::string quantity(double value) {
 }
 
 double parse_quantity(const std::string& text) {
-  const char* rest = nullptr;
-  char* end = nullptr;
-  double value = std::strtod(text.c_str(), &end);
-  rest = end;
-  const bool digits = !text.empty() && (std::isdigit(static_cast<unsigned char>(text[0])) || text[0] == '.');
+  double value = 0;
+  const char* const last = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), last, value);  // unlike strtod: no blanks, no 0x10
+  const bool digits = error == std::errc() && std::isfinite(value) && value >= 0;
   std::string suffix;
-  for (; *rest; ++rest) suffix += static_cast<char>(std::tolower(static_cast<unsigned char>(*rest)));
+  for (const char* c = rest; c < last; ++c)
+    suffix += static_cast<char>(std::tolower(static_cast<unsigned char>(*c)));
   if (!suffix.empty() && suffix.back() == 'b') suffix.pop_back();
   if (!suffix.empty()) {
     const std::size_t power = std::string("kmgt").find(suffix[0]);
@@ -44,7 +44,7 @@ double parse_quantity(const std::string& text) {
     else
       value *= std::pow(binary ? 1024.0 : 1000.0, static_cast<double>(power + 1));
   }
-  if (!digits || end == text.c_str() || !std::isfinite(value) || value < 0)
+  if (!digits || value < 0)
     throw std::invalid_argument("[limit] expected a quantity such as 1500, 1e6, 10M or 2.5G, got '" + text +
                                 "'");
   return value;

@@ -1,6 +1,7 @@
 // The command line: help, exit statuses and what errors say, without any training.
 #include <catch2/catch.hpp>
 
+#include "tests/support/skip.h"
 #include "tests/tools/command.h"
 #include "training/config.h"
 #include "training/config_schema.h"
@@ -114,4 +115,19 @@ TEST_CASE("usage: info on presets shows channels that shrink with the width") {
       place.rtfq({"info", "--preset", "office31", "--classes", "31", "--set", "bank=anyda48"});
   CHECK(more.status == 0);
   CHECK_THAT(more.out, Contains("6 x 256-1024") && Contains("3 x 224-928") && Contains("31 classes"));
+}
+
+TEST_CASE("usage: a processor without AVX2 gets a message") {
+  if (std::system("command -v qemu-x86_64 >/dev/null 2>&1") != 0)
+    return test::skip("no qemu-x86_64 (Debian: qemu-user) to imitate an old processor");
+  const Workplace place;
+  const auto on = [&](const std::string& processor) {
+    const std::string command = "qemu-x86_64 -cpu " + processor + " " RTFQ_BINARY " --version >" +
+                                place.at("out") + " 2>" + place.at("err");
+    return WEXITSTATUS(std::system(command.c_str()));
+  };
+  CHECK(on("Nehalem") == 1);
+  CHECK_THAT(test::contents(place.at("err")), Contains("this processor is too old: it lacks AVX AVX2"));
+  CHECK(on("Haswell") == 0);
+  CHECK_THAT(test::contents(place.at("out")), Contains("rtfq 0."));
 }
