@@ -13,10 +13,14 @@ Quantizer::Quantizer(const std::string& name, std::span<const int> bits, Quantiz
   std::vector<int> sorted(bits.begin(), bits.end());
   std::sort(sorted.begin(), sorted.end());
   sorted.erase(std::unique(sorted.begin(), sorted.end()), sorted.end());
-  for (int b : sorted)
-    if (b != float_bits)
-      steps_.emplace_back(b, std::make_unique<Parameter>(name + ".step.b" + std::to_string(b),
-                                                         ParameterKind::step, Tensor::zeros({options.rows})));
+  for (int b : sorted) {
+    if (b == float_bits) continue;
+    const float start = options.bound > 0 ? options.bound / static_cast<float>(bounds(b).qp) : 0.0f;
+    const std::vector<float> values(static_cast<std::size_t>(options.rows), start);
+    steps_.emplace_back(b,
+                        std::make_unique<Parameter>(name + ".step.b" + std::to_string(b), ParameterKind::step,
+                                                    Tensor::from(values, {options.rows})));
+  }
 }
 
 Parameter& Quantizer::step(int bits) const {
@@ -45,7 +49,7 @@ Variable Quantizer::apply(Tape& tape, const Variable& x, int bits, const Tensor&
     parameter.value.copy_from(Tensor::from(values, parameter.value.dims(), parameter.value.device()),
                               tape.stream());
   }
-  Variable s = tape.leaf(parameter);
+  Variable s = options_.bound > 0 ? Tape::constant(parameter.value) : tape.leaf(parameter);
   int64_t sharing = x.data.count();
   if (options_.rows > 1) {
     s.data = s.data.leading(0, x.data.dim(0));

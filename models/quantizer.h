@@ -15,6 +15,9 @@ struct QuantizerOptions {
   bool is_signed = false;
   bool symmetric = false;  ///< signed codes without the lowest one
   int64_t rows = 1;        ///< step sizes: 1, or the output channels of the full weight
+  /// Greatest absolute value of a tensor whose range is known beforehand (the normalized image): its step is
+  /// bound/qp and not learned, so that no gradient has to reach it. 0: learned.
+  float bound = 0;
 };
 
 class Quantizer {

@@ -35,7 +35,7 @@ Supernet::Supernet(const SupernetOptions& options, uint64_t seed)
   const std::span<const int> ends =
       options_.first_last_bits ? std::span<const int>(fixed) : std::span<const int>(bits);
 
-  input_ = make_quantizer("input", ends, {.weight = false, .is_signed = true});
+  input_ = make_quantizer("input", ends, {.is_signed = true, .bound = options_.image_bound});
   stem_ = make_conv("stem", options_.image_channels, spec_.stem_channels, spec_.stem_filter, 2, ends);
   stem_output_ = make_output("stem.output");
   int64_t c = spec_.stem_channels;

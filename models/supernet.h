@@ -26,6 +26,8 @@ struct SupernetOptions {
   std::string arch = "resnet50";
   int64_t classes = 10;
   int64_t image_channels = 3;
+  float image_bound =
+      3.0f;  ///< greatest absolute value of a normalized pixel: the image's quantizer covers it
   Bank bank;
   Residual residual = Residual::eight_bits;
   int first_last_bits =

@@ -1,14 +1,29 @@
 #include "training/network.h"
 
+#include <algorithm>
+#include <cmath>
 #include <stdexcept>
 
 namespace rtfq {
+namespace {
+
+/// Pixels lie in [0,1] before normalization.
+float image_bound(const DataConfig& data) {
+  float bound = 0;
+  for (std::size_t c = 0; c < data.mean.size(); ++c)
+    bound = std::max({bound, std::abs(data.mean[c] / data.deviation[c]),
+                      std::abs((1 - data.mean[c]) / data.deviation[c])});
+  return bound;
+}
+
+}  // namespace
 
 SupernetOptions supernet_options(const Config& config, int64_t classes) {
   SupernetOptions options;
   options.arch = config.model.arch;
   options.classes = classes;
   options.image_channels = config.data.channels;
+  options.image_bound = image_bound(config.data);
   options.bank = config.model.bank;
   options.residual = parse_residual(config.model.residual);
   options.first_last_bits = config.model.first_last_bits;
