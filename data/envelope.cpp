@@ -85,9 +85,14 @@ std::string png_defect(const uint8_t* bytes, size_t size) {
     if (size - at - 12 < length) return "truncated within chunk " + type;
     if (crc32(bytes + at + 4, size_t{length} + 4) != big_endian(bytes + at + 8 + length))
       return "damaged: wrong checksum of chunk " + type;
+    if (at == 8 && (type != "IHDR" || length != 13)) return "damaged: no IHDR chunk at its start";
     if (type == "IEND") return {};
     at += size_t{length} + 12;
   }
+}
+
+std::pair<int64_t, int64_t> png_dimensions(const uint8_t* bytes) {
+  return {big_endian(bytes + 20), big_endian(bytes + 16)};
 }
 
 std::string jpeg_defect(const uint8_t* bytes, size_t size) {

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <utility>
 
 namespace rtfq::data {
 
@@ -13,8 +14,11 @@ Format sniff(const uint8_t* bytes, size_t size);
 /// What an unsupported file most likely is: "a GIF image", "text", ...
 std::string describe_foreign(const uint8_t* bytes, size_t size);
 
-/// Empty when the chunks of a PNG are complete up to IEND and their checksums agree; otherwise what is wrong.
+/// Empty when the chunks of a PNG begin with IHDR and are complete up to IEND and their checksums agree;
+/// otherwise what is wrong.
 std::string png_defect(const uint8_t* bytes, size_t size);
+/// Height and width that a PNG without defect declares.
+std::pair<int64_t, int64_t> png_dimensions(const uint8_t* bytes);
 /// Empty when the segments of a JPEG run to an end-of-image marker; otherwise what is wrong. Decoders fill
 /// the missing part of a truncated JPEG with grey and report nothing.
 std::string jpeg_defect(const uint8_t* bytes, size_t size);

@@ -98,7 +98,8 @@ Image thicken(const Image& mask, double radius) {
       if (grow)
         for (int x = begin; x < end; ++x) to[x] = std::max(to[x], from[x + dx]);
       else
-        for (int x = begin; x < end; ++x) to[x] = std::min(to[x], from[x + dx]);
+        for (int x = 0; x < mask.width; ++x)
+          to[x] = x < begin || x >= end ? uint8_t{0} : std::min(to[x], from[x + dx]);
     }
   return out;
 }

@@ -19,7 +19,7 @@ struct Glyph {
 std::array<Glyph, 10> load_digits(const std::string& path, const std::string& package, int canvas,
                                   int height);
 
-/// Grows (radius > 0) or shrinks (radius < 0) what is white by a disk, in pixels.
+/// Grows (radius > 0) or shrinks (radius < 0) what is white by a disk, in pixels. Outside is black.
 Image thicken(const Image& mask, double radius);
 
 }  // namespace rtfq::data

@@ -114,7 +114,8 @@ Image decode_netpbm(const uint8_t* bytes, size_t size, int channels, const std::
 std::vector<uint8_t> read_file(const std::string& path) {
   std::error_code error;
   const auto status = std::filesystem::status(path, error);
-  if (!std::filesystem::exists(status)) fail(path, error ? error.message() : "it does not exist");
+  if (status.type() == std::filesystem::file_type::not_found) fail(path, "it does not exist");
+  if (!std::filesystem::exists(status)) fail(path, error.message());
   if (!std::filesystem::is_regular_file(status)) fail(path, "it is not a regular file");
   std::ifstream file(path, std::ios::binary | std::ios::ate);
   if (!file) fail(path, std::strerror(errno));
@@ -144,17 +145,22 @@ Image decode_image(const uint8_t* bytes, size_t size, int channels, const std::s
   const int length = static_cast<int>(size);
   int width = 0, height = 0, from = 0;
   decoder_block_limit = (size_t{1} << 20) + 2 * size;
-  const auto reason = [] {
-    const char* text = stbi_failure_reason();
-    return std::string("damaged or unsupported: ") + (text ? text : "no reason given");
-  };
-  if (!stbi_info_from_memory(bytes, length, &width, &height, &from)) fail(origin, reason());
+  // The decoder refuses large PNGs by its own limits and without saying so.
+  if (format == Format::png) {
+    const auto [h, w] = png_dimensions(bytes);
+    check_dimensions(h, w, origin);
+  }
+  if (!stbi_info_from_memory(bytes, length, &width, &height, &from))
+    fail(origin, "damaged or unsupported: its header cannot be interpreted");
   check_dimensions(height, width, origin);
   // The largest block of a sound file: 16-bit RGBA, interlaced, doubled by the decoder's growing buffers.
   decoder_block_limit += size_t{32} * static_cast<size_t>(width) * static_cast<size_t>(height);
   const std::unique_ptr<uint8_t, void (*)(void*)> pixels(
       stbi_load_from_memory(bytes, length, &width, &height, &from, 0), stbi_image_free);
-  if (!pixels) fail(origin, reason());
+  if (!pixels) {
+    const char* why = stbi_failure_reason();
+    fail(origin, std::string("damaged or unsupported: ") + (why ? why : "no reason given"));
+  }
   return convert(pixels.get(), height, width, from, channels);
 }
 
