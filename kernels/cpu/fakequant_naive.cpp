@@ -36,7 +36,9 @@ void fakequant_forward_naive(const FakeQuantShape& s, const FakeQuantForwardArgs
     const float step = a.step[s.per_row ? row : 0], r = 1.0f / step;
     for_row(s, row, [&](int64_t from, int64_t to) {
       const int32_t code = code_of(x[from] * r, s);
-      if (a.y) static_cast<float*>(a.y)[to] = static_cast<float>(code) * step;
+      // Zero by name: GCC 12 turns the conversion to and from integers into a truncation, which keeps the
+      // sign of zero.
+      if (a.y) static_cast<float*>(a.y)[to] = code == 0 ? 0.0f : static_cast<float>(code) * step;
       if (a.codes && s.qn > 0) static_cast<int8_t*>(a.codes)[to] = static_cast<int8_t>(code);
       if (a.codes && s.qn == 0) static_cast<uint8_t*>(a.codes)[to] = static_cast<uint8_t>(code);
     });

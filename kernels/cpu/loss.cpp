@@ -56,7 +56,6 @@ void cross_entropy(const LogitsShape& s, const CrossEntropyArgs& a, Stream) {
   const double uniform = smoothing / static_cast<double>(s.k);
   const double sum = sum_rows(s, [&](int64_t i) {
     const double mask = a.mask ? static_cast<double>(a.mask[i]) : 1.0;
-    if (mask == 0) return 0.0;  // rows left out may hold anything, infinities included
     const LogSoftmax row(a.z + i * s.k, s.k, 1.0);
     const double factor = static_cast<double>(a.weight) * mask / n;
     double loss = 0;
