@@ -32,18 +32,103 @@ bool starts(const uint8_t* bytes, size_t size, const char* magic, size_t length)
   return size >= length && std::memcmp(bytes, magic, length) == 0;
 }
 
-/// A table may have 256 codes at most; decoders have overrun their buffers where a file claims more.
-bool huffman_tables_fit(const uint8_t* body, size_t length) {
-  while (length > 0) {
-    if (length < 17) return false;
-    size_t codes = 0;
-    for (size_t i = 1; i <= 16; ++i) codes += body[i];
-    if (codes > 256 || length - 17 < codes) return false;
-    body += 17 + codes;
-    length -= 17 + codes;
+/// The parts of a JPEG that scans refer to. Decoders use tables that were never defined, and show components
+/// that no scan brought, as whatever their memory holds.
+class JpegFrame {
+ public:
+  /// `body`: a segment without its length. Empty, or what is wrong with it.
+  std::string segment(uint8_t marker, const uint8_t* body, size_t length) {
+    switch (marker) {
+      case 0xC4:
+        return huffman_tables(body, length) ? "" : "damaged: impossible Huffman tables";
+      case 0xDB:
+        return quantization_tables(body, length) ? "" : "damaged: impossible quantization tables";
+      case 0xC0:
+      case 0xC1:
+      case 0xC2:
+        return header(body, length, marker == 0xC2) ? "" : "damaged: impossible frame header";
+      case 0xDA:
+        return scan(body, length);
+      default:
+        return {};
+    }
   }
-  return true;
-}
+
+  std::string end() const {
+    if (count_ == 0) return "damaged or unsupported: no frame header of a baseline or progressive image";
+    return scanned_ == (1u << count_) - 1 ? "" : "damaged: a component of the image has no scan";
+  }
+
+ private:
+  struct Component {
+    uint8_t id, table;
+  };
+
+  /// No table of 8-bit images has more than 162 codes. Decoders have overrun their buffers beyond 256, and
+  /// 256 itself is one too many for an index that keeps a byte value for "none".
+  bool huffman_tables(const uint8_t* body, size_t length) {
+    while (length > 0) {
+      if (length < 17 || body[0] >> 4 > 1 || (body[0] & 15) > 3) return false;
+      size_t codes = 0;
+      for (size_t i = 1; i <= 16; ++i) codes += body[i];
+      if (codes > 255 || length - 17 < codes) return false;
+      (body[0] >> 4 ? ac_ : dc_) |= 1u << (body[0] & 15);
+      body += 17 + codes;
+      length -= 17 + codes;
+    }
+    return true;
+  }
+
+  bool quantization_tables(const uint8_t* body, size_t length) {
+    while (length > 0) {
+      const size_t size = body[0] >> 4 ? 129 : 65;
+      if (length < size || body[0] >> 4 > 1 || (body[0] & 15) > 3) return false;
+      quantizers_ |= 1u << (body[0] & 15);
+      body += size;
+      length -= size;
+    }
+    return true;
+  }
+
+  bool header(const uint8_t* body, size_t length, bool progressive) {
+    if (count_ != 0 || length < 6 || body[5] < 1 || body[5] > 4 || length != 6 + size_t{3} * body[5])
+      return false;
+    progressive_ = progressive;
+    count_ = body[5];
+    for (size_t i = 0; i < count_; ++i) {
+      components_[i] = {body[6 + 3 * i], body[8 + 3 * i]};
+      if (components_[i].table > 3) return false;
+    }
+    return true;
+  }
+
+  std::string scan(const uint8_t* body, size_t length) {
+    if (count_ == 0) return "damaged: a scan before the frame header";
+    if (length < 6 || length != 4 + size_t{2} * body[0]) return "damaged: impossible scan header";
+    const size_t n = body[0];
+    const uint8_t* parameters = body + 1 + 2 * n;
+    const bool starts = parameters[0] == 0, refines = parameters[2] >> 4 != 0;
+    for (size_t i = 0; i < n; ++i) {
+      const uint8_t id = body[1 + 2 * i], tables = body[2 + 2 * i];
+      size_t which = 0;
+      while (which < count_ && components_[which].id != id) ++which;
+      if (which == count_) return "damaged: a scan of an unknown component";
+      const bool needs_dc = starts && !refines, needs_ac = !progressive_ || !starts;
+      if ((tables >> 4) > 3 || (tables & 15) > 3 || (needs_dc && !(dc_ >> (tables >> 4) & 1)) ||
+          (needs_ac && !(ac_ >> (tables & 15) & 1)))
+        return "damaged: a scan uses a Huffman table that is not defined";
+      if (!(quantizers_ >> components_[which].table & 1))
+        return "damaged: a scan uses a quantization table that is not defined";
+      if (starts) scanned_ |= 1u << which;
+    }
+    return {};
+  }
+
+  bool progressive_ = false;
+  unsigned dc_ = 0, ac_ = 0, quantizers_ = 0, scanned_ = 0;  ///< a bit for each table or component
+  size_t count_ = 0;
+  std::array<Component, 4> components_{};
+};
 
 }  // namespace
 
@@ -97,6 +182,7 @@ std::pair<int64_t, int64_t> png_dimensions(const uint8_t* bytes) {
 
 std::string jpeg_defect(const uint8_t* bytes, size_t size) {
   const std::string truncated = "truncated: no end-of-image marker";
+  JpegFrame frame;
   size_t at = 2;
   for (;;) {
     // Entropy-coded data and padding are passed over byte by byte; FF 00 and restart markers belong to the
@@ -105,14 +191,14 @@ std::string jpeg_defect(const uint8_t* bytes, size_t size) {
     while (at < size && bytes[at] == 0xFF) ++at;
     if (at >= size) return truncated;
     const uint8_t marker = bytes[at++];
-    if (marker == 0xD9) return {};
+    if (marker == 0xD9) return frame.end();
     if (marker == 0x00 || marker == 0x01 || (marker >= 0xD0 && marker <= 0xD8)) continue;
     if (size - at < 2) return truncated;
     const size_t length = (size_t{bytes[at]} << 8) | bytes[at + 1];
     if (length < 2) return "damaged: a segment of impossible length";
     if (size - at < length) return truncated;
-    if (marker == 0xC4 && !huffman_tables_fit(bytes + at + 2, length - 2))
-      return "damaged: impossible Huffman tables";
+    const std::string defect = frame.segment(marker, bytes + at + 2, length - 2);
+    if (!defect.empty()) return defect;
     at += length;
   }
 }

@@ -19,8 +19,9 @@ std::string describe_foreign(const uint8_t* bytes, size_t size);
 std::string png_defect(const uint8_t* bytes, size_t size);
 /// Height and width that a PNG without defect declares.
 std::pair<int64_t, int64_t> png_dimensions(const uint8_t* bytes);
-/// Empty when the segments of a JPEG run to an end-of-image marker; otherwise what is wrong. Decoders fill
-/// the missing part of a truncated JPEG with grey and report nothing.
+/// Empty when the segments of a JPEG run to an end-of-image marker, every component has a scan, and scans use
+/// tables that are defined; otherwise what is wrong. Decoders fill the missing part of a truncated JPEG with
+/// grey and report nothing.
 std::string jpeg_defect(const uint8_t* bytes, size_t size);
 
 }  // namespace rtfq::data

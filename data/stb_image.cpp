@@ -9,8 +9,9 @@ namespace rtfq::data {
 thread_local size_t decoder_block_limit = 0;
 
 namespace {
+/// Zeroed: of a damaged JPEG, parts that no scan reached are shown as they were allocated.
 void* bounded_malloc(size_t size) {
-  return size <= decoder_block_limit ? std::malloc(size) : nullptr;
+  return size <= decoder_block_limit ? std::calloc(size, 1) : nullptr;
 }
 void* bounded_realloc(void* block, size_t size) {
   return size <= decoder_block_limit ? std::realloc(block, size) : nullptr;

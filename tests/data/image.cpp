@@ -158,7 +158,7 @@ TEST_CASE("damage is found or harmless") {
       if (!text.empty()) CHECK_THAT(text, Contains("[data] cannot read memory"));
     }
   CHECK(decoded > 0);
-  std::string headless = png.substr(0, 8) + png.substr(33);
+  const std::string headless = png.substr(0, 8) + png.substr(33);
   CHECK_THAT(message([&] { decode(headless, 3); }), Contains("no IHDR chunk"));
   // A Huffman table that claims more codes than its buffer holds.
   const size_t table = jpg.find("\xFF\xC4");
@@ -166,6 +166,40 @@ TEST_CASE("damage is found or harmless") {
   std::string greedy = jpg;
   for (size_t i = 0; i < 16; ++i) greedy[table + 5 + i] = '\xFF';
   CHECK_THAT(message([&] { decode(greedy, 3); }), Contains("impossible Huffman tables"));
+}
+
+TEST_CASE("JPEG: scans that refer to what is not there") {
+  const std::string jpg = jpeg(pattern(16, 16, 3));
+  /// Where the n-th segment of this marker starts, and its bytes with the marker.
+  const auto segment = [&](const char* marker, int n) {
+    size_t at = jpg.find(marker);
+    for (; n > 0; --n) at = jpg.find(marker, at + 1);
+    REQUIRE(at != std::string::npos);
+    return std::pair{at,
+                     2 + size_t{static_cast<uint8_t>(jpg[at + 2])} * 256 + static_cast<uint8_t>(jpg[at + 3])};
+  };
+  const auto without = [&](const char* marker, int n) {
+    const auto [at, size] = segment(marker, n);
+    return jpg.substr(0, at) + jpg.substr(at + size);
+  };
+  const auto why = [](const std::string& bytes) { return message([&] { decode(bytes, 3); }); };
+  CHECK(why(jpg).empty());
+  CHECK_THAT(why(without("\xFF\xC4", 0)), Contains("Huffman table that is not defined"));
+  CHECK_THAT(why(without("\xFF\xDB", 0)), Contains("quantization table that is not defined"));
+  CHECK_THAT(why(without("\xFF\xC0", 0)), Contains("a scan before the frame header"));
+  CHECK_THAT(why(without("\xFF\xDA", 0)), Contains("a component of the image has no scan"));
+  CHECK_THAT(why("\xFF\xD8\xFF\xD9"), Contains("no frame header"));
+  std::string other = jpg;
+  other[segment("\xFF\xDA", 0).first + 5] = 77;
+  CHECK_THAT(why(other), Contains("a scan of an unknown component"));
+  other = jpg;
+  other[segment("\xFF\xDA", 0).first + 6] = 0x33;
+  CHECK_THAT(why(other), Contains("Huffman table that is not defined"));
+  other = jpg;
+  other[segment("\xFF\xC0", 0).first + 12] = 2;
+  CHECK_THAT(why(other), Contains("quantization table that is not defined"));
+  other[segment("\xFF\xC0", 0).first + 12] = 9;
+  CHECK_THAT(why(other), Contains("impossible frame header"));
 }
 
 TEST_CASE("declared sizes are checked before memory is taken") {
