@@ -92,8 +92,11 @@ std::unique_ptr<Problem<CrossEntropy>> cross_entropy(const Case& c, Mask kind, f
   return problem;
 }
 
+/// `mass`: what each row of targets sums to. Other than 1 it tells apart gradients that assume it from those
+/// of the formula.
 std::unique_ptr<Problem<SoftCrossEntropy>> soft_cross_entropy(const Case& c, float teacher_temperature,
-                                                              float temperature, float weight) {
+                                                              float temperature, float weight,
+                                                              double mass = 1) {
   auto problem = std::make_unique<Problem<SoftCrossEntropy>>();
   const float* z = add_logits(*problem, c);
   Values teacher(size_of(c));
@@ -104,7 +107,7 @@ std::unique_ptr<Problem<SoftCrossEntropy>> soft_cross_entropy(const Case& c, flo
       reference::softmax(teacher, static_cast<std::size_t>(c.k), static_cast<double>(teacher_temperature));
   float* targets = problem->add<float>(size_of(c));
   std::transform(probabilities.begin(), probabilities.end(), targets,
-                 [](double p) { return static_cast<float>(p); });
+                 [=](double p) { return static_cast<float>(mass * p); });
   problem->args = {z, targets, temperature, weight, nullptr, nullptr};
   add_outputs(*problem, c,
               reference::soft_cross_entropy(doubles(z, size_of(c)), static_cast<std::size_t>(c.k),
@@ -173,6 +176,8 @@ std::vector<Entry> loss_entries() {
         c.name + "_other_ranks", [=] { return information_maximization(c, true, 0.3f); }, c.large));
   }
   const Case some{"16x12", 16, 12};
+  list.push_back(entry<SoftCrossEntropy>("16x12_rows_of_half",
+                                         [=] { return soft_cross_entropy(some, 1, 0.5f, 1, 0.5); }));
   list.push_back(
       entry<CrossEntropy>("16x12_all_masked", [=] { return cross_entropy(some, Mask::all_zero, 0.1f, 1); }));
   list.push_back(entry<CrossEntropy>("16x12_weighted_rows",
