@@ -1,6 +1,8 @@
 // Normalize (forward) and apply (backward): one pass each, at memory speed. Channel factors are computed once
 // a block and laid out as the lanes of a wide row. One expression an element, the same in vectors and in the
 // rest of a row, so that results do not depend on how rows are cut.
+#include <type_traits>
+
 #include "kernels/cpu/batchnorm.h"
 #include "kernels/cpu/batchnorm_layout.h"
 #include "kernels/cpu/policy.h"
@@ -16,11 +18,13 @@ RowBlocks blocks_of(const BatchNormShape& s, const WideRows& wide) {
 
 /// Walks all rows. `Lanes` holds the factors of one tile, `set(lanes, lane, segment, channel)` fills one lane
 /// and `row(lanes, offset, count)` works on a stretch of a wide row.
-template <bool stream, class Lanes, class Set, class Row>
-void for_each_row(const BatchNormShape& s, Set&& set, Row&& row) {
+template <bool stream, class Lanes, class Set, class Work>
+void for_each_row(const BatchNormShape& s, Set&& set, Work&& work) {
   const WideRows wide(s.c);
   const RowBlocks blocks = blocks_of(s, wide);
   const int64_t lanes = wide.lanes();
+  constexpr std::integral_constant<int, 1> one;
+  constexpr std::integral_constant<int, 4> four;
 #pragma omp parallel for schedule(static) if (elements(s) >= parallel_elements)
   for (int64_t i = 0; i < blocks.total(); ++i) {
     Lanes tile;
@@ -30,8 +34,11 @@ void for_each_row(const BatchNormShape& s, Set&& set, Row&& row) {
       const int64_t width = std::min(wide.step(), lanes - t), channels = std::min(width, s.c);
       for (int64_t l = 0; l < channels; ++l) set(tile, l, segment, t + l);
       for (int64_t l = channels; l < width; ++l) tile.copy(l - channels, l);
-      for (int64_t r = 0; r < whole; ++r) row(tile, first * s.c + r * lanes + t, width);
-      if (rest) row(tile, (first + whole * wide.fold) * s.c, rest);
+      int64_t r = 0;
+      if (wide.four_rows())
+        for (; r + 4 <= whole; r += 4) work(tile, first * s.c + r * lanes + t, width, four);
+      for (; r < whole; ++r) work(tile, first * s.c + r * lanes + t, width, one);
+      if (rest) work(tile, (first + whole * wide.fold) * s.c, rest, one);
     }
     finish_stores<stream>();
   }
@@ -47,25 +54,32 @@ struct NormalizeLanes {
   }
 };
 
-template <bool relu, bool stream>
-void normalize_row(const NormalizeLanes& f, const float* x, float* y, int64_t lanes) {
+template <bool relu, bool stream, int rows>
+void normalize_rows(const NormalizeLanes& f, const float* x, float* y, int64_t stride, int64_t lanes) {
   int64_t l = 0;
   for (; l + 8 <= lanes; l += 8) {
-    const __m256 centred = _mm256_sub_ps(_mm256_loadu_ps(x + l), _mm256_load_ps(f.mean + l));
-    __m256 value = _mm256_fmadd_ps(centred, _mm256_load_ps(f.factor + l), _mm256_load_ps(f.shift + l));
-    if constexpr (relu) value = _mm256_max_ps(_mm256_setzero_ps(), value);  // its second operand for a NaN
-    store<stream>(y + l, value);
+    const __m256 mean = _mm256_load_ps(f.mean + l), factor = _mm256_load_ps(f.factor + l),
+                 shift = _mm256_load_ps(f.shift + l);
+    for (int row = 0; row < rows; ++row) {
+      const int64_t at = row * stride + l;
+      __m256 value = _mm256_fmadd_ps(_mm256_sub_ps(_mm256_loadu_ps(x + at), mean), factor, shift);
+      if constexpr (relu) value = _mm256_max_ps(_mm256_setzero_ps(), value);  // its second operand for a NaN
+      store<stream>(y + at, value);
+    }
   }
-  for (; l < lanes; ++l) {
-    const float value = __builtin_fmaf(x[l] - f.mean[l], f.factor[l], f.shift[l]);
-    y[l] = relu && value < 0.0f ? 0.0f : value;
-  }
+  for (; l < lanes; ++l)
+    for (int row = 0; row < rows; ++row) {
+      const int64_t at = row * stride + l;
+      const float value = __builtin_fmaf(x[at] - f.mean[l], f.factor[l], f.shift[l]);
+      y[at] = relu && value < 0.0f ? 0.0f : value;
+    }
 }
 
 template <bool relu, bool stream>
 void normalize(const BatchNormShape& s, const BatchNormNormalizeArgs& a) {
   const auto* x = static_cast<const float*>(a.x);
   auto* y = static_cast<float*>(a.y);
+  const int64_t stride = WideRows(s.c).lanes();
   for_each_row<stream, NormalizeLanes>(
       s,
       [&](NormalizeLanes& f, int64_t l, int segment, int64_t c) {
@@ -74,8 +88,8 @@ void normalize(const BatchNormShape& s, const BatchNormNormalizeArgs& a) {
         f.factor[l] = inverse_deviation(a.variance[at], s.epsilon) * a.scale[segment][c];
         f.shift[l] = a.shift[segment][c];
       },
-      [&](const NormalizeLanes& f, int64_t at, int64_t n) {
-        normalize_row<relu, stream>(f, x + at, y + at, n);
+      [&](const NormalizeLanes& f, int64_t at, int64_t n, auto rows) {
+        normalize_rows<relu, stream, rows()>(f, x + at, y + at, stride, n);
       });
 }
 
@@ -91,17 +105,26 @@ struct ApplyLanes {
   }
 };
 
-template <bool stream>
-void apply_row(const ApplyLanes& f, const float* x, const float* g, float* dx, int64_t lanes) {
+template <bool stream, int rows>
+void apply_rows(const ApplyLanes& f, const float* x, const float* g, float* dx, int64_t stride,
+                int64_t lanes) {
   int64_t l = 0;
   for (; l + 8 <= lanes; l += 8) {
-    const __m256 centred = _mm256_sub_ps(_mm256_load_ps(f.mean + l), _mm256_loadu_ps(x + l));
-    const __m256 change = _mm256_sub_ps(_mm256_loadu_ps(g + l), _mm256_load_ps(f.mean_g + l));
-    const __m256 projected = _mm256_fmadd_ps(centred, _mm256_load_ps(f.slope + l), change);
-    store<stream>(dx + l, _mm256_mul_ps(_mm256_load_ps(f.factor + l), projected));
+    const __m256 mean = _mm256_load_ps(f.mean + l), mean_g = _mm256_load_ps(f.mean_g + l),
+                 slope = _mm256_load_ps(f.slope + l), factor = _mm256_load_ps(f.factor + l);
+    for (int row = 0; row < rows; ++row) {
+      const int64_t at = row * stride + l;
+      const __m256 centred = _mm256_sub_ps(mean, _mm256_loadu_ps(x + at));
+      const __m256 projected =
+          _mm256_fmadd_ps(centred, slope, _mm256_sub_ps(_mm256_loadu_ps(g + at), mean_g));
+      store<stream>(dx + at, _mm256_mul_ps(factor, projected));
+    }
   }
   for (; l < lanes; ++l)
-    dx[l] = f.factor[l] * __builtin_fmaf(f.mean[l] - x[l], f.slope[l], g[l] - f.mean_g[l]);
+    for (int row = 0; row < rows; ++row) {
+      const int64_t at = row * stride + l;
+      dx[at] = f.factor[l] * __builtin_fmaf(f.mean[l] - x[at], f.slope[l], g[at] - f.mean_g[l]);
+    }
 }
 
 template <bool stream>
@@ -109,6 +132,7 @@ void apply(const BatchNormShape& s, const BatchNormApplyArgs& a) {
   const auto* x = static_cast<const float*>(a.x);
   const auto* g = static_cast<const float*>(a.g);
   auto* dx = static_cast<float*>(a.dx);
+  const int64_t stride = WideRows(s.c).lanes();
   for_each_row<stream, ApplyLanes>(
       s,
       [&](ApplyLanes& f, int64_t l, int segment, int64_t c) {
@@ -119,7 +143,9 @@ void apply(const BatchNormShape& s, const BatchNormApplyArgs& a) {
         f.slope[l] = inverse * (a.sum_gx[at] / a.counts[segment]);
         f.factor[l] = a.scale[segment][c] * inverse;
       },
-      [&](const ApplyLanes& f, int64_t at, int64_t n) { apply_row<stream>(f, x + at, g + at, dx + at, n); });
+      [&](const ApplyLanes& f, int64_t at, int64_t n, auto rows) {
+        apply_rows<stream, rows()>(f, x + at, g + at, dx + at, stride, n);
+      });
 }
 
 /// Streamed stores want aligned rows and a result that is not also an operand, which is in the caches then.

@@ -10,10 +10,15 @@
 namespace rtfq::kernels::cpu {
 
 /// A wide row is `fold` rows, `lanes` = fold*c floats; lane l belongs to channel l % c. Lanes are a multiple
-/// of 8 unless c > 256, where the rest of at most 7 does not matter, and are worked on in tiles whose factors
-/// fit on the stack and in the first-level cache. fold > 1 only where one tile holds the row.
+/// of 8 unless c > 256, where the rest of at most 7 does not matter.
+///
+/// Rows up to a page long are read from end to end, one after the other: any other order defeats the
+/// prefetchers (measured with statistics on an AMD Zen 4 core, rows of 1 KB: 16 to 20 GB/s, four rows at a
+/// time 5). The factors and sums of longer rows do not fit in the first-level cache beside them: they are
+/// worked on in tiles, four rows at a time (rows of 8 KB: 16 GB/s, one after the other 5 to 9).
 struct WideRows {
-  static constexpr int64_t tile = 2048, wide_tile = 512;
+  static constexpr int64_t tile = 2048;  ///< lanes at most, for arrays on the stack
+  static constexpr int64_t page = 1024, narrow_tile = 512;
 
   explicit WideRows(int64_t channels) : c(channels), fold(1) {
     if (c > 256) return;
@@ -21,8 +26,9 @@ struct WideRows {
     fold *= (63 + fold * c) / (fold * c);
   }
   int64_t lanes() const { return fold * c; }
-  /// Lanes to work on at a time.
-  int64_t step() const { return fold > 1 ? lanes() : std::min(c, wide_tile); }
+  /// Lanes to work on at a time; fold > 1 only where that is all.
+  int64_t step() const { return fold == 1 && c > page ? narrow_tile : lanes(); }
+  bool four_rows() const { return lanes() > page; }
 
   int64_t c, fold;
 };

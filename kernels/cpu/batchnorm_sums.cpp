@@ -11,7 +11,7 @@
 namespace rtfq::kernels::cpu {
 namespace {
 
-constexpr int64_t rows_per_sum = 32;
+constexpr int64_t rows_per_sum = 64;
 constexpr int64_t sample_rows = 32;
 constexpr int64_t block_elements = 65536;
 
@@ -52,39 +52,42 @@ struct SumProducts {
   }
 };
 
-/// Sums over `rows` rows of `lanes` floats, `stride` apart. Eight lanes are summed at a time, in registers.
-template <class Sum>
-void sum_rows(const float* x, const float* g, int64_t stride, int64_t rows, const float* centre,
-              int64_t lanes, float* first, float* second) {
+/// Adds `rows` rows, `stride` apart, to the lanes' sums.
+template <class Sum, int rows>
+void add_rows(const float* x, const float* g, int64_t stride, const float* centre, int64_t lanes,
+              float* first, float* second) {
   int64_t l = 0;
-  const auto vectors = [&]<int count>() {
-    for (; l + 8 * count <= lanes; l += 8 * count) {
-      __m256 middle[count], a[count], b[count];
-      for (int i = 0; i < count; ++i) {
-        middle[i] = _mm256_loadu_ps(centre + l + 8 * i);
-        a[i] = b[i] = _mm256_setzero_ps();
-      }
-      for (int64_t row = 0; row < rows; ++row)
-        for (int i = 0; i < count; ++i) {
-          const int64_t at = row * stride + l + 8 * i;
-          const __m256 value = _mm256_loadu_ps(x + at);
-          Sum::add(value, Sum::reads_g ? _mm256_loadu_ps(g + at) : value, middle[i], a[i], b[i]);
-        }
-      for (int i = 0; i < count; ++i) {
-        _mm256_storeu_ps(first + l + 8 * i, a[i]);
-        _mm256_storeu_ps(second + l + 8 * i, b[i]);
-      }
+  for (; l + 8 <= lanes; l += 8) {
+    const __m256 middle = _mm256_load_ps(centre + l);
+    __m256 a = _mm256_load_ps(first + l), b = _mm256_load_ps(second + l);
+    for (int row = 0; row < rows; ++row) {
+      const __m256 value = _mm256_loadu_ps(x + row * stride + l);
+      Sum::add(value, Sum::reads_g ? _mm256_loadu_ps(g + row * stride + l) : value, middle, a, b);
     }
-  };
-  vectors.template operator()<4>();
-  vectors.template operator()<1>();
-  for (; l < lanes; ++l) {
-    first[l] = second[l] = 0;
-    for (int64_t row = 0; row < rows; ++row) {
-      const int64_t at = row * stride + l;
-      Sum::add(x[at], Sum::reads_g ? g[at] : 0.0f, centre[l], first[l], second[l]);
-    }
+    _mm256_store_ps(first + l, a);
+    _mm256_store_ps(second + l, b);
   }
+  for (; l < lanes; ++l)
+    for (int row = 0; row < rows; ++row)
+      Sum::add(x[row * stride + l], Sum::reads_g ? g[row * stride + l] : 0.0f, centre[l], first[l],
+               second[l]);
+}
+
+/// Sums over `rows` wide rows, of `lanes` floats each (a tile's, or those of a rest).
+template <class Sum>
+void sum_rows(const WideRows& wide, const float* x, const float* g, int64_t rows, const float* centre,
+              int64_t lanes, float* first, float* second) {
+  const int64_t stride = wide.lanes();
+  std::fill_n(first, lanes, 0.0f);
+  std::fill_n(second, lanes, 0.0f);
+  const auto add = [&]<int at_once>(int64_t row) {
+    add_rows<Sum, at_once>(x + row * stride, Sum::reads_g ? g + row * stride : nullptr, stride, centre, lanes,
+                           first, second);
+  };
+  int64_t row = 0;
+  if (wide.four_rows())
+    for (; row + 4 <= rows; row += 4) add.template operator()<4>(row);
+  for (; row < rows; ++row) add.template operator()<1>(row);
 }
 
 /// Adds lanes to their channels' doubles.
@@ -97,7 +100,11 @@ void flush(const float* lanes, int64_t count, int64_t c, double* channels) {
 template <class Sum>
 void sum_block(const WideRows& wide, const float* x, const float* g, const float* centre, int64_t row,
                int64_t rows, double* partial) {
-  alignas(32) float middle[WideRows::tile], first[WideRows::tile], second[WideRows::tile];
+  // Side by side, a line apart: arrays at the same place of three pages would fight for the same lines of the
+  // cache.
+  alignas(64) float arrays[3 * (WideRows::tile + 32)];
+  const int64_t room = (wide.step() + 15) / 16 * 16 + 16;
+  float *const middle = arrays, *const first = arrays + room, *const second = arrays + 2 * room;
   const int64_t c = wide.c, lanes = wide.lanes(), whole = rows / wide.fold;
   std::fill_n(partial, 2 * c, 0.0);
   for (int64_t t = 0; t < lanes; t += wide.step()) {
@@ -105,7 +112,7 @@ void sum_block(const WideRows& wide, const float* x, const float* g, const float
     for (int64_t l = 0; l < width; l += c)
       std::copy_n(centre + t, std::min(c, width - l), middle + l);  // t > 0 only where lanes == c
     const auto add = [&](int64_t from, int64_t wide_rows, int64_t used) {
-      sum_rows<Sum>(x + from, Sum::reads_g ? g + from : nullptr, lanes, wide_rows, middle, used, first,
+      sum_rows<Sum>(wide, x + from, Sum::reads_g ? g + from : nullptr, wide_rows, middle, used, first,
                     second);
       flush(first, used, c, partial + t);
       flush(second, used, c, partial + c + t);
