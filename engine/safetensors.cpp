@@ -11,10 +11,11 @@
 #include <set>
 #include <stdexcept>
 
+#include "engine/json.h"
+
 namespace rtfq {
 namespace {
 
-using Json = nlohmann::ordered_json;
 namespace fs = std::filesystem;
 
 const std::map<std::string, DType>& dtypes() {
@@ -115,24 +116,24 @@ std::pair<Tensor, uint64_t> described(const std::string& path, const std::string
       !entry["data_offsets"].is_array())
     damaged(path, "tensor " + name + " lacks dtype, shape or data_offsets");
   const auto type = dtypes().find(entry["dtype"].get<std::string>());
-  if (type == dtypes().end()) damaged(path, "tensor " + name + " has dtype " + entry["dtype"].dump());
+  if (type == dtypes().end()) damaged(path, "tensor " + name + " has dtype " + print_json(entry["dtype"]));
   if (entry["shape"].size() > Dims::max_rank) damaged(path, "tensor " + name + " has more than 4 dimensions");
   std::vector<int64_t> sizes;
   uint64_t need = size_of(type->second);
   for (const Json& size : entry["shape"]) {
     if (!size.is_number_unsigned() || size.get<uint64_t>() > bytes)
-      damaged(path, "tensor " + name + " has shape " + entry["shape"].dump());
+      damaged(path, "tensor " + name + " has shape " + print_json(entry["shape"]));
     sizes.push_back(size.get<int64_t>());
     if (__builtin_mul_overflow(need, size.get<uint64_t>(), &need))
       damaged(path, "tensor " + name + " is too large");
   }
   const Json& offsets = entry["data_offsets"];
   if (offsets.size() != 2 || !offsets[0].is_number_unsigned() || !offsets[1].is_number_unsigned())
-    damaged(path, "tensor " + name + " has offsets " + offsets.dump());
+    damaged(path, "tensor " + name + " has offsets " + print_json(offsets));
   const uint64_t begin = offsets[0].get<uint64_t>(), end = offsets[1].get<uint64_t>();
   if (begin > end || end > bytes || end - begin != need)
-    damaged(path, "tensor " + name + " needs " + std::to_string(need) + " bytes, offsets " + offsets.dump() +
-                      " of " + std::to_string(bytes));
+    damaged(path, "tensor " + name + " needs " + std::to_string(need) + " bytes, offsets " +
+                      print_json(offsets) + " of " + std::to_string(bytes));
   return {Tensor::empty(Dims(sizes), type->second), begin};
 }
 
@@ -170,7 +171,7 @@ void save_tensors(const std::string& path, const TensorFile& file) {
                     {"data_offsets", {offset, offset + tensor.bytes()}}};
     offset += tensor.bytes();
   }
-  std::string text = header.dump();
+  std::string text = print_json(header);
   text.resize((text.size() + 7) / 8 * 8, ' ');
   const uint64_t length = text.size();
   AtomicFile out(path);
@@ -192,7 +193,7 @@ TensorFile load_tensors(const std::string& path) {
     damaged(path, "the header is cut off (" + std::to_string(size) + " bytes)");
   std::string text(length, '\0');
   if (!in.read(text.data(), static_cast<std::streamsize>(length))) damaged(path, "the header is cut off");
-  const Json header = Json::parse(text, nullptr, false);
+  const Json header = parse_json(text);
   if (!header.is_object()) damaged(path, "the header is not JSON");
 
   TensorFile file;

@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <unordered_map>
 
+#include "engine/json.h"
 #include "engine/safetensors.h"
 #include "kernels/runtime/device.h"
 #include "training/trainer_state.h"
@@ -58,7 +59,7 @@ Header header_of(const TensorFile& file, const std::string& path) {
   header.config = parse_config(metadata(file, "config", path), path);
   header.step = std::stoll(metadata(file, "step", path));
   header.finished = metadata(file, "finished", path) == "true";
-  const auto classes = nlohmann::json::parse(metadata(file, "classes", path), nullptr, false);
+  const auto classes = parse_json(metadata(file, "classes", path));
   if (!classes.is_array())
     throw std::runtime_error("[checkpoint] " + path + ": its list of classes is damaged");
   for (const auto& name : classes) header.classes.push_back(name.get<std::string>());
@@ -70,7 +71,7 @@ std::map<std::string, std::string> metadata_of(const Header& header) {
           {"config", to_json(header.config)},
           {"step", std::to_string(header.step)},
           {"finished", header.finished ? "true" : "false"},
-          {"classes", nlohmann::json(header.classes).dump()}};
+          {"classes", print_json(Json(header.classes))}};
 }
 
 void add_network(TensorFile& file, const Supernet& network) {

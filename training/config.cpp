@@ -2,17 +2,18 @@
 
 #include <algorithm>
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <sstream>
 #include <stdexcept>
 
 #include "kernels/runtime/device.h"
 #include "training/config_schema.h"
+#include "training/presets.h"
 
 namespace rtfq {
 namespace {
 
 using schema::Field;
-using schema::Json;
 
 [[noreturn]] void fail(const std::string& origin, const std::string& what) {
   throw std::invalid_argument("[config] " + origin + ": " + what);
@@ -20,7 +21,7 @@ using schema::Json;
 
 /// A value as an error shows it: short, with its kind where that is the trouble.
 std::string shown(const Json& value) {
-  std::string text = value.dump();
+  std::string text = print_json(value);
   if (text.size() > 60) text = text.substr(0, 57) + "...";
   const std::string kind = value.type_name();
   return kind == "string" || kind == "number" ? text + " (" + (kind == "string" ? "text" : kind) + ")" : text;
@@ -66,7 +67,7 @@ void read_override(Config& config, const std::string& setting) {
   const std::size_t equals = setting.find('=');
   if (equals == 0 || equals == setting.npos) fail(origin, "expected key=value, as in train.steps=100");
   const std::string key = setting.substr(0, equals), text = setting.substr(equals + 1);
-  Json value = Json::parse(text, nullptr, false);
+  Json value = parse_json(text);
   const Field* field = find_field(key);
   if (value.is_discarded() || (field && field->is_text && !value.is_string() && !value.is_object()))
     value = text;
@@ -145,7 +146,7 @@ void print_members(std::string& out, const Config& config, std::span<const Field
       out += indent + "}";
     } else {
       comment(out, indent, fields[i]->doc + " [" + fields[i]->expects + "]");
-      out += quoted + fields[i]->write(config).dump();
+      out += quoted + print_json(fields[i]->write(config));
     }
     out += next < fields.size() ? ",\n" : "\n";
     i = next;
@@ -182,7 +183,7 @@ std::string to_json(const Config& config) {
     std::replace(pointer.begin(), pointer.end(), '.', '/');
     root[Json::json_pointer(pointer)] = field.write(config);
   }
-  return root.dump();
+  return print_json(root);
 }
 
 std::string commented(const Config& config) {
@@ -196,7 +197,7 @@ std::string commented(const Config& config) {
 
 std::string preset_text(const std::string& name) {
   std::string known;
-  for (const schema::Preset& preset : schema::presets()) {
+  for (const Preset& preset : presets()) {
     if (name == preset.name) return preset.text;
     known += std::string(known.empty() ? "" : ", ") + preset.name;
   }
@@ -205,7 +206,7 @@ std::string preset_text(const std::string& name) {
 
 std::vector<std::string> preset_names() {
   std::vector<std::string> names;
-  for (const schema::Preset& preset : schema::presets()) names.emplace_back(preset.name);
+  for (const Preset& preset : presets()) names.emplace_back(preset.name);
   return names;
 }
 

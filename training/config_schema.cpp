@@ -4,9 +4,11 @@
 #include <charconv>
 #include <cmath>
 #include <limits>
+#include <nlohmann/json.hpp>
 #include <numeric>
 #include <optional>
 #include <type_traits>
+#include <utility>
 
 namespace rtfq::schema {
 namespace {
@@ -25,7 +27,7 @@ struct Range {
   }
   std::string words() const {
     const auto number = [](double v) {
-      return Json(v == std::floor(v) && std::abs(v) < 1e15 ? Json(int64_t(v)) : Json(v)).dump();
+      return print_json(v == std::floor(v) && std::abs(v) < 1e15 ? Json(static_cast<int64_t>(v)) : Json(v));
     };
     std::string out = or_zero ? " that is 0 or" : "";
     if (low > -unlimited && high < practically_unlimited)
@@ -67,34 +69,38 @@ Json json_of(T value) {
   if constexpr (std::is_same_v<T, float>) {
     char text[32];
     const auto end = std::to_chars(text, text + sizeof text, value).ptr;
-    return Json::parse(text, end);
+    return parse_json(std::string(text, end));
   } else {
     return value;
   }
 }
 
-template <class Ref>
-using value_of = std::remove_cvref_t<decltype(std::declval<Ref>()(std::declval<Config&>()))>;
+/// The member a key names. A plain function, so that fields of one type share their code.
+template <class T>
+using Member = T& (*)(Config&);
 
-template <class Ref>
-Field number(const char* key, Ref ref, Range range, const char* doc) {
-  using T = value_of<Ref>;
+template <class T>
+const T& value(Member<T> member, const Config& config) {
+  return member(const_cast<Config&>(config));  // only read
+}
+
+template <class T>
+Field number(const char* key, Member<T> member, Range range, const char* doc) {
   Field field{
       key, (std::is_floating_point_v<T> ? "a number" : "an integer") + range.words(), doc, false, false, {},
       {}};
   field.read = [=](Config& config, const Json& json) {
-    const auto value = number_of<T>(json);
-    if (!value || !range.holds(static_cast<double>(*value))) return false;
-    ref(config) = *value;
+    const auto number = number_of<T>(json);
+    if (!number || !range.holds(static_cast<double>(*number))) return false;
+    member(config) = *number;
     return true;
   };
-  field.write = [=](const Config& config) { return json_of(ref(config)); };
+  field.write = [=](const Config& config) { return json_of(value(member, config)); };
   return field;
 }
 
-template <class Ref>
-Field numbers(const char* key, Ref ref, Range range, const char* doc) {
-  using T = typename value_of<Ref>::value_type;
+template <class T>
+Field numbers(const char* key, Member<std::vector<T>> member, Range range, const char* doc) {
   Field field{
       key,
       std::string("a list of ") + (std::is_floating_point_v<T> ? "numbers" : "integers") + range.words(),
@@ -107,36 +113,34 @@ Field numbers(const char* key, Ref ref, Range range, const char* doc) {
     if (!json.is_array() || json.empty()) return false;
     std::vector<T> values;
     for (const Json& item : json) {
-      const auto value = number_of<T>(item);
-      if (!value || !range.holds(static_cast<double>(*value))) return false;
-      values.push_back(*value);
+      const auto number = number_of<T>(item);
+      if (!number || !range.holds(static_cast<double>(*number))) return false;
+      values.push_back(*number);
     }
-    ref(config) = values;
+    member(config) = values;
     return true;
   };
   field.write = [=](const Config& config) {
     Json out = Json::array();
-    for (const T value : ref(config)) out.push_back(json_of(value));
+    for (const T number : value(member, config)) out.push_back(json_of(number));
     return out;
   };
   return field;
 }
 
-template <class Ref>
-Field yes_no(const char* key, Ref ref, const char* doc) {
+Field yes_no(const char* key, Member<bool> member, const char* doc) {
   Field field{key, "true or false", doc, false, false, {}, {}};
   field.read = [=](Config& config, const Json& json) {
     if (!json.is_boolean()) return false;
-    ref(config) = json.get<bool>();
+    member(config) = json.get<bool>();
     return true;
   };
-  field.write = [=](const Config& config) { return Json(ref(config)); };
+  field.write = [=](const Config& config) { return Json(value(member, config)); };
   return field;
 }
 
 /// Text; with `choices`, one of them.
-template <class Ref>
-Field text(const char* key, Ref ref, std::vector<std::string> choices, const char* doc) {
+Field text(const char* key, Member<std::string> member, std::vector<std::string> choices, const char* doc) {
   std::string expects = "text";
   for (std::size_t i = 0; i < choices.size(); ++i)
     expects = i == 0 ? "\"" + choices[0] + "\""
@@ -144,12 +148,12 @@ Field text(const char* key, Ref ref, std::vector<std::string> choices, const cha
   Field field{key, expects, doc, true, false, {}, {}};
   field.read = [=](Config& config, const Json& json) {
     if (!json.is_string()) return false;
-    const auto value = json.get<std::string>();
-    if (!choices.empty() && std::find(choices.begin(), choices.end(), value) == choices.end()) return false;
-    ref(config) = value;
+    const auto word = json.get<std::string>();
+    if (!choices.empty() && std::find(choices.begin(), choices.end(), word) == choices.end()) return false;
+    member(config) = word;
     return true;
   };
-  field.write = [=](const Config& config) { return Json(ref(config)); };
+  field.write = [=](const Config& config) { return Json(value(member, config)); };
   return field;
 }
 
@@ -195,14 +199,10 @@ Field part(Field field) {
 }
 
 // A key and the member it names, which are spelt alike.
-#define KEY(path)               \
-#path, [](auto& c) -> auto& { \
-    return c.path;              \
-  }
-#define BANK_KEY(path)                  \
-  "bank." #path, [](auto& c) -> auto& { \
-    return c.model.bank.path;           \
-  }
+// clang-format off
+#define KEY(path) #path, +[](Config& c) -> auto& { return c.path; }
+#define BANK_KEY(path) "bank." #path, +[](Config& c) -> auto& { return c.model.bank.path; }
+// clang-format on
 
 std::vector<Field> describe() {
   const Range count{1, 1e12}, zero_up{0, unlimited}, fraction{0, 1}, above_zero{0, unlimited, true};

@@ -3,16 +3,13 @@
 // configurations all go through it, so a new key is one line in config_schema.cpp.
 
 #include <functional>
-#include <nlohmann/json.hpp>
-#include <span>
 #include <string>
 #include <vector>
 
+#include "engine/json.h"
 #include "training/config.h"
 
 namespace rtfq::schema {
-
-using Json = nlohmann::ordered_json;
 
 struct Field {
   std::string key;      ///< dotted: "train.steps"
@@ -43,12 +40,5 @@ std::vector<std::string> differing_keys(const Config&, const Config&);
 /// JSON with comments and trailing commas; throws std::invalid_argument with origin, line and column, also
 /// for a key that an object holds twice.
 Json parse_jsonc(const std::string& text, const std::string& origin);
-
-/// A configuration that ships; training/CMakeLists.txt turns configs/*.jsonc into the table.
-struct Preset {
-  const char* name;
-  const char* text;
-};
-std::span<const Preset> presets();
 
 }  // namespace rtfq::schema

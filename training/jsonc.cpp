@@ -1,5 +1,6 @@
 // JSON with comments and trailing commas, on top of nlohmann-json (which knows the comments).
 #include <cctype>
+#include <nlohmann/json.hpp>
 #include <set>
 #include <stdexcept>
 

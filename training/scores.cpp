@@ -1,15 +1,15 @@
 #include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <stdexcept>
 
+#include "engine/json.h"
 #include "engine/safetensors.h"
 #include "training/evaluation.h"
 
 namespace rtfq {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 Json number(const std::optional<double>& value) {
   return value ? Json(*value) : Json(nullptr);
@@ -38,13 +38,15 @@ void write_scores(const std::string& path, std::vector<SubnetScore> scores) {
                     {"bitops", s.cost.bitops},
                     {"accuracy", number(s.accuracy)},
                     {"source_accuracy", number(s.source_accuracy)}});
-  write_file_atomically(path, rows.dump(1) + "\n");
+  write_file_atomically(path, print_json(rows, 1) + "\n");
 }
 
 std::vector<SubnetScore> read_scores(const std::string& path) {
   std::ifstream in(path);
   if (!in) throw std::runtime_error("[select] cannot read " + path + ": run `rtfq eval RUN --all` first");
-  const Json rows = Json::parse(in, nullptr, false);
+  std::stringstream text;
+  text << in.rdbuf();
+  const Json rows = parse_json(text.str());
   if (!rows.is_array())
     throw std::runtime_error("[select] " + path +
                              " is not a list of subnets: run `rtfq eval RUN --all` again");

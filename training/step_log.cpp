@@ -8,12 +8,11 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "engine/json.h"
 #include "engine/safetensors.h"
 
 namespace rtfq {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 [[noreturn]] void fail(const std::string& path) {
   throw std::runtime_error("[log] cannot write " + path + ": " + std::strerror(errno));
@@ -21,7 +20,7 @@ using Json = nlohmann::ordered_json;
 
 /// The step of a complete entry; -1 for anything else.
 int64_t step_of(const std::string& line) {
-  const Json entry = Json::parse(line, nullptr, false);
+  const Json entry = parse_json(line);
   if (!entry.is_object() || !entry.contains("step") || !entry["step"].is_number_integer()) return -1;
   return entry["step"].get<int64_t>();
 }
@@ -31,16 +30,16 @@ int64_t step_of(const std::string& line) {
 std::string log_line(const StepReport& report) {
   Json terms = Json::object();
   for (const auto& [name, value] : report.terms) terms[name] = value;
-  return Json{{"step", report.step},
-              {"phase", report.phase},
-              {"loss", report.loss},
-              {"terms", terms},
-              {"source_accuracy", report.source_accuracy},
-              {"learning_rate", report.learning_rate},
-              {"seconds", report.seconds},
-              {"wait_seconds", report.wait_seconds},
-              {"images", report.images}}
-      .dump();
+  return print_json(Json{{"step", report.step},
+                         {"phase", report.phase},
+                         {"loss", report.loss},
+                         {"terms", terms},
+                         {"source_accuracy", report.source_accuracy},
+                         {"gradient_norm", report.gradient_norm},
+                         {"learning_rate", report.learning_rate},
+                         {"seconds", report.seconds},
+                         {"wait_seconds", report.wait_seconds},
+                         {"images", report.images}});
 }
 
 StepLog::StepLog(const std::string& path, int64_t step) : path_(path) {

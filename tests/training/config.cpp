@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <fstream>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "training/config_schema.h"
@@ -32,30 +33,30 @@ bool same(const Config& a, const Config& b) {
 }
 
 /// Another value that a key accepts: what a round trip must carry.
-schema::Json other_value(const schema::Field& field, const Config& config) {
-  static const std::map<std::string, schema::Json> chosen{{"data.channels", 3},
-                                                          {"data.mean", {0.1, 0.2, 0.3}},
-                                                          {"data.deviation", {0.7, 0.8, 0.9}},
-                                                          {"data.bad_images", "skip"},
-                                                          {"model.arch", "resnet34"},
-                                                          {"model.residual", "codes"},
-                                                          {"model.first_last_bits", 5},
-                                                          {"bank", "small48"},
-                                                          {"optimizer.schedule", "one_cycle"},
-                                                          {"optimizer.momentum", 0.37},
-                                                          {"train.method", "source_only"},
-                                                          {"train.sampler", "uniform"},
-                                                          {"loss.ensemble", "largest"},
-                                                          {"train.steps", 12345},
-                                                          {"train.seed", uint64_t{18446744073709551615u}},
-                                                          {"data.augmentation.scale", 0.5},
-                                                          {"precision", "f32"},
-                                                          {"device", "cpu"},
-                                                          {"data.hold_out", 5},
-                                                          {"data.resize", 300},
-                                                          {"train.teacher_decay", 0.123}};
+Json other_value(const schema::Field& field, const Config& config) {
+  static const std::map<std::string, Json> chosen{{"data.channels", 3},
+                                                  {"data.mean", {0.1, 0.2, 0.3}},
+                                                  {"data.deviation", {0.7, 0.8, 0.9}},
+                                                  {"data.bad_images", "skip"},
+                                                  {"model.arch", "resnet34"},
+                                                  {"model.residual", "codes"},
+                                                  {"model.first_last_bits", 5},
+                                                  {"bank", "small48"},
+                                                  {"optimizer.schedule", "one_cycle"},
+                                                  {"optimizer.momentum", 0.37},
+                                                  {"train.method", "source_only"},
+                                                  {"train.sampler", "uniform"},
+                                                  {"loss.ensemble", "largest"},
+                                                  {"train.steps", 12345},
+                                                  {"train.seed", uint64_t{18446744073709551615u}},
+                                                  {"data.augmentation.scale", 0.5},
+                                                  {"precision", "f32"},
+                                                  {"device", "cpu"},
+                                                  {"data.hold_out", 5},
+                                                  {"data.resize", 300},
+                                                  {"train.teacher_decay", 0.123}};
   if (const auto it = chosen.find(field.key); it != chosen.end()) return it->second;
-  const schema::Json value = field.write(config);
+  const Json value = field.write(config);
   if (value.is_string()) return "a \"quoted\" //path";
   if (value.is_boolean()) return !value.get<bool>();
   if (value.is_number_integer()) return value.get<int64_t>() + 1;
@@ -190,7 +191,7 @@ TEST_CASE("config: every key survives printing and reading") {
   std::size_t changed = 0;
   for (const schema::Field& field : schema::fields()) {
     if (field.is_part) continue;
-    const schema::Json value = other_value(field, config);
+    const Json value = other_value(field, config);
     INFO(field.key << " = " << value.dump());
     REQUIRE(field.read(config, value));
     CHECK(field.write(config) == value);
