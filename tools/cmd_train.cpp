@@ -1,6 +1,7 @@
 #include <filesystem>
 #include <memory>
 
+#include "engine/memory.h"
 #include "tools/command.h"
 #include "tools/interrupt.h"
 #include "tools/progress.h"
@@ -119,6 +120,8 @@ int train(const Options& options) {
     return stop(options, "while calibrating, all " + total + " steps done");
   }
   save(*trainer, log, paths);
+  const std::size_t mib = memory::statistics({}).peak >> 20;
+  note("peak memory of tensors: " + std::to_string(mib) + " MiB");
   const std::string run = shell_word(options.out);
   note("done. See how good and how expensive every subnet is:\n  " + program + " eval " + run + " --all");
   return done;

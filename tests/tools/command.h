@@ -28,10 +28,10 @@ struct Outcome {
   std::string out, err;
 };
 
-/// A started rtfq; its output goes to files in `folder`.
+/// A started rtfq; its output goes to files in `folder`, its stderr to `terminal` where that is a descriptor.
 class Process {
  public:
-  Process(const std::filesystem::path& folder, std::vector<std::string> arguments)
+  Process(const std::filesystem::path& folder, std::vector<std::string> arguments, int terminal = -1)
       : out_(folder / "stdout"), err_(folder / "stderr") {
     arguments.insert(arguments.begin(), RTFQ_BINARY);
     std::vector<char*> argv;
@@ -45,6 +45,7 @@ class Process {
     };
     redirect(out_, STDOUT_FILENO);
     redirect(err_, STDERR_FILENO);
+    if (terminal >= 0) ::dup2(terminal, STDERR_FILENO);
     ::setenv("OMP_NUM_THREADS", "1", 1);
     ::execv(argv[0], argv.data());
     ::_exit(127);

@@ -37,13 +37,13 @@ TEST_CASE("run: train, eval, select, info, calibrate") {
   CHECK(trained.out.empty());
   CHECK_THAT(trained.err, Contains("step 2/9 float") && Contains("step 4/9 source") &&
                               Contains("step 6/9 adapt") && Contains("images/s") && Contains("ETA") &&
-                              Contains(" eval " + run + " --all"));
+                              Contains("peak memory") && Contains(" eval " + run + " --all"));
   CHECK(place.logged_steps("run") == steps_to(9));
   std::ifstream log(run + "/log.jsonl");
   for (std::string line; std::getline(log, line);) {
     const json entry = json::parse(line);
     for (const char* key :
-         {"phase", "loss", "terms", "source_accuracy", "learning_rate", "seconds", "images"})
+         {"phase", "loss", "terms", "source_accuracy", "gradient_norm", "learning_rate", "seconds", "images"})
       CHECK(entry.contains(key));
     CHECK(entry["images"] == (entry["phase"] == "adapt" ? 8 : 4));
   }
