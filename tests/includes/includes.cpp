@@ -1,6 +1,8 @@
 // Dependencies point one way: kernels <- engine <- {models, data} <- training <- tools. Nobody includes
 // tests, and the headers of vendor libraries are seen only below kernels/. Read from the #include lines of
 // every source file.
+#include <unistd.h>
+
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <filesystem>
@@ -83,7 +85,7 @@ Findings scan(const fs::path& root) {
 /// A made-up source tree that is gone at the end.
 class Tree {
  public:
-  Tree() : root_(fs::current_path() / "includes-test-tree") {
+  Tree() : root_(fs::current_path() / ("includes-test-tree-" + std::to_string(::getpid()))) {
     fs::remove_all(root_);
     for (const auto& [room, depends] : allowed) add(room + "/a.h", "");
     add("tests/a.h", "");

@@ -73,11 +73,14 @@ TEST_CASE("trainer: learns, and the same seed gives the same bits") {
                source = data::open_dataset(config.data.source);
     const auto scores = evaluate(trainer.student(), config, config.model.bank.subnets(), &target, &source);
     CHECK(scores.size() == 8);
+    double mean = 0;
     for (const SubnetScore& score : scores) {
       INFO(id(score.subnet));
-      CHECK(score.source_accuracy.value() >= 70);
+      CHECK(score.source_accuracy.value() >= 60);  // chance is 50
+      mean += score.source_accuracy.value() / 8;
       CHECK(score.accuracy.has_value());
     }
+    CHECK(mean >= 75);
     return bits_of(trainer, stripes);
   };
   CHECK(run() == run());
