@@ -137,6 +137,43 @@ std::pair<Tensor, uint64_t> described(const std::string& path, const std::string
   return {Tensor::empty(Dims(sizes), type->second), begin};
 }
 
+/// An opened file and its header.
+struct Opened {
+  std::ifstream in;
+  uint64_t size = 0, length = 0;  ///< of the file, of the header
+  Json header;
+};
+
+Opened open_file(const std::string& path) {
+  std::error_code error;
+  Opened file;
+  file.size = fs::file_size(path, error);
+  file.in.open(path, std::ios::binary);
+  if (error || !file.in)
+    throw std::runtime_error("[safetensors] cannot read " + path + ": " +
+                             (error ? error.message() : "no access"));
+  if (file.size < 8 || !file.in.read(reinterpret_cast<char*>(&file.length), 8) || file.length > file.size - 8)
+    damaged(path, "the header is cut off (" + std::to_string(file.size) + " bytes)");
+  std::string text(file.length, '\0');
+  if (!file.in.read(text.data(), static_cast<std::streamsize>(file.length)))
+    damaged(path, "the header is cut off");
+  file.header = parse_json(text);
+  if (!file.header.is_object()) damaged(path, "the header is not JSON");
+  return file;
+}
+
+std::map<std::string, std::string> metadata_of(const Json& header, const std::string& path) {
+  std::map<std::string, std::string> metadata;
+  if (!header.contains("__metadata__")) return metadata;
+  const Json& entry = header.at("__metadata__");
+  if (!entry.is_object()) damaged(path, "__metadata__ is not an object");
+  for (const auto& [key, value] : entry.items()) {
+    if (!value.is_string()) damaged(path, "__metadata__." + key + " is not a string");
+    metadata[key] = value.get<std::string>();
+  }
+  return metadata;
+}
+
 }  // namespace
 
 const Tensor* TensorFile::find(const std::string& name) const {
@@ -182,33 +219,14 @@ void save_tensors(const std::string& path, const TensorFile& file) {
 }
 
 TensorFile load_tensors(const std::string& path) {
-  std::error_code error;
-  const uint64_t size = fs::file_size(path, error);
-  std::ifstream in(path, std::ios::binary);
-  if (error || !in)
-    throw std::runtime_error("[safetensors] cannot read " + path + ": " +
-                             (error ? error.message() : "no access"));
-  uint64_t length = 0;
-  if (size < 8 || !in.read(reinterpret_cast<char*>(&length), 8) || length > size - 8)
-    damaged(path, "the header is cut off (" + std::to_string(size) + " bytes)");
-  std::string text(length, '\0');
-  if (!in.read(text.data(), static_cast<std::streamsize>(length))) damaged(path, "the header is cut off");
-  const Json header = parse_json(text);
-  if (!header.is_object()) damaged(path, "the header is not JSON");
-
+  auto [in, size, length, header] = open_file(path);
   TensorFile file;
+  file.metadata = metadata_of(header, path);
   const uint64_t bytes = size - 8 - length;
   std::vector<std::pair<uint64_t, std::size_t>> order;
   uint64_t described_bytes = 0;
   for (const auto& [name, entry] : header.items()) {
-    if (name == "__metadata__") {
-      if (!entry.is_object()) damaged(path, "__metadata__ is not an object");
-      for (const auto& [key, value] : entry.items()) {
-        if (!value.is_string()) damaged(path, "__metadata__." + key + " is not a string");
-        file.metadata[key] = value.get<std::string>();
-      }
-      continue;
-    }
+    if (name == "__metadata__") continue;
     auto [tensor, begin] = described(path, name, entry, bytes);
     described_bytes += tensor.bytes();
     // Overlapping tensors could ask for far more memory than the file has.
@@ -231,6 +249,12 @@ TensorFile load_tensors(const std::string& path) {
     file.metadata.erase(expected);
   }
   return file;
+}
+
+std::map<std::string, std::string> load_metadata(const std::string& path) {
+  auto metadata = metadata_of(open_file(path).header, path);
+  metadata.erase("checksum");
+  return metadata;
 }
 
 void write_file_atomically(const std::string& path, const std::string& contents) {

@@ -29,6 +29,9 @@ void save_tensors(const std::string& path, const TensorFile&);
 /// one. Throws std::runtime_error naming the file and what is wrong.
 TensorFile load_tensors(const std::string& path);
 
+/// The free text of a file alone, without reading its tensors. Throws as load_tensors.
+std::map<std::string, std::string> load_metadata(const std::string& path);
+
 /// Writes text so that `path` is always the old file or the whole new one.
 void write_file_atomically(const std::string& path, const std::string& contents);
 

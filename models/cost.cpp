@@ -3,13 +3,18 @@
 namespace rtfq {
 
 SubnetCost Supernet::cost(const Subnet& subnet) const {
+  return subnet_cost(options_, subnet);
+}
+
+SubnetCost subnet_cost(const SupernetOptions& options, const Subnet& subnet) {
+  const ResNetSpec spec = resnet_spec(options.arch);
   const bool quantized = subnet.bits != float_bits;
-  const int ends = quantized && options_.first_last_bits ? options_.first_last_bits : subnet.bits;
+  const int ends = quantized && options.first_last_bits ? options.first_last_bits : subnet.bits;
   const auto weight_bytes = [](int64_t weights, int bits) { return (weights * bits + 7) / 8; };
-  const auto steps_of = [&](int64_t k) { return quantized ? (options_.per_channel_weights ? k : 1) : 0; };
+  const auto steps_of = [&](int64_t k) { return quantized ? (options.per_channel_weights ? k : 1) : 0; };
   SubnetCost cost;
   int64_t steps = 0, last = 0;
-  const auto convs = plan(spec_, subnet, options_.bank.multiple, options_.image_channels);
+  const auto convs = plan(spec, subnet, options.bank.multiple, options.image_channels);
   for (const ConvPlan& conv : convs) {
     const int bits = &conv == &convs.front() ? ends : subnet.bits;
     const int64_t weights = conv.k * conv.c * conv.filter * conv.filter;
@@ -22,17 +27,17 @@ SubnetCost Supernet::cost(const Subnet& subnet) const {
     steps += steps_of(conv.k) + (quantized && !adds ? 1 : 0);
     if (!adds) last = conv.k;
   }
-  const int64_t classifier = last * options_.classes;
-  cost.params += classifier + options_.classes;
-  cost.bytes += weight_bytes(classifier, ends) + 4 * options_.classes;
+  const int64_t classifier = last * options.classes;
+  cost.params += classifier + options.classes;
+  cost.bytes += weight_bytes(classifier, ends) + 4 * options.classes;
   cost.macs += classifier;
   cost.bitops += classifier * ends * ends;
-  steps += steps_of(options_.classes) + (quantized ? 2 : 0);  // classifier; image and features
-  if (quantized && options_.residual == Residual::eight_bits) {
+  steps += steps_of(options.classes) + (quantized ? 2 : 0);  // classifier; image and features
+  if (quantized && options.residual == Residual::eight_bits) {
     // Every block's sum has an identity quantizer unless a projection reads it; the last one has no other.
-    for (std::size_t stage = 0; stage < spec_.blocks.size(); ++stage) {
-      const int64_t blocks = scaled_blocks(spec_.blocks[stage], subnet.depth);
-      steps += blocks - (spec_.projects(stage, 0) ? 1 : 0);
+    for (std::size_t stage = 0; stage < spec.blocks.size(); ++stage) {
+      const int64_t blocks = scaled_blocks(spec.blocks[stage], subnet.depth);
+      steps += blocks - (spec.projects(stage, 0) ? 1 : 0);
     }
   }
   cost.bytes += 4 * steps;

@@ -44,6 +44,9 @@ struct SubnetCost {
   int64_t params = 0, bytes = 0, macs = 0, bitops = 0;
 };
 
+/// Without making the network; any subnet, also one at float_bits that the bank does not have.
+SubnetCost subnet_cost(const SupernetOptions&, const Subnet&);
+
 /// A convolution with its weight quantizer and norm.
 struct ElasticConv {
   std::unique_ptr<Parameter> weight;  ///< KRSC, of the full network

@@ -368,6 +368,12 @@ std::string nearest_key(const std::string& key) {
   return best;
 }
 
+std::string nearest(const std::string& word, const std::vector<std::string>& names) {
+  return *std::min_element(names.begin(), names.end(), [&](const std::string& a, const std::string& b) {
+    return edit_distance(word, a) < edit_distance(word, b);
+  });
+}
+
 std::vector<std::string> differing_keys(const Config& a, const Config& b) {
   std::vector<std::string> out;
   for (const Field& field : fields())

@@ -34,6 +34,9 @@ std::string section_doc(const std::string& section);
 /// close.
 std::string nearest_key(const std::string& key);
 
+/// Of `names`, which is not empty, the closest to `word` by edit distance.
+std::string nearest(const std::string& word, const std::vector<std::string>& names);
+
 /// Keys whose values differ.
 std::vector<std::string> differing_keys(const Config&, const Config&);
 

@@ -87,13 +87,20 @@ void RunFolder::write_config(const Config& config) const {
   write_file_atomically(paths_.config(), commented(config));
 }
 
-void require_same_run(const Config& started, const Config& now) {
+std::vector<std::string> differing_settings(const Config& a, const Config& b) {
   static const std::array<std::string, 6> free_to_change{
       "data.source", "data.target", "data.threads", "data.cache_mib", "threads", "train.checkpoint_every"};
+  std::vector<std::string> keys = schema::differing_keys(a, b);
+  std::erase_if(keys, [](const std::string& key) {
+    return std::find(free_to_change.begin(), free_to_change.end(), key) != free_to_change.end();
+  });
+  return keys;
+}
+
+void require_same_run(const Config& started, const Config& now) {
   std::string differing;
-  for (const std::string& key : schema::differing_keys(started, now))
-    if (std::find(free_to_change.begin(), free_to_change.end(), key) == free_to_change.end())
-      differing += (differing.empty() ? "" : ", ") + key;
+  for (const std::string& key : differing_settings(started, now))
+    differing += (differing.empty() ? "" : ", ") + key;
   if (!differing.empty())
     throw std::invalid_argument("[train] the run was started with other values of " + differing +
                                 ": a resumed run keeps its settings; give those or choose another --out");

@@ -2,6 +2,7 @@
 // The folder of a run: which files it holds, and who may write to it.
 
 #include <string>
+#include <vector>
 
 #include "training/config.h"
 
@@ -43,6 +44,10 @@ class RunFolder {
   RunPaths paths_;
   int lock_ = -1;
 };
+
+/// Keys in which two configurations compute different things: not where the data lie, threads, cache, how often a
+/// checkpoint is written.
+std::vector<std::string> differing_settings(const Config&, const Config&);
 
 /// Refuses to go on with a run under other settings: throws std::invalid_argument naming the keys in which
 /// `now` differs from what the run was started with, except those that do not change what is computed (where

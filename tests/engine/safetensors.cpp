@@ -44,6 +44,8 @@ TEST_CASE("safetensors: what is written is read back") {
   save_tensors(path, example());
   const TensorFile file = load_tensors(path);
   CHECK(file.metadata == example().metadata);
+  CHECK(load_metadata(path) == example().metadata);
+  CHECK_THROWS_WITH(load_metadata(path + ".no"), Catch::Contains("cannot read"));
   CHECK(file.at("a").dims() == Dims{2, 3});
   CHECK(file.at("a").to_vector() == std::vector<float>{1, 2, 3, 4, 5, 6});
   CHECK(file.at("codes").dtype() == DType::u8);
