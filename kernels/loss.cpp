@@ -41,5 +41,8 @@ Cost cost(const MeanPrediction&, const LogitsShape& s) {
 Cost cost(const InformationMaximization&, const LogitsShape& s) {
   return cost_of(s, 3, static_cast<double>(s.k) + 1, 12);
 }
+Cost cost(const ClassConfusion&, const LogitsShape& s) {
+  return cost_of(s, 3, 1, 16);
+}
 
 }  // namespace rtfq::kernels

@@ -45,13 +45,28 @@ struct MeanPredictionArgs {
 };
 
 /// loss = mean entropy - entropy of the mean prediction (Shi & Sha 2012; Liang et al. 2020, SHOT equation 3), both with
-/// log(p + 1e-8) as method.md's peers do; `mean` is given (over all ranks), the gradient treats it as depending on z.
+/// log(p + 1e-8) as method.md's peers do; `mean` is given (over all ranks, or over several steps), the gradient treats it
+/// as depending on z. With a `prior` q the second part is the divergence sum_j m_j log(m_j / q_j): the mean prediction is
+/// drawn to q instead of to equal shares.
 struct InformationMaximizationArgs {
   const float* z;  ///< [n,k]
   const float* mean;  ///< [k]
   float weight;
   float* loss;
+  float* dz;                     ///< accumulated into
+  const float* prior = nullptr;  ///< [k]; nullptr: equal shares
+};
+
+/// Minimum class confusion (Jin et al. 2020, equations 4 to 8). With p = softmax(z/temperature), row weights w_i = n (1 +
+/// exp(-H_i)) / sum_l (1 + exp(-H_l)) from the rows' entropies H, which get no gradient, and S_j = sum_i w_i p_ij:
+/// loss = 1 - 1/k sum_j (sum_i w_i p_ij^2) / S_j, what the normalized class correlation has off its diagonal.
+struct ClassConfusionArgs {
+  const float* z;  ///< [n,k]
+  float temperature;
+  float weight;
+  float* loss;
   float* dz;  ///< accumulated into
+  void* workspace = nullptr;
 };
 
 RTFQ_OPERATOR(Softmax, "softmax", LogitsShape, SoftmaxArgs);
@@ -59,11 +74,13 @@ RTFQ_OPERATOR(CrossEntropy, "loss.cross_entropy", LogitsShape, CrossEntropyArgs)
 RTFQ_OPERATOR(SoftCrossEntropy, "loss.soft_cross_entropy", LogitsShape, SoftCrossEntropyArgs);
 RTFQ_OPERATOR(MeanPrediction, "loss.mean_prediction", LogitsShape, MeanPredictionArgs);
 RTFQ_OPERATOR(InformationMaximization, "loss.information_maximization", LogitsShape, InformationMaximizationArgs);
+RTFQ_OPERATOR(ClassConfusion, "loss.class_confusion", LogitsShape, ClassConfusionArgs);
 
 Cost cost(const Softmax&, const LogitsShape&);
 Cost cost(const CrossEntropy&, const LogitsShape&);
 Cost cost(const SoftCrossEntropy&, const LogitsShape&);
 Cost cost(const MeanPrediction&, const LogitsShape&);
 Cost cost(const InformationMaximization&, const LogitsShape&);
+Cost cost(const ClassConfusion&, const LogitsShape&);
 
 }  // namespace rtfq::kernels

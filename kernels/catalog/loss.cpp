@@ -125,9 +125,9 @@ std::unique_ptr<Problem<MeanPrediction>> mean_prediction(const Case& c) {
   return problem;
 }
 
-/// `other_ranks`: the mean is not that of these rows alone.
+/// `other_ranks`: the mean is not that of these rows alone. `with_prior`: the classes' shares grow evenly.
 std::unique_ptr<Problem<InformationMaximization>> information_maximization(const Case& c, bool other_ranks,
-                                                                           float weight) {
+                                                                           float weight, bool with_prior) {
   auto problem = std::make_unique<Problem<InformationMaximization>>();
   const float* z = add_logits(*problem, c);
   const auto k = static_cast<std::size_t>(c.k);
@@ -135,8 +135,26 @@ std::unique_ptr<Problem<InformationMaximization>> information_maximization(const
   float* mean = problem->add<float>(k);
   for (std::size_t j = 0; j < k; ++j)
     mean[j] = static_cast<float>(other_ranks ? 0.5 * own[j] + 0.5 * own[k - 1 - j] : own[j]);
-  problem->args = {z, mean, weight, nullptr, nullptr};
-  add_outputs(*problem, c, reference::information_maximization(doubles(z, size_of(c)), k, doubles(mean, k)));
+  float* prior = with_prior ? problem->add<float>(k) : nullptr;
+  for (std::size_t j = 0; with_prior && j < k; ++j)
+    prior[j] = static_cast<float>(2 * (j + 1)) / static_cast<float>(k * (k + 1));
+  problem->args = {z, mean, weight, nullptr, nullptr, prior};
+  add_outputs(*problem, c,
+              reference::information_maximization(doubles(z, size_of(c)), k, doubles(mean, k),
+                                                  prior ? doubles(prior, k) : Values{}));
+  return problem;
+}
+
+std::unique_ptr<Problem<ClassConfusion>> class_confusion(const Case& c, float temperature, float weight) {
+  auto problem = std::make_unique<Problem<ClassConfusion>>();
+  const float* z = add_logits(*problem, c);
+  problem->args = {z, temperature, weight, nullptr, nullptr};
+  problem->workspace = &problem->args.workspace;
+  const Values logits = doubles(z, size_of(c));
+  const auto k = static_cast<std::size_t>(c.k);
+  const double t = static_cast<double>(temperature);
+  add_outputs(*problem, c,
+              reference::class_confusion(logits, k, t, reference::confusion_weights(logits, k, t)));
   return problem;
 }
 
@@ -171,9 +189,15 @@ std::vector<Entry> loss_entries() {
     list.push_back(entry<MeanPrediction>(
         c.name, [=] { return mean_prediction(c); }, c.large));
     list.push_back(entry<InformationMaximization>(
-        c.name, [=] { return information_maximization(c, false, 1); }, c.large));
+        c.name, [=] { return information_maximization(c, false, 1, false); }, c.large));
     list.push_back(entry<InformationMaximization>(
-        c.name + "_other_ranks", [=] { return information_maximization(c, true, 0.3f); }, c.large));
+        c.name + "_other_ranks", [=] { return information_maximization(c, true, 0.3f, false); }, c.large));
+    list.push_back(entry<InformationMaximization>(
+        c.name + "_prior", [=] { return information_maximization(c, true, 1, true); }, c.large));
+    // Logits so far apart leave classes without any probability, where the formula has no value.
+    if (c.deviation < 100)
+      list.push_back(entry<ClassConfusion>(
+          c.name, [=] { return class_confusion(c, 2.5f, 0.7f); }, c.large));
   }
   const Case some{"16x12", 16, 12};
   list.push_back(entry<SoftCrossEntropy>("16x12_rows_of_half",

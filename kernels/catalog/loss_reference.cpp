@@ -84,21 +84,62 @@ Values mean_prediction(const Values& z, std::size_t k) {
   return mean;
 }
 
-Loss information_maximization(const Values& z, std::size_t k, const Values& mean) {
+Loss information_maximization(const Values& z, std::size_t k, const Values& mean, const Values& prior) {
   const Values p = softmax(z, k, 1);
   const double n = static_cast<double>(z.size() / k);
   Loss result;
-  for (const double m : mean) result.loss += m * std::log(m + log_floor);
+  Values log_prior(k);
+  for (std::size_t j = 0; j < prior.size(); ++j) log_prior[j] = std::log(prior[j] + log_floor);
+  for (std::size_t j = 0; j < k; ++j) result.loss += mean[j] * (std::log(mean[j] + log_floor) - log_prior[j]);
   for (std::size_t row = 0; row < p.size(); row += k) {
     Values slope(k);
     for (std::size_t j = 0; j < k; ++j) {
       const double q = p[row + j], m = mean[j];
       result.loss -= q * std::log(q + log_floor) / n;
       slope[j] = -(std::log(q + log_floor) + q / (q + log_floor)) / n +
-                 (std::log(m + log_floor) + m / (m + log_floor)) / n;
+                 (std::log(m + log_floor) + m / (m + log_floor) - log_prior[j]) / n;
     }
     const Values gradient = through_softmax(&p[row], slope);
     result.gradient.insert(result.gradient.end(), gradient.begin(), gradient.end());
+  }
+  return result;
+}
+
+Values confusion_weights(const Values& z, std::size_t k, double temperature) {
+  const Values p = softmax(z, k, temperature), log_p = log_softmax(z, k, temperature);
+  Values weights;
+  double sum = 0;
+  for (std::size_t row = 0; row < p.size(); row += k) {
+    double entropy = 0;
+    for (std::size_t j = row; j < row + k; ++j) entropy -= p[j] * log_p[j];
+    weights.push_back(1 + std::exp(-entropy));
+    sum += weights.back();
+  }
+  for (double& w : weights) w *= static_cast<double>(weights.size()) / sum;
+  return weights;
+}
+
+Loss class_confusion(const Values& z, std::size_t k, double temperature, const Values& weights) {
+  const Values p = softmax(z, k, temperature);
+  const std::size_t n = p.size() / k;
+  Values correlation(k * k), total(k);  // C = P^T W P, and its row sums
+  for (std::size_t i = 0; i < n; ++i)
+    for (std::size_t a = 0; a < k; ++a)
+      for (std::size_t b = 0; b < k; ++b) correlation[a * k + b] += weights[i] * p[i * k + a] * p[i * k + b];
+  for (std::size_t a = 0; a < k; ++a)
+    for (std::size_t b = 0; b < k; ++b) total[a] += correlation[a * k + b];
+  Loss result;
+  const double classes = static_cast<double>(k);
+  for (std::size_t a = 0; a < k; ++a)
+    for (std::size_t b = 0; b < k; ++b)
+      if (a != b) result.loss += correlation[a * k + b] / (total[a] * classes);
+  // The loss is 1 - 1/k sum_j C_jj / S_j, since a row of C / S sums to one.
+  for (std::size_t i = 0; i < n; ++i) {
+    Values slope(k);
+    for (std::size_t j = 0; j < k; ++j)
+      slope[j] = -weights[i] / classes *
+                 (2 * p[i * k + j] / total[j] - correlation[j * k + j] / (total[j] * total[j]));
+    for (const double g : through_softmax(&p[i * k], slope)) result.gradient.push_back(g / temperature);
   }
   return result;
 }

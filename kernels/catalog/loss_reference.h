@@ -22,7 +22,11 @@ Loss cross_entropy(const Values& z, std::size_t k, const std::vector<int32_t>& l
                    double smoothing);
 Loss soft_cross_entropy(const Values& z, std::size_t k, const Values& targets, double temperature);
 Values mean_prediction(const Values& z, std::size_t k);
-/// The gradient counts 1/n of each row's probabilities into `mean`.
-Loss information_maximization(const Values& z, std::size_t k, const Values& mean);
+/// The gradient counts 1/n of each row's probabilities into `mean`. An empty prior: equal shares.
+Loss information_maximization(const Values& z, std::size_t k, const Values& mean, const Values& prior = {});
+/// What each row counts in the class correlation.
+Values confusion_weights(const Values& z, std::size_t k, double temperature);
+/// From the class correlation matrix itself; its gradient treats the weights as constants.
+Loss class_confusion(const Values& z, std::size_t k, double temperature, const Values& weights);
 
 }  // namespace rtfq::kernels::catalog::reference

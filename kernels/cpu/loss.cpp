@@ -104,16 +104,21 @@ void mean_prediction(const LogitsShape& s, const MeanPredictionArgs& a, Stream) 
   }
 }
 
-/// loss = 1/n sum_ij -p log(p + eps) + sum_j m log(m + eps). With q_ij = dloss/dp_ij * n, where m_j changes
-/// by 1/n of p_ij, dz_ij = p_ij (q_ij - sum_l p_il q_il) / n.
+/// loss = 1/n sum_ij -p log(p + eps) + sum_j m (log(m + eps) - log prior). With q_ij = dloss/dp_ij * n, where
+/// m_j changes by 1/n of p_ij, dz_ij = p_ij (q_ij - sum_l p_il q_il) / n.
 void information_maximization(const LogitsShape& s, const InformationMaximizationArgs& a, Stream) {
   constexpr double floor = 1e-8;
   const double n = static_cast<double>(s.n);
   // d/dp of p log(p + eps)
   const auto slope = [](double p) { return std::log(p + floor) + p / (p + floor); };
+  const auto log_prior = [&](int64_t j) {
+    return a.prior ? std::log(static_cast<double>(a.prior[j]) + floor) : 0.0;
+  };
   const double entropies = sum_rows(s, [&](int64_t i) {
     const LogSoftmax row(a.z + i * s.k, s.k, 1.0);
-    const auto q = [&](int64_t j, double p) { return slope(static_cast<double>(a.mean[j])) - slope(p); };
+    const auto q = [&](int64_t j, double p) {
+      return slope(static_cast<double>(a.mean[j])) - log_prior(j) - slope(p);
+    };
     double entropy = 0, average = 0;
     for (int64_t j = 0; j < s.k; ++j) {
       const double p = row.p(j);
@@ -129,9 +134,54 @@ void information_maximization(const LogitsShape& s, const InformationMaximizatio
   double of_mean = 0;
   for (int64_t j = 0; j < s.k; ++j) {
     const double m = static_cast<double>(a.mean[j]);
-    of_mean -= m * std::log(m + floor);
+    of_mean -= m * (std::log(m + floor) - log_prior(j));
   }
   *a.loss = static_cast<float>(entropies / n - of_mean);
+}
+
+std::size_t class_confusion_workspace(const LogitsShape& s) {
+  return static_cast<std::size_t>(s.n + 2 * s.k) * sizeof(double);
+}
+
+/// With D_j = sum_i w_i p_ij^2: dloss/dp_ij = -w_i/k (2 p_ij / S_j - D_j / S_j^2).
+void class_confusion(const LogitsShape& s, const ClassConfusionArgs& a, Stream) {
+  const double temperature = static_cast<double>(a.temperature), classes = static_cast<double>(s.k);
+  double* const weights = static_cast<double*>(a.workspace);
+  double* const total = weights + s.n;   // S
+  double* const diagonal = total + s.k;  // D
+  double weight_sum = 0;
+  for (int64_t i = 0; i < s.n; ++i) {
+    const LogSoftmax row(a.z + i * s.k, s.k, temperature);
+    double entropy = 0;
+    for (int64_t j = 0; j < s.k; ++j) entropy -= row.p(j) * row.log_p(j);
+    weight_sum += weights[i] = 1 + std::exp(-entropy);
+  }
+  std::fill(total, diagonal + s.k, 0.0);
+  for (int64_t i = 0; i < s.n; ++i) {
+    weights[i] *= static_cast<double>(s.n) / weight_sum;
+    const LogSoftmax row(a.z + i * s.k, s.k, temperature);
+    for (int64_t j = 0; j < s.k; ++j) {
+      const double p = row.p(j);
+      total[j] += weights[i] * p;
+      diagonal[j] += weights[i] * p * p;
+    }
+  }
+  // A class that no row gives any probability confuses nothing.
+  double on_diagonal = 0;
+  for (int64_t j = 0; j < s.k; ++j) on_diagonal += total[j] > 0 ? diagonal[j] / total[j] : 1.0;
+  const auto slope = [&](int64_t i, int64_t j, double p) {
+    if (!(total[j] > 0)) return 0.0;
+    return -weights[i] / classes * (2 * p / total[j] - diagonal[j] / (total[j] * total[j]));
+  };
+  for (int64_t i = 0; i < s.n; ++i) {
+    const LogSoftmax row(a.z + i * s.k, s.k, temperature);
+    double average = 0;
+    for (int64_t j = 0; j < s.k; ++j) average += row.p(j) * slope(i, j, row.p(j));
+    const double factor = static_cast<double>(a.weight) / temperature;
+    for (int64_t j = 0; j < s.k; ++j)
+      a.dz[i * s.k + j] += static_cast<float>(factor * row.p(j) * (slope(i, j, row.p(j)) - average));
+  }
+  *a.loss = static_cast<float>(1 - on_diagonal / classes);
 }
 
 }  // namespace
@@ -154,6 +204,10 @@ std::span<const MeanPrediction::Impl> MeanPrediction::cpu() {
 }
 std::span<const InformationMaximization::Impl> InformationMaximization::cpu() {
   static constexpr Impl list[] = {{"naive", supports_all<Shape>, information_maximization}};
+  return list;
+}
+std::span<const ClassConfusion::Impl> ClassConfusion::cpu() {
+  static constexpr Impl list[] = {{"naive", supports_all<Shape>, class_confusion, class_confusion_workspace}};
   return list;
 }
 

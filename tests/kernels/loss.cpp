@@ -71,6 +71,12 @@ TEST_CASE("loss: the references' gradients by finite differences") {
   check_gradient(z, [](const Values& at) {
     return reference::information_maximization(at, 6, reference::mean_prediction(at, 6));
   });
+  const Values prior = reference::softmax(logits(1, 6, 8), 6, 1);
+  check_gradient(z, [&](const Values& at) {
+    return reference::information_maximization(at, 6, reference::mean_prediction(at, 6), prior);
+  });
+  const Values weights = reference::confusion_weights(z, 6, 2.5);
+  check_gradient(z, [&](const Values& at) { return reference::class_confusion(at, 6, 2.5, weights); });
   // As one of two ranks: the other's rows move the mean, whose weight on these rows halves as the loss's
   // does.
   const Values others = logits(5, 6, 3);
@@ -97,6 +103,42 @@ TEST_CASE("loss: information maximization at its extremes") {
   };
   CHECK(run(100) == Approx(-std::log(4)).epsilon(1e-6));
   CHECK(run(0) == Approx(0).margin(1e-6));
+}
+
+TEST_CASE("loss: with a prior, information maximization is least at the prior's shares") {
+  const auto shape = make_logits_shape(8, 2);
+  const std::vector<float> prior{0.75f, 0.25f};
+  const auto run = [&](int of_first) {
+    std::vector<float> z(16), mean(2), dz(16);
+    for (int i = 0; i < 8; ++i) z[static_cast<std::size_t>(2 * i + (i < of_first ? 0 : 1))] = 50;
+    implementation<MeanPrediction>("naive").launch(shape, {z.data(), mean.data()}, {});
+    float loss = 0;
+    implementation<InformationMaximization>("naive").launch(
+        shape, {z.data(), mean.data(), 1, &loss, dz.data(), prior.data()}, {});
+    return loss;
+  };
+  CHECK(run(6) == Approx(0).margin(1e-6));  // six of eight: the prior
+  CHECK(run(4) == Approx(0.5 * std::log(0.5 / 0.75) + 0.5 * std::log(0.5 / 0.25)).epsilon(1e-5));
+  CHECK(run(6) < run(5));
+  CHECK(run(6) < run(7));
+}
+
+TEST_CASE("loss: class confusion at its extremes") {
+  // Certain rows confuse nothing; of two classes that every row finds alike, each row's correlation is a half
+  // off the diagonal; a class without any probability adds nothing and gets a finite gradient.
+  const auto run = [&](int64_t k, const std::vector<float>& z) {
+    const auto shape = make_logits_shape(static_cast<int64_t>(z.size()) / k, k);
+    std::vector<float> dz(z.size());
+    std::vector<double> workspace(static_cast<std::size_t>(shape.n + 2 * k));
+    float loss = 0;
+    implementation<ClassConfusion>("naive").launch(shape,
+                                                   {z.data(), 1, 1, &loss, dz.data(), workspace.data()}, {});
+    for (const float g : dz) CHECK(std::isfinite(g));
+    return loss;
+  };
+  CHECK(run(2, {100, 0, 0, 100}) == Approx(0).margin(1e-6));
+  CHECK(run(2, {3, 3, -1, -1}) == Approx(0.5));
+  CHECK(run(3, {1000, 0, -1e4f, 0, 1000, -1e4f}) == Approx(0).margin(1e-6));
 }
 
 TEST_CASE("loss: weight scales the gradient alone, which is accumulated") {
