@@ -34,6 +34,7 @@ LoaderOptions checked(const Dataset& dataset, const LoaderOptions& o) {
          "threads must be within 0 and 256, got " + std::to_string(o.threads));
   expect(o.ranks >= 1 && o.rank >= 0 && o.rank < o.ranks,
          "rank " + std::to_string(o.rank) + " of " + std::to_string(o.ranks) + " ranks");
+  expect(o.training || !o.plain_view, "evaluation's images are plain already");
   check(o.augmentation, o.resolution);
   return o;
 }
@@ -124,6 +125,7 @@ struct Loader::State {
     b.height = b.width = options.resolution;
     b.channels = options.channels;
     b.pixels.resize(static_cast<size_t>(n) * image_bytes());
+    if (options.plain_view) b.plain.resize(b.pixels.size());
     b.indices.resize(static_cast<size_t>(n));
     for (size_t i = 0; i < b.indices.size(); ++i)
       b.indices[i] =
@@ -138,7 +140,8 @@ struct Loader::State {
   }
 
   /// Fills one item. `index` comes in as the sample of the order and leaves as the sample that was used.
-  bool fill(const Slot& slot, int item, uint32_t& index, uint8_t* pixels, std::vector<uint32_t>& bad) {
+  bool fill(Slot& slot, int item, uint32_t& index, std::vector<uint32_t>& bad) {
+    const size_t offset = static_cast<size_t>(item) * image_bytes();
     const auto count = static_cast<uint32_t>(dataset.samples.size());
     for (uint32_t tries = 0;; ++tries) {
       std::shared_ptr<const Image> image;
@@ -162,7 +165,11 @@ struct Loader::State {
       } else {
         out = prepare(*image, options.augmentation.resize, options.resolution);
       }
-      std::memcpy(pixels, out.pixels.data(), image_bytes());
+      std::memcpy(slot.batch.pixels.data() + offset, out.pixels.data(), image_bytes());
+      if (options.plain_view) {
+        const Image plain = prepare(*image, options.augmentation.resize, options.resolution);
+        std::memcpy(slot.batch.plain.data() + offset, plain.pixels.data(), image_bytes());
+      }
       return true;
     }
   }
@@ -188,7 +195,7 @@ struct Loader::State {
       std::exception_ptr error;
       lock.unlock();
       try {
-        good = fill(*slot, item, index, slot->batch.pixels.data() + i * image_bytes(), bad);
+        good = fill(*slot, item, index, bad);
       } catch (...) {
         error = std::current_exception();
       }

@@ -14,6 +14,7 @@ namespace rtfq::data {
 struct Batch {
   int n = 0, height = 0, width = 0, channels = 0;
   std::vector<uint8_t> pixels;
+  std::vector<uint8_t> plain;     ///< the same images as evaluation sees them, with LoaderOptions::plain_view
   std::vector<int32_t> labels;    ///< n, or empty when the data set is not labelled
   std::vector<uint32_t> indices;  ///< n, into Dataset::samples
 };
@@ -30,6 +31,7 @@ struct LoaderOptions {
   int channels = 3;
   Augmentation augmentation;  ///< evaluation uses its `resize` only
   bool training = true;
+  bool plain_view = false;  ///< of training: also the images without augmentation, Batch::plain
   uint64_t seed = 1;
   uint32_t stream = 0;  ///< distinguishes loaders of one seed: 0 source, 1 target; below 256
   int threads = 2;

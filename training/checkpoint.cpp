@@ -30,6 +30,11 @@ class Index {
                                to_string(into.dims()));
     into.copy_from(*found->second);
   }
+  /// The values of a tensor that need not be there.
+  std::vector<float> optional(const std::string& name) const {
+    const auto found = tensors_.find(name);
+    return found == tensors_.end() ? std::vector<float>() : found->second->to_vector();
+  }
 
  private:
   std::string path_;
@@ -97,12 +102,14 @@ Trainer::State::State(const Config& config_) : config(config_) {
   source = std::make_unique<data::Loader>(data.source, loader_options(config, Domain::source, true));
   if (data.target.samples.empty()) return;
   teacher = std::make_unique<Supernet>(options, config.train.seed);
-  target = std::make_unique<data::Loader>(data.target, loader_options(config, Domain::target, true));
+  auto target_options = loader_options(config, Domain::target, true);
+  target_options.plain_view = config.train.teacher_view == "plain";
+  target = std::make_unique<data::Loader>(data.target, target_options);
 }
 
 void Trainer::State::enter_phase(const std::string& phase) {
   const TrainConfig& train = config.train;
-  const int64_t adapts_from = train.float_steps + train.source_steps;
+  const int64_t adapts_from = rtfq::adapts_from(train);
   const auto go_to = [](data::Loader& loader, int64_t position) {
     if (loader.step() != static_cast<uint64_t>(position)) loader.seek(static_cast<uint64_t>(position));
   };
@@ -128,6 +135,10 @@ void Trainer::save(const std::string& checkpoint) const {
   if (s.teacher)
     for (const Parameter* p : s.teacher->parameters())
       file.tensors.emplace_back("teacher/" + p->name, p->value);
+  for (const auto& [name, shares] :
+       {std::pair{"shares/student", &s.shares.student}, {"shares/teacher", &s.shares.teacher}})
+    if (!shares->empty())
+      file.tensors.emplace_back(name, Tensor::from(*shares, {static_cast<int64_t>(shares->size())}));
   file.metadata = metadata_of({s.config, s.classes, s.step, finished()});
   save_tensors(checkpoint, file);
 }
@@ -153,6 +164,7 @@ std::unique_ptr<Trainer> Trainer::resume(const std::string& checkpoint, const Co
     for (Parameter* p : state->teacher->parameters()) index.restore("teacher/" + p->name, p->value);
     state->teacher->weights_changed();
   }
+  state->shares = {index.optional("shares/student"), index.optional("shares/teacher")};
   state->step = header.step;
   return std::unique_ptr<Trainer>(new Trainer(std::move(state)));
 }

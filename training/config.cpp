@@ -102,6 +102,14 @@ void check(Config& config, const std::string& origin) {
     fail(origin, "data.hold_out expects 0 or at least 2, got 1: it would keep every target image out");
   if (config.model.first_last_bits == 1) fail(origin, "model.first_last_bits expects 0 or 2 to 8, got 1");
   const TrainConfig& train = config.train;
+  try {
+    parse_subnet(train.subnet, config.model.bank);
+  } catch (const std::invalid_argument& error) {
+    fail(origin, std::string("train.subnet: ") + error.what());
+  }
+  if (!train.subnet.empty() && train.method == "rtfq" && train.sampler != "fixed")
+    fail(origin, "train.subnet is for sampler fixed and methods source_only and mcc, but the sampler is " +
+                     train.sampler + ": leave it empty or set train.sampler=fixed");
   if (train.float_steps + train.source_steps > train.steps)
     fail(origin, "train.float_steps (" + std::to_string(train.float_steps) + ") and train.source_steps (" +
                      std::to_string(train.source_steps) + ") are part of train.steps (" +

@@ -29,12 +29,16 @@ struct DataConfig {
 struct ModelConfig {
   std::string arch = "resnet50";  ///< resnet18, 34, 50, 101, 152, resnet14_small
   Bank bank;
-  std::string residual = "8bit";     ///< float, 8bit, codes: the identity path's quantizer
-  int first_last_bits = 8;           ///< first convolution, classifier and input image; 0: the subnet's own
-  bool symmetric_weights = false;    ///< [-qp, qp] instead of [-qp-1, qp]
-  bool per_channel_weights = false;  ///< one step size an output channel
-  bool domain_norms = true;          ///< source and target have norms of their own
-  double norm_momentum = 0.1;        ///< of the running statistics
+  std::string residual = "8bit";      ///< float, 8bit, codes: the identity path's quantizer
+  int first_last_bits = 8;            ///< first convolution, classifier and input image; 0: the subnet's own
+  bool symmetric_weights = false;     ///< [-qp, qp] instead of [-qp-1, qp]
+  bool per_channel_weights = false;   ///< one step size an output channel
+  std::string step_init = "lsq";      ///< lsq, max, mse: initial step sizes
+  std::string step_gradient = "lsq";  ///< lsq, count, none: factor on the gradient of a step size
+  std::vector<std::string> bits_exceptions;  ///< "stage1.*=8": layers with bits of their own
+  bool domain_norms = true;                  ///< source and target have norms of their own
+  std::string norm_affine = "architecture";  ///< architecture, subnet: who owns a scale and shift
+  double norm_momentum = 0.1;                ///< of the running statistics
 };
 
 struct LossConfig {
@@ -42,7 +46,13 @@ struct LossConfig {
   double smoothing = 0.1;
   double pseudo_label = 0.1;  ///< of the largest subnet
   double pseudo_threshold = 0.9;
-  double information = 1.0;   ///< information maximization, every subnet
+  std::string pseudo_source = "own";  ///< own: the largest subnet's predictions; teacher: the teacher's
+  double information = 1.0;           ///< information maximization, every subnet
+  std::string information_prior =
+      "uniform";  ///< shares of the classes that the mean prediction is drawn to: uniform, teacher
+  double information_average = 0.0;  ///< decay of the mean prediction over steps; 0: the batch's own
+  double confusion = 0.0;            ///< minimum class confusion, every subnet
+  double confusion_temperature = 2.5;
   double distillation = 1.0;  ///< from the teacher, all but the largest
   double teacher_temperature = 0.04;
   double student_temperature = 0.1;
@@ -68,14 +78,17 @@ struct OptimizerConfig {
 };
 
 struct TrainConfig {
-  std::string method = "rtfq";  ///< rtfq, source_only
+  std::string method = "rtfq";  ///< rtfq, source_only, mcc
   int64_t steps = 1000;         ///< all phases together
   int64_t float_steps = 0;      ///< of these, first: largest network, full precision, source only
   int64_t source_steps = 0;     ///< then: quantized sandwich, source only
   int batch = 32;               ///< images of each domain
   int passes = 4;
-  std::string sampler = "sandwichq";  ///< sandwichq, sandwich, uniform
+  std::string sampler = "sandwichq";  ///< sandwichq, sandwich, uniform, fixed
+  std::string subnet;                 ///< the one that `fixed`, source_only and mcc train; empty: the largest
   double teacher_decay = 0.0;         ///< 0: 0.9^passes
+  std::string teacher_update = "after";  ///< after, before: towards which weights of the step
+  std::string teacher_view = "same";     ///< same, plain: which image the teacher sees
   uint64_t seed = 1;
   int64_t checkpoint_every = 200;     ///< steps
   int64_t calibration_images = 2048;  ///< per subnet and domain when training ends

@@ -157,6 +157,22 @@ Field text(const char* key, Member<std::string> member, std::vector<std::string>
   return field;
 }
 
+Field texts(const char* key, Member<std::vector<std::string>> member, const char* doc) {
+  Field field{key, "a list of texts", doc, false, false, {}, {}};
+  field.read = [=](Config& config, const Json& json) {
+    if (!json.is_array()) return false;
+    std::vector<std::string> words;
+    for (const Json& item : json) {
+      if (!item.is_string()) return false;
+      words.push_back(item.get<std::string>());
+    }
+    member(config) = words;
+    return true;
+  };
+  field.write = [=](const Config& config) { return Json(value(member, config)); };
+  return field;
+}
+
 Json bank_json(const Bank& bank) {
   for (const std::string& name : bank_presets())
     if (bank == bank_preset(name)) return name;
@@ -244,7 +260,17 @@ std::vector<Field> describe() {
              "bits of input image, first convolution and classifier; 0: the subnet's own"),
       yes_no(KEY(model.symmetric_weights), "weight codes in [-q, q] instead of [-q - 1, q]"),
       yes_no(KEY(model.per_channel_weights), "one step size an output channel instead of one a layer"),
+      text(KEY(model.step_init), {"lsq", "max", "mse"},
+           "initial step sizes: 2 mean|x| / sqrt(qp), the largest value / qp, or the least squared error"),
+      text(KEY(model.step_gradient), {"lsq", "count", "none"},
+           "factor on a step size's gradient: 1/sqrt(N qp), 1/sqrt(N) or 1"),
+      texts(KEY(model.bits_exceptions),
+            "[\"stage1.*=8\"]: layers or quantizers, by names with *, that keep bits of their own in every "
+            "quantized "
+            "subnet"),
       yes_no(KEY(model.domain_norms), "source and target have batch norms of their own"),
+      text(KEY(model.norm_affine), {"architecture", "subnet"},
+           "who has a scale and shift of its own: each width and depth, or each subnet"),
       number(KEY(model.norm_momentum), {0, 1, true}, "weight of a batch in the running statistics"),
 
       bank_field(),
@@ -261,8 +287,23 @@ std::vector<Field> describe() {
              "weight of the cross entropy on target images against the largest subnet's own confident "
              "predictions"),
       number(KEY(loss.pseudo_threshold), fraction, "probability from which a prediction is confident"),
+      text(KEY(loss.pseudo_source), {"own", "teacher"},
+           "whose confident predictions the largest subnet learns from: its own, or those of the averaged "
+           "teacher"),
       number(KEY(loss.information), zero_up,
              "weight of information maximization on target images, every subnet"),
+      text(KEY(loss.information_prior), {"uniform", "teacher"},
+           "shares of the classes that the mean prediction is drawn to: equal ones, or a moving average of "
+           "those that "
+           "the teacher finds"),
+      number(KEY(loss.information_average), {0, 0.999},
+             "decay of a moving average of the mean prediction over steps, for batches too small to show "
+             "every class; "
+             "0: the batch's own mean"),
+      number(KEY(loss.confusion), zero_up,
+             "weight of minimum class confusion on target images, every subnet; method mcc takes 1 where "
+             "this is 0"),
+      number(KEY(loss.confusion_temperature), above_zero, "softens the predictions that it compares"),
       number(KEY(loss.distillation), zero_up,
              "weight of learning from the averaged teacher on target images, all but the largest subnet"),
       number(KEY(loss.teacher_temperature), above_zero,
@@ -289,8 +330,10 @@ std::vector<Field> describe() {
            "of the learning rate over all steps"),
       number(KEY(optimizer.one_cycle_warmup), fraction, "fraction of the steps over which one_cycle rises"),
 
-      text(KEY(train.method), {"rtfq", "source_only"},
-           "source_only never looks at the target: the figure to compare with"),
+      text(KEY(train.method), {"rtfq", "source_only", "mcc"},
+           "rtfq: the bank; one network at full precision: source_only, which never looks at the target, or "
+           "mcc, "
+           "adapted by minimum class confusion"),
       number(KEY(train.steps), count, "of all phases together"),
       number(KEY(train.float_steps), steps,
              "of these, the first: largest network, full precision, source only"),
@@ -298,9 +341,18 @@ std::vector<Field> describe() {
              "of these, the next: quantized subnets, source only; the rest adapts"),
       number(KEY(train.batch), {1, 65536}, "images of each domain in a step"),
       number(KEY(train.passes), {1, 64}, "subnets in a step"),
-      text(KEY(train.sampler), {"sandwichq", "sandwich", "uniform"}, "how a step's subnets are drawn"),
+      text(KEY(train.sampler), {"sandwichq", "sandwich", "uniform", "fixed"},
+           "how a step's subnets are drawn; fixed: train.subnet alone"),
+      text(KEY(train.subnet), {},
+           "\"width=0.5,bits=4\": the only subnet of sampler fixed, the architecture of methods source_only "
+           "and mcc; what "
+           "is left out is the largest"),
       number(KEY(train.teacher_decay), {0, 0.999999},
              "of the teacher's moving average, once a step; 0: 0.9^passes"),
+      text(KEY(train.teacher_update), {"after", "before"},
+           "the teacher follows the weights after the step, or those before it"),
+      text(KEY(train.teacher_view), {"same", "plain"},
+           "target images that the teacher sees: as augmented as the student's, or not augmented"),
       number(KEY(train.seed), {0}, "of everything random"),
       number(KEY(train.checkpoint_every), count, "steps"),
       number(KEY(train.calibration_images), count,

@@ -64,11 +64,13 @@ void PassLoss::source(std::span<const int32_t> labels, double smoothing, double 
   add("source", loss, weight);
 }
 
-void PassLoss::pseudo_labels(double threshold, double weight) {
+void PassLoss::pseudo_labels(const Tensor& probabilities, double threshold, double weight) {
   const auto [begin, count] = target();
   const int64_t k = logits_.dim(1);
   const Tensor rows = logits_.slice(0, begin, count);
-  const std::vector<float> p = softmax(rows, 1.0, stream_).to_vector();
+  if (probabilities.defined()) require_probabilities("pseudo_label", target(), probabilities);
+  const std::vector<float> p =
+      (probabilities.defined() ? probabilities : softmax(rows, 1.0, stream_)).to_vector();
   std::vector<int32_t> labels;
   std::vector<float> mask;
   for (int64_t i = 0; i < count; ++i) {
@@ -83,7 +85,8 @@ void PassLoss::pseudo_labels(double threshold, double weight) {
   add("pseudo_label", loss, weight);
 }
 
-void PassLoss::information_maximization(double weight) {
+std::vector<float> PassLoss::information_maximization(double weight, std::span<const float> average,
+                                                      double decay, std::span<const float> prior) {
   const auto [begin, count] = target();
   const int64_t k = logits_.dim(1);
   const auto shape = kernels::make_logits_shape(count, k);
@@ -92,19 +95,38 @@ void PassLoss::information_maximization(double weight) {
   ops::launch<kernels::MeanPrediction>(stream_, shape, {rows.as<float>(), mean.data()});
   reducer().sum(std::span<float>(mean));
   for (float& m : mean) m /= static_cast<float>(reducer().ranks());
+  if (!average.empty())
+    for (std::size_t j = 0; j < mean.size(); ++j)
+      mean[j] = static_cast<float>(decay * average[j] + (1 - decay) * mean[j]);
   float loss = 0;
-  ops::launch<kernels::InformationMaximization>(stream_, shape,
-                                                {rows.as<float>(), mean.data(), static_cast<float>(weight),
-                                                 &loss, gradient_.slice(0, begin, count).as<float>()});
+  ops::launch<kernels::InformationMaximization>(
+      stream_, shape,
+      {rows.as<float>(), mean.data(), static_cast<float>(weight), &loss,
+       gradient_.slice(0, begin, count).as<float>(), prior.empty() ? nullptr : prior.data()});
   add("information", loss, weight);
+  return mean;
 }
 
-void PassLoss::soft(const std::string& term, Rows rows, const Tensor& probabilities, double temperature,
-                    double weight) {
+void PassLoss::class_confusion(double temperature, double weight) {
+  const auto [begin, count] = target();
+  float loss = 0;
+  ops::launch<kernels::ClassConfusion>(
+      stream_, kernels::make_logits_shape(count, logits_.dim(1)),
+      {logits_.slice(0, begin, count).as<float>(), static_cast<float>(temperature),
+       static_cast<float>(weight), &loss, gradient_.slice(0, begin, count).as<float>()});
+  add("confusion", loss, weight);
+}
+
+void PassLoss::require_probabilities(const std::string& term, Rows rows, const Tensor& probabilities) const {
   const Dims expected{rows.count, logits_.dim(1)};
   if (probabilities.dims() != expected)
     throw std::invalid_argument("[loss] " + term + " expects probabilities " + to_string(expected) +
                                 ", got " + to_string(probabilities.dims()));
+}
+
+void PassLoss::soft(const std::string& term, Rows rows, const Tensor& probabilities, double temperature,
+                    double weight) {
+  require_probabilities(term, rows, probabilities);
   float loss = 0;
   ops::launch<kernels::SoftCrossEntropy>(
       stream_, kernels::make_logits_shape(rows.count, logits_.dim(1)),

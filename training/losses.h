@@ -18,10 +18,16 @@ class PassLoss {
 
   /// Cross entropy with label smoothing on the source rows.
   void source(std::span<const int32_t> labels, double smoothing, double weight);
-  /// Cross entropy of the target rows against their own arg max where its probability exceeds `threshold`.
-  void pseudo_labels(double threshold, double weight);
-  /// Mean entropy minus entropy of the mean prediction (over all ranks), target rows.
-  void information_maximization(double weight);
+  /// Cross entropy of the target rows against the arg max of `probabilities` [target rows, k] where its
+  /// probability exceeds `threshold`; undefined: their own.
+  void pseudo_labels(const Tensor& probabilities, double threshold, double weight);
+  /// Mean entropy minus entropy of the mean prediction (over all ranks), target rows; with a `prior` the
+  /// divergence from it takes the second part's place. `average` [k], where not empty, is the mean prediction
+  /// of earlier steps and counts with weight `decay`. Returns the mean prediction that was used.
+  std::vector<float> information_maximization(double weight, std::span<const float> average = {},
+                                              double decay = 0, std::span<const float> prior = {});
+  /// Minimum class confusion of the target rows of this rank (Jin et al. 2020).
+  void class_confusion(double temperature, double weight);
   /// Soft cross entropy of the target rows, against softmax probabilities [target rows, k].
   void distillation(const Tensor& probabilities, double temperature, double weight);
   /// Soft cross entropy of all rows, against the higher bit-width's probabilities [n,k].
@@ -39,6 +45,7 @@ class PassLoss {
   };
   void add(const std::string& term, double loss, double weight);
   Rows target() const { return {source_rows_, logits_.dim(0) - source_rows_}; }
+  void require_probabilities(const std::string& term, Rows, const Tensor& probabilities) const;
   void soft(const std::string& term, Rows, const Tensor& probabilities, double temperature, double weight);
 
   Tensor logits_, gradient_;

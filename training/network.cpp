@@ -34,11 +34,26 @@ SupernetOptions supernet_options(const Config& config, int64_t classes) {
   return options;
 }
 
+bool trains_single(const Config& config) {
+  return config.train.method != "rtfq" || config.train.sampler == "fixed";
+}
+
+Subnet teaching_subnet(const Config& config) {
+  if (!trains_single(config)) return config.model.bank.largest();
+  Subnet subnet = parse_subnet(config.train.subnet, config.model.bank);
+  if (config.train.method != "rtfq") subnet.bits = float_bits;
+  return subnet;
+}
+
+Subnet float_subnet(const Config& config) {
+  Subnet subnet = teaching_subnet(config);
+  subnet.bits = float_bits;
+  return subnet;
+}
+
 std::vector<Subnet> trained_subnets(const Config& config) {
-  if (config.train.method != "source_only") return config.model.bank.subnets();
-  Subnet largest = config.model.bank.largest();
-  largest.bits = float_bits;
-  return {largest};
+  if (trains_single(config)) return {teaching_subnet(config)};
+  return config.model.bank.subnets();
 }
 
 TrainingData open_training_data(const Config& config) {

@@ -8,8 +8,15 @@
 namespace rtfq {
 
 SupernetOptions supernet_options(const Config&, int64_t classes);
-/// The bank's subnets, or for `source_only` the largest at full precision.
+/// Trains one network (train.subnet), not a bank: methods source_only and mcc, sampler fixed.
+bool trains_single(const Config&);
+/// The bank's subnets, or the single network: train.subnet, at full precision with methods source_only and
+/// mcc.
 std::vector<Subnet> trained_subnets(const Config&);
+/// The teacher's largest subnet at its highest precision.
+Subnet teaching_subnet(const Config&);
+/// What the phase at full precision trains: the largest architecture, or the single network's.
+Subnet float_subnet(const Config&);
 
 struct TrainingData {
   data::Dataset source;  ///< labelled

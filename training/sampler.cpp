@@ -71,6 +71,10 @@ std::vector<PassPlan> sample_passes(const Bank& bank, const std::string& sampler
   return plan;
 }
 
+std::vector<PassPlan> single_pass(const Subnet& subnet) {
+  return {{subnet, Role::largest, -1}};
+}
+
 std::vector<Subnet> intermediate_teachers(const Bank& bank, const std::vector<PassPlan>& passes) {
   std::vector<Subnet> teachers;
   for (const PassPlan& pass : passes) {

@@ -31,6 +31,8 @@ struct PassPlan {
 /// Throws std::invalid_argument for another name or passes < 2 (1 for "uniform").
 std::vector<PassPlan> sample_passes(const Bank&, const std::string& sampler, int passes, uint64_t seed,
                                     uint64_t step);
+/// One pass of one network, which plays the largest's part: it learns from its own confident predictions.
+std::vector<PassPlan> single_pass(const Subnet&);
 
 /// Architectures between the extremes that these passes use, each once, at the bank's highest precision: the
 /// teachers of the smallest subnet.

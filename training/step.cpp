@@ -1,19 +1,20 @@
 #include "training/step.h"
 
+#include <algorithm>
 #include <cmath>
 
+#include "engine/reducer.h"
 #include "training/network.h"
 
 namespace rtfq {
 namespace {
 
-Tensor teacher_probabilities(Supernet& teacher, const Subnet& subnet, ImagePyramid& target,
-                             double temperature) {
+/// [target rows, k].
+Tensor teacher_logits(Supernet& teacher, const Subnet& subnet, ImagePyramid& target) {
   Tape tape(false);
   const Tensor& images = target.at(subnet.resolution);
   const BatchPart part{Domain::target, images.dim(0)};
-  return softmax(teacher.forward(tape, subnet, images, std::span(&part, 1), NormMode::batch).data,
-                 temperature);
+  return teacher.forward(tape, subnet, images, std::span(&part, 1), NormMode::batch).data;
 }
 
 Tensor mean_of(const std::vector<Tensor>& probabilities) {
@@ -25,36 +26,59 @@ Tensor mean_of(const std::vector<Tensor>& probabilities) {
   return mean;
 }
 
-/// The teacher's probabilities on the target images.
+/// The teacher's probabilities on the target images; undefined where no loss wants them.
 struct Teaching {
-  Tensor largest;  ///< for random subnets
-  Tensor mean;     ///< for the smallest
+  Tensor largest;  ///< at the teacher's temperature, for random subnets
+  Tensor mean;     ///< the same, for the smallest
+  Tensor labels;   ///< of the largest subnet at temperature 1, for pseudo-labels
 };
+
+bool any_role(const std::vector<PassPlan>& passes, Role role) {
+  return std::any_of(passes.begin(), passes.end(), [&](const PassPlan& p) { return p.role == role; });
+}
 
 /// All teacher forwards of a step come before its update; a subnet that several students learn from runs
 /// once.
 Teaching ask_teacher(Supernet& teacher, const Config& config, const std::vector<PassPlan>& passes,
                      ImagePyramid& target) {
   const Bank& bank = config.model.bank;
-  const double temperature = config.loss.teacher_temperature;
-  bool smallest = false, others = false;
-  for (const PassPlan& pass : passes) {
-    smallest = smallest || pass.role == Role::smallest;
-    others = others || pass.role != Role::largest;
-  }
-  if (!others || config.loss.distillation == 0) return {};
+  const LossConfig& loss = config.loss;
+  const bool smallest = any_role(passes, Role::smallest);
+  const bool distils = loss.distillation > 0 && (smallest || any_role(passes, Role::random));
+  const bool labels =
+      loss.pseudo_label > 0 && loss.pseudo_source == "teacher" && any_role(passes, Role::largest);
+  const bool shares = loss.information > 0 && loss.information_prior == "teacher";
+  if (!distils && !labels && !shares) return {};
   Teaching teaching;
-  teaching.largest = teacher_probabilities(teacher, bank.largest(), target, temperature);
+  const Subnet largest = teaching_subnet(config);
+  const Tensor logits = teacher_logits(teacher, largest, target);
+  teaching.largest = softmax(logits, loss.teacher_temperature);
+  if (labels) teaching.labels = softmax(logits, 1);
   teaching.mean = teaching.largest;
-  if (!smallest || config.loss.ensemble == "largest") return teaching;
+  if (!distils || !smallest || loss.ensemble == "largest") return teaching;
   std::vector<Tensor> probabilities;
   for (const Subnet& subnet :
-       config.loss.ensemble == "all" ? intermediate_teachers(bank) : intermediate_teachers(bank, passes))
-    probabilities.push_back(subnet == bank.largest()
+       loss.ensemble == "all" ? intermediate_teachers(bank) : intermediate_teachers(bank, passes))
+    probabilities.push_back(subnet == largest
                                 ? teaching.largest
-                                : teacher_probabilities(teacher, subnet, target, temperature));
+                                : softmax(teacher_logits(teacher, subnet, target), loss.teacher_temperature));
   if (!probabilities.empty()) teaching.mean = mean_of(probabilities);
   return teaching;
+}
+
+/// Decay of the teacher's class shares, and where they start: at equal shares.
+constexpr double prior_decay = 0.99;
+
+void follow(std::vector<float>& shares, const Tensor& probabilities) {
+  const int64_t n = probabilities.dim(0), k = probabilities.dim(1);
+  std::vector<float> mean(static_cast<std::size_t>(k));
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t j = 0; j < k; ++j) mean[static_cast<std::size_t>(j)] += probabilities.as<float>()[i * k + j];
+  reducer().sum(std::span<float>(mean));
+  if (shares.empty()) shares.assign(mean.size(), 1.0f / static_cast<float>(k));
+  const double rows = static_cast<double>(n) * reducer().ranks();
+  for (std::size_t j = 0; j < mean.size(); ++j)
+    shares[j] = static_cast<float>(prior_decay * shares[j] + (1 - prior_decay) * (mean[j] / rows));
 }
 
 /// What the passes of one step share.
@@ -68,14 +92,33 @@ struct Step {
   std::vector<Tensor> logits;  ///< of each pass so far
 };
 
+void information_maximization(PassLoss& loss, const Step& step, const PassPlan& pass) {
+  const LossConfig& weights = step.config.loss;
+  ClassShares* shares = step.input.shares;
+  const bool averages = shares && weights.information_average > 0;
+  const bool prior = shares && weights.information_prior == "teacher";
+  const auto mean = loss.information_maximization(
+      step.input.ramp * weights.information,
+      averages ? std::span<const float>(shares->student) : std::span<const float>(),
+      weights.information_average,
+      prior ? std::span<const float>(shares->teacher) : std::span<const float>());
+  // The other passes of a step see the same images and use the average as it stands.
+  if (averages && pass.role == Role::largest) shares->student = mean;
+}
+
 void add_losses(PassLoss& loss, const Step& step, const PassPlan& pass) {
   const LossConfig& weights = step.config.loss;
   loss.source(step.input.labels, weights.smoothing, weights.source);
+  const bool single = step.config.train.method == "mcc";
   if (step.input.target_rows() > 0) {
     const double ramp = step.input.ramp;
-    if (weights.information > 0) loss.information_maximization(ramp * weights.information);
+    const double confusion = single && weights.confusion == 0 ? 1.0 : weights.confusion;
+    if (confusion > 0) loss.class_confusion(weights.confusion_temperature, ramp * confusion);
+    if (single) return;
+    if (weights.information > 0) information_maximization(loss, step, pass);
     if (pass.role == Role::largest) {
-      if (weights.pseudo_label > 0) loss.pseudo_labels(weights.pseudo_threshold, ramp * weights.pseudo_label);
+      if (weights.pseudo_label > 0)
+        loss.pseudo_labels(step.teaching.labels, weights.pseudo_threshold, ramp * weights.pseudo_label);
     } else if (weights.distillation > 0) {
       loss.distillation(pass.role == Role::smallest ? step.teaching.mean : step.teaching.largest,
                         weights.student_temperature, ramp * weights.distillation);
@@ -125,8 +168,11 @@ StepResult run_step(Supernet& student, Supernet* teacher, Optimizer& optimizer, 
   Step step{student, config, input, ImagePyramid(input.images), {{Domain::source, source_rows}}, {}, {}};
   if (adapts) {
     step.parts.push_back({Domain::target, source_rows + target_rows});
-    ImagePyramid target(input.images.slice(0, source_rows, target_rows));
+    ImagePyramid target(input.plain_target.defined() ? input.plain_target
+                                                     : input.images.slice(0, source_rows, target_rows));
     step.teaching = ask_teacher(*teacher, config, input.passes, target);
+    if (input.shares && config.loss.information_prior == "teacher" && step.teaching.largest.defined())
+      follow(input.shares->teacher, step.teaching.largest);
   }
   StepResult result;
   std::map<std::string, int> counts;
@@ -138,11 +184,11 @@ StepResult run_step(Supernet& student, Supernet* teacher, Optimizer& optimizer, 
   }
   for (auto& [name, sum] : result.terms) sum /= counts[name];
   const int passes = static_cast<int>(input.passes.size());
+  const double decay = config.train.teacher_decay > 0 ? config.train.teacher_decay : std::pow(0.9, passes);
+  const bool before = config.train.teacher_update == "before";
+  if (adapts && before) update_teacher(*teacher, student, decay);
   result.gradient_norm = optimizer.step(input.learning_rate, passes);
-  if (adapts) {
-    const double decay = config.train.teacher_decay > 0 ? config.train.teacher_decay : std::pow(0.9, passes);
-    update_teacher(*teacher, student, decay);
-  }
+  if (adapts && !before) update_teacher(*teacher, student, decay);
   return result;
 }
 

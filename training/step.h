@@ -12,13 +12,21 @@
 
 namespace rtfq {
 
+/// Shares of the classes among the target's predictions, averaged over steps; empty before the first.
+struct ClassShares {
+  std::vector<float> student;  ///< of the largest subnet, for loss.information_average
+  std::vector<float> teacher;  ///< for loss.information_prior
+};
+
 struct StepInput {
-  Tensor images;  ///< f32 [source + target, R, R, C], source first, R the bank's largest resolution
+  Tensor images;        ///< f32 [source + target, R, R, C], source first, R the bank's largest resolution
+  Tensor plain_target;  ///< f32 [target, R, R, C], what the teacher sees where it is defined
   std::vector<int32_t> labels;  ///< of the source images
   std::vector<PassPlan> passes;
   double learning_rate = 0;
-  double ramp = 1;   ///< factor on the weights of the target's losses
-  int64_t step = 0;  ///< for messages
+  double ramp = 1;                ///< factor on the weights of the target's losses
+  int64_t step = 0;               ///< for messages
+  ClassShares* shares = nullptr;  ///< read and updated where a loss wants them
 
   int64_t source_rows() const { return static_cast<int64_t>(labels.size()); }
   int64_t target_rows() const { return images.dim(0) - source_rows(); }

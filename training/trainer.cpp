@@ -20,19 +20,25 @@ double now() {
 
 const char* phase_at(const TrainConfig& train, int64_t step) {
   if (train.method == "source_only" || step < train.float_steps) return "float";
+  if (train.method == "mcc") return "adapt";  // has no quantized steps on the source
   return step < train.float_steps + train.source_steps ? "source" : "adapt";
+}
+
+Tensor normalized(const Config& config, const std::vector<uint8_t>& pixels, const data::Batch& like) {
+  const int64_t n = static_cast<int64_t>(pixels.size()) / (int64_t{like.height} * like.width * like.channels);
+  return ops::normalize({}, pixels, {n, like.height, like.width, like.channels}, config.data.mean,
+                        config.data.deviation);
 }
 
 Tensor images_of(const Config& config, const data::Batch& source, const data::Batch& target) {
   std::vector<uint8_t> pixels = source.pixels;
   pixels.insert(pixels.end(), target.pixels.begin(), target.pixels.end());
-  return ops::normalize({}, pixels, {source.n + target.n, source.height, source.width, source.channels},
-                        config.data.mean, config.data.deviation);
+  return normalized(config, pixels, source);
 }
 
 /// Of the target's losses, which come in over loss.ramp_steps.
 double ramp_at(const Config& config, int64_t step) {
-  const int64_t since = step - config.train.float_steps - config.train.source_steps;
+  const int64_t since = step - adapts_from(config.train);
   if (config.loss.ramp_steps <= 0) return 1;
   return std::min(1.0, static_cast<double>(since + 1) / config.loss.ramp_steps);
 }
@@ -73,13 +79,15 @@ StepReport Trainer::train_step() {
 
   StepInput input;
   input.images = images_of(config, source, target);
+  if (!target.plain.empty()) input.plain_target = normalized(config, target.plain, target);
+  input.shares = &s.shares;
   input.labels = source.labels;
   input.step = s.step;
   input.learning_rate = learning_rate(config.optimizer, s.step, train.steps);
   if (report.phase == "float") {
-    Subnet largest = config.model.bank.largest();
-    largest.bits = float_bits;
-    input.passes.push_back({largest, Role::largest, -1});
+    input.passes = single_pass(float_subnet(config));
+  } else if (trains_single(config)) {
+    input.passes = single_pass(teaching_subnet(config));
   } else {
     input.passes = sample_passes(config.model.bank, train.sampler, train.passes, train.seed,
                                  static_cast<uint64_t>(s.step));

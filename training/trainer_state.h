@@ -18,7 +18,13 @@ struct Trainer::State {
   std::unique_ptr<Supernet> student, teacher;
   std::unique_ptr<Optimizer> optimizer;
   std::unique_ptr<data::Loader> source, target;
+  ClassShares shares;
   int64_t step = 0;
 };
+
+/// The first step that sees the target.
+inline int64_t adapts_from(const TrainConfig& train) {
+  return train.float_steps + (train.method == "mcc" ? 0 : train.source_steps);
+}
 
 }  // namespace rtfq

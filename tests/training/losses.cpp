@@ -46,7 +46,7 @@ TEST_CASE("losses: the gradient is that of the weighted sum") {
 TEST_CASE("losses: pseudo-labels count only where the network is sure, and touch no source row") {
   const Tensor z = Tensor::from(std::vector<float>{9, 0, 0, 9, 1, 0, 0, 8}, {4, 2});
   PassLoss loss(z, 1);
-  loss.pseudo_labels(0.9, 1.0);
+  loss.pseudo_labels({}, 0.9, 1.0);
   const float* g = loss.gradient().as<float>();
   CHECK(g[0] == 0);
   CHECK(g[4] == 0);  // softmax(1, 0) = 0.73: not sure
