@@ -9,7 +9,9 @@ namespace rtfq::cli {
 
 Config load_config(const std::string& file_or_preset, const std::vector<std::string>& settings) {
   return as_usage([&] {
-    if (std::filesystem::exists(file_or_preset)) return read_config(file_or_preset, settings);
+    // A folder of data may be called like a preset.
+    if (std::filesystem::exists(file_or_preset) && !std::filesystem::is_directory(file_or_preset))
+      return read_config(file_or_preset, settings);
     std::string known;
     for (const std::string& name : preset_names()) {
       if (name == file_or_preset) return parse_config(preset_text(name), "preset " + name, settings);

@@ -4,8 +4,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <cstdio>
+#include <stdexcept>
 
 namespace rtfq::cli {
 namespace {
@@ -52,6 +54,27 @@ std::string duration(double seconds) {
   const long s = std::lround(seconds);
   if (s >= 3600) return format("%ldh%02ldm", s / 3600, s / 60 % 60);
   return s >= 60 ? format("%ldm%02lds", s / 60, s % 60) : format("%lds", s);
+}
+
+double parse_duration(const std::string& text) {
+  double seconds = 0;
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  std::string units = "hms";  // each once, in this order
+  bool good = at < end;
+  while (good && at < end) {
+    double number = 0;
+    const auto [rest, error] = std::from_chars(at, end, number);
+    const std::size_t unit = rest < end ? units.find(*rest) : units.npos;
+    good = error == std::errc() && unit != units.npos && std::isfinite(number) && number >= 0;
+    if (!good) break;
+    seconds += number * (units[unit] == 'h' ? 3600 : units[unit] == 'm' ? 60 : 1);
+    units.erase(0, unit + 1);
+    at = rest + 1;
+  }
+  if (!good)
+    throw std::invalid_argument("[time] expected a time such as 2h, 90m, 1h30m or 45s, got '" + text + "'");
+  return seconds;
 }
 
 TrainingProgress::TrainingProgress(const Config& config, int64_t every)

@@ -13,6 +13,8 @@ bool stderr_is_terminal();
 
 /// "1h02m", "4m07s", "9s".
 std::string duration(double seconds);
+/// Seconds of "2h", "90m", "1h30m", "45s"; throws std::invalid_argument for anything else.
+double parse_duration(const std::string&);
 
 /// Of a training run: losses and accuracy are running means over about 20 steps.
 class TrainingProgress {

@@ -60,8 +60,9 @@ struct Value {
     fit  ///< of the most expensive one within a limit: no accuracy decides which
   };
   Kind kind = Kind::largest;
-  std::string text;    ///< as written
-  std::string subnet;  ///< of Kind::subnet
+  std::string text;             ///< as written
+  std::string subnet;           ///< of Kind::subnet
+  std::optional<Subnet> exact;  ///< the same, where it is known and need not be in the bank
   // What a subnet must have to be counted by mean, worst and best.
   std::optional<double> width, depth;
   std::optional<int> resolution, bits;

@@ -51,7 +51,7 @@ enum class State {
 };
 const char* to_string(State);
 
-struct Progress {
+struct RunProgress {
   State state = State::missing;
   int64_t step = 0;                    ///< of State::started
   std::vector<std::string> differing;  ///< keys, of State::differs
@@ -59,12 +59,13 @@ struct Progress {
 };
 /// Reads the run's folder and record, which may be incomplete or written by `rtfq train` and `rtfq eval` by
 /// hand.
-Progress inspect(const Experiment&, const Run&, const std::vector<Run>& all);
+RunProgress inspect(const Experiment&, const Run&, const std::vector<Run>& all);
 
 /// How a run came about; written beside its folder when it ends.
 struct Record {
   std::string state;  ///< training, trained, finished, failed
   int64_t classes = 0;
+  double step_seconds = 0;                     ///< of all training steps, from the log
   double train_seconds = 0, eval_seconds = 0;  ///< wall clock of this record's attempts
   int exit_status = 0;
   std::vector<std::string> commands, error;  ///< error: the last lines of stderr

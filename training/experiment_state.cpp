@@ -33,8 +33,8 @@ bool newer(const std::string& a, const std::string& b) {
 }
 
 /// What the folder itself says.
-Progress look(const Experiment& experiment, const Run& run, const Record& record,
-              const std::vector<Run>& all) {
+RunProgress look(const Experiment& experiment, const Run& run, const Record& record,
+                 const std::vector<Run>& all) {
   const RunPaths paths{run.folder};
   if (!fs::exists(paths.config())) return {};
   const Config stored = read_config(paths.config());
@@ -85,9 +85,9 @@ const char* to_string(State state) {
   return "";
 }
 
-Progress inspect(const Experiment& experiment, const Run& run, const std::vector<Run>& all) {
+RunProgress inspect(const Experiment& experiment, const Run& run, const std::vector<Run>& all) {
   const Record record = read_record(run.record());
-  Progress progress;
+  RunProgress progress;
   try {
     progress = look(experiment, run, record, all);
   } catch (const std::exception& error) {
@@ -111,6 +111,7 @@ Record read_record(const std::string& path) {
   try {
     record.state = json.value("state", "");
     record.classes = json.value("classes", int64_t{0});
+    record.step_seconds = json.value("step_seconds", 0.0);
     record.train_seconds = json.value("train_seconds", 0.0);
     record.eval_seconds = json.value("eval_seconds", 0.0);
     record.exit_status = json.value("exit_status", 0);
@@ -131,6 +132,7 @@ Record read_record(const std::string& path) {
 void write_record(const std::string& path, const Record& record) {
   Json json{{"state", record.state},
             {"classes", record.classes},
+            {"step_seconds", record.step_seconds},
             {"train_seconds", record.train_seconds},
             {"eval_seconds", record.eval_seconds},
             {"exit_status", record.exit_status},

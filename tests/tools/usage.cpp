@@ -13,7 +13,7 @@ using test::Workplace;
 
 namespace {
 
-const std::vector<std::string> commands{"train", "config", "eval", "select", "calibrate", "info"};
+const std::vector<std::string> commands{"train", "config", "eval", "select", "calibrate", "info", "experiment"};
 
 /// Bad usage: status 2, a message that holds `message` on stderr, nothing on stdout.
 void refused(const Workplace& place, const std::vector<std::string>& arguments, const std::string& message) {
