@@ -1,10 +1,12 @@
 // What training costs, in multiply-adds.
+#include <algorithm>
 #include <map>
 #include <tuple>
 
 #include "training/experiment_results.h"
 #include "training/network.h"
 #include "training/sampler.h"
+#include "training/trainer_state.h"
 
 namespace rtfq::experiment {
 namespace {
@@ -26,18 +28,21 @@ class ForwardMacs {
 
 /// The teacher's forward passes of one step (step.cpp: ask_teacher).
 double teaching(const Config& config, const std::vector<PassPlan>& passes, ForwardMacs& macs) {
-  bool smallest = false, others = false;
-  for (const PassPlan& pass : passes) {
-    smallest = smallest || pass.role == Role::smallest;
-    others = others || pass.role != Role::largest;
-  }
-  if (!others || config.loss.distillation == 0) return 0;
+  const auto any = [&](Role role) {
+    return std::any_of(passes.begin(), passes.end(), [&](const PassPlan& pass) { return pass.role == role; });
+  };
+  const LossConfig& loss = config.loss;
+  const bool distils = loss.distillation > 0 && (any(Role::smallest) || any(Role::random));
+  const bool labels = loss.pseudo_label > 0 && loss.pseudo_source == "teacher" && any(Role::largest);
+  const bool shares = loss.information > 0 && loss.information_prior == "teacher";
+  if (!distils && !labels && !shares) return 0;
   const Bank& bank = config.model.bank;
-  double sum = macs(bank.largest());
-  if (!smallest || config.loss.ensemble == "largest") return sum;
+  const Subnet largest = teaching_subnet(config);
+  double sum = macs(largest);
+  if (!distils || !any(Role::smallest) || loss.ensemble == "largest") return sum;
   for (const Subnet& subnet :
-       config.loss.ensemble == "all" ? intermediate_teachers(bank) : intermediate_teachers(bank, passes))
-    if (subnet != bank.largest()) sum += macs(subnet);
+       loss.ensemble == "all" ? intermediate_teachers(bank) : intermediate_teachers(bank, passes))
+    if (subnet != largest) sum += macs(subnet);
   return sum;
 }
 
@@ -72,17 +77,17 @@ double training_macs(const Config& config, int64_t classes) {
   ForwardMacs macs(config, classes);
   const double batch = train.batch;
   double sum = 0;
+  const int64_t adapts = train.method == "source_only" ? train.steps : adapts_from(train);
   for (int64_t step = 0; step < train.steps; ++step) {
-    if (train.method == "source_only" || step < train.float_steps) {
-      sum += forward_and_gradients * batch * macs(config.model.bank.largest());
-      continue;
-    }
-    const bool adapts = step >= train.float_steps + train.source_steps;
-    const auto passes = sample_passes(config.model.bank, train.sampler, train.passes, train.seed,
-                                      static_cast<uint64_t>(step));
+    const bool whole = train.method == "source_only" || step < train.float_steps;
+    const auto passes = whole ? single_pass(float_subnet(config))
+                        : trains_single(config)
+                            ? single_pass(teaching_subnet(config))
+                            : sample_passes(config.model.bank, train.sampler, train.passes, train.seed,
+                                            static_cast<uint64_t>(step));
     for (const PassPlan& pass : passes)
-      sum += forward_and_gradients * (adapts ? 2 : 1) * batch * macs(pass.subnet);
-    if (adapts) sum += batch * teaching(config, passes, macs);
+      sum += forward_and_gradients * (step >= adapts ? 2 : 1) * batch * macs(pass.subnet);
+    if (step >= adapts) sum += batch * teaching(config, passes, macs);
   }
   return sum;
 }
