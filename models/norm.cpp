@@ -46,9 +46,18 @@ SubnetPlace place(const Bank& bank, const Subnet& subnet) {
   return {index / (bits * resolutions), resolution * bit_slots(bank) + bit};
 }
 
+AffineOwner parse_affine_owner(const std::string& text) {
+  if (text == "architecture") return AffineOwner::architecture;
+  if (text == "subnet") return AffineOwner::subnet;
+  throw std::invalid_argument("[model] norm_affine: expected architecture or subnet, got '" + text + "'");
+}
+
 SwitchableNorm::SwitchableNorm(const std::string& name, int64_t channels, const Bank& bank,
-                               bool domain_specific, double momentum)
+                               bool domain_specific, AffineOwner owner, double momentum)
     : name_(name), domain_specific_(domain_specific), momentum_(momentum), sets_(domain_specific ? 2 : 1) {
+  Subnet largest = bank.largest();
+  largest.bits = float_bits;
+  float_slot_ = place(bank, largest).slot;
   for (std::size_t domain = 0; domain < sets_.size(); ++domain)
     for (double width : bank.widths)
       for (double depth : bank.depths) {
@@ -59,9 +68,14 @@ SwitchableNorm::SwitchableNorm(const std::string& name, int64_t channels, const 
         const std::vector<float> ones(static_cast<std::size_t>(c), 1.0f),
             unit(static_cast<std::size_t>(c * slots), 1.0f);
         Set s;
-        s.scale =
-            std::make_unique<Parameter>(prefix + ".scale", ParameterKind::norm, Tensor::from(ones, {c}));
-        s.shift = std::make_unique<Parameter>(prefix + ".shift", ParameterKind::norm, Tensor::zeros({c}));
+        s.prefix = prefix;
+        const int64_t owners = owner == AffineOwner::subnet ? slots : 1;
+        for (int64_t slot = 0; slot < owners; ++slot) {
+          const std::string of = prefix + (owners > 1 ? ".slot" + std::to_string(slot) : "");
+          s.affine.push_back(
+              {std::make_unique<Parameter>(of + ".scale", ParameterKind::norm, Tensor::from(ones, {c})),
+               std::make_unique<Parameter>(of + ".shift", ParameterKind::norm, Tensor::zeros({c}))});
+        }
         s.mean = Tensor::zeros({slots, c});
         s.variance = Tensor::from(unit, {slots, c});
         s.count = Tensor::zeros({slots});
@@ -105,7 +119,8 @@ Variable SwitchableNorm::forward(Tape& tape, const Variable& x, SubnetPlace at,
       continue;
     }
     used.push_back(&s);
-    segments.push_back({part.end, tape.leaf(*s.scale), tape.leaf(*s.shift)});
+    Affine& own = affine(s, at.slot);
+    segments.push_back({part.end, tape.leaf(*own.scale), tape.leaf(*own.shift)});
   }
   if (mode == NormMode::stored) {
     const int64_t c = x.data.dim(3), count = static_cast<int64_t>(used.size());
@@ -138,24 +153,31 @@ void SwitchableNorm::copy_affine(Domain from, Domain to) {
   if (!domain_specific_) return;
   for (std::size_t arch = 0; arch < sets_[0].size(); ++arch) {
     const Set &a = set(from, static_cast<int>(arch)), &b = set(to, static_cast<int>(arch));
-    b.scale->value.copy_from(a.scale->value);
-    b.shift->value.copy_from(a.shift->value);
+    for (std::size_t i = 0; i < a.affine.size(); ++i) {
+      b.affine[i].scale->value.copy_from(a.affine[i].scale->value);
+      b.affine[i].shift->value.copy_from(a.affine[i].shift->value);
+    }
   }
 }
 
 void SwitchableNorm::spread_affine() {
-  for (auto& archs : sets_)
-    for (std::size_t arch = 1; arch < archs.size(); ++arch) {
-      const int64_t c = archs[arch].scale->value.count();
-      archs[arch].scale->value.copy_from(archs[0].scale->value.leading(0, c));
-      archs[arch].shift->value.copy_from(archs[0].shift->value.leading(0, c));
-    }
+  for (auto& archs : sets_) {
+    const Affine& full = affine(archs[0], float_slot_);
+    for (Set& s : archs)
+      for (Affine& own : s.affine) {
+        if (&own == &full) continue;
+        const int64_t c = own.scale->value.count();
+        own.scale->value.copy_from(full.scale->value.leading(0, c));
+        own.shift->value.copy_from(full.shift->value.leading(0, c));
+      }
+  }
 }
 
 std::vector<Parameter*> SwitchableNorm::parameters() {
   std::vector<Parameter*> all;
   for (auto& archs : sets_)
-    for (Set& s : archs) all.insert(all.end(), {s.scale.get(), s.shift.get()});
+    for (Set& s : archs)
+      for (Affine& own : s.affine) all.insert(all.end(), {own.scale.get(), own.shift.get()});
   return all;
 }
 
@@ -163,10 +185,9 @@ std::vector<std::pair<std::string, Tensor>> SwitchableNorm::buffers() {
   std::vector<std::pair<std::string, Tensor>> all;
   for (auto& archs : sets_)
     for (Set& s : archs) {
-      const std::string prefix = s.scale->name.substr(0, s.scale->name.rfind('.'));
-      all.emplace_back(prefix + ".mean", s.mean);
-      all.emplace_back(prefix + ".variance", s.variance);
-      all.emplace_back(prefix + ".count", s.count);
+      all.emplace_back(s.prefix + ".mean", s.mean);
+      all.emplace_back(s.prefix + ".variance", s.variance);
+      all.emplace_back(s.prefix + ".count", s.count);
     }
   return all;
 }

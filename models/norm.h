@@ -16,6 +16,11 @@ namespace rtfq {
 enum class Domain { source = 0, target = 1 };
 const char* to_string(Domain);
 
+/// Who has a scale and shift of its own: each (depth, width), or each subnet.
+enum class AffineOwner { architecture, subnet };
+/// "architecture" or "subnet"; throws std::invalid_argument naming them.
+AffineOwner parse_affine_owner(const std::string&);
+
 /// Images up to `end` of a batch belong to `domain`.
 struct BatchPart {
   Domain domain;
@@ -41,7 +46,7 @@ int slot_count(const Bank&);
 class SwitchableNorm {
  public:
   /// `channels`: of the full network.
-  SwitchableNorm(const std::string& name, int64_t channels, const Bank&, bool domain_specific,
+  SwitchableNorm(const std::string& name, int64_t channels, const Bank&, bool domain_specific, AffineOwner,
                  double momentum);
 
   Variable forward(Tape&, const Variable& x, SubnetPlace, std::span<const BatchPart>, NormMode);
@@ -50,7 +55,8 @@ class SwitchableNorm {
   void reset(SubnetPlace, Domain);
   /// Scale and shift of one domain become the other's.
   void copy_affine(Domain from, Domain to);
-  /// Scale and shift of all (depth, width) become the leading channels of the full network's.
+  /// Every scale and shift becomes the leading channels of the full network's at full precision and the
+  /// largest resolution.
   void spread_affine();
 
   std::vector<Parameter*> parameters();
@@ -59,10 +65,18 @@ class SwitchableNorm {
   std::vector<std::pair<std::string, Tensor>> buffers();
 
  private:
-  struct Set {  ///< of one domain and one (depth, width)
+  struct Affine {
     std::unique_ptr<Parameter> scale, shift;
+  };
+  struct Set {  ///< of one domain and one (depth, width)
+    std::string prefix;
+    std::vector<Affine> affine;  ///< one, or one a slot
     Tensor mean, variance, count;
   };
+  /// The scale and shift that a slot uses.
+  Affine& affine(Set& s, int slot) const {
+    return s.affine[s.affine.size() == 1 ? 0 : static_cast<std::size_t>(slot)];
+  }
   Set& set(Domain domain, int arch) {
     return sets_[static_cast<std::size_t>(domain_specific_ ? static_cast<int>(domain) : 0)]
                 [static_cast<std::size_t>(arch)];
@@ -70,6 +84,7 @@ class SwitchableNorm {
   void update(Set&, int slot, const ops::NormStatistics&, std::size_t segment, NormMode);
 
   std::string name_;
+  int float_slot_;  ///< of the largest resolution
   bool domain_specific_;
   double momentum_;
   std::vector<std::vector<Set>> sets_;  ///< [domain][arch]

@@ -10,6 +10,22 @@
 
 namespace rtfq {
 
+/// Where a step size starts, from the values it will first quantize.
+enum class StepInit {
+  lsq,  ///< 2 mean|x| / sqrt(qp) (Esser et al. 2020)
+  max,  ///< the step with which no value is clamped: max|x| / qp
+  mse   ///< the step of least squared error, of 100 between max|x|/qp and a hundredth of it
+};
+/// The factor on its gradient; N as in docs/method.md.
+enum class StepGradient {
+  lsq,    ///< 1/sqrt(N qp)
+  count,  ///< 1/sqrt(N)
+  none    ///< 1
+};
+/// "lsq", "max", "mse" and "lsq", "count", "none"; throw std::invalid_argument naming them.
+StepInit parse_step_init(const std::string&);
+StepGradient parse_step_gradient(const std::string&);
+
 struct QuantizerOptions {
   bool weight = false;  ///< else an activation
   bool is_signed = false;
@@ -18,6 +34,9 @@ struct QuantizerOptions {
   /// Greatest absolute value of a tensor whose range is known beforehand (the normalized image): its step is
   /// bound/qp and not learned, so that no gradient has to reach it. 0: learned.
   float bound = 0;
+  int own_bits = 0;  ///< used whatever bits a quantized subnet asks for; 0: the subnet's
+  StepInit init = StepInit::lsq;
+  StepGradient gradient = StepGradient::lsq;
 };
 
 class Quantizer {
@@ -30,6 +49,8 @@ class Quantizer {
   /// quantizer.
   Variable apply(Tape&, const Variable& x, int bits, const Tensor& full);
 
+  /// What `bits` of a subnet are here: own_bits where it has some, else the same.
+  int used_bits(int bits) const;
   kernels::QuantBounds bounds(int bits) const;
   bool initialized(int bits) const;
   /// The step sizes at `bits`. Throws std::invalid_argument when the quantizer has none.

@@ -1,5 +1,9 @@
 #include "models/supernet.h"
 
+#include <fnmatch.h>
+
+#include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <stdexcept>
 
@@ -24,6 +28,25 @@ Residual parse_residual(const std::string& text) {
   if (text == "8bit") return Residual::eight_bits;
   if (text == "codes") return Residual::codes;
   throw std::invalid_argument("[model] residual: expected float, 8bit or codes, got '" + text + "'");
+}
+
+BitsException parse_bits_exception(const std::string& text) {
+  const std::size_t equals = text.rfind('=');
+  int bits = 0;
+  if (equals != text.npos && equals > 0) {
+    const char* last = text.data() + text.size();
+    const auto [end, error] = std::from_chars(text.data() + equals + 1, last, bits);
+    if (error == std::errc() && end == last && bits >= 2 && bits <= 8) return {text.substr(0, equals), bits};
+  }
+  throw std::invalid_argument(
+      "[model] bits_exceptions: expected NAME=BITS with 2 to 8 bits, such as stage1.*=8, got '" + text + "'");
+}
+
+int own_bits(std::span<const BitsException> exceptions, const std::string& quantizer) {
+  int bits = 0;
+  for (const BitsException& exception : exceptions)
+    if (!fnmatch(exception.pattern.c_str(), quantizer.c_str(), 0)) bits = exception.bits;
+  return bits;
 }
 
 Supernet::Supernet(const SupernetOptions& options, uint64_t seed)
@@ -85,6 +108,16 @@ Supernet::Supernet(const SupernetOptions& options, uint64_t seed)
                                           .is_signed = true,
                                           .symmetric = options_.symmetric_weights,
                                           .rows = options_.per_channel_weights ? options_.classes : 1});
+  for (const BitsException& exception : options_.bits_exceptions) {
+    const auto fits = [&](const Quantizer* q) {
+      return !fnmatch(exception.pattern.c_str(), q->name().c_str(), 0);
+    };
+    if (std::none_of(quantizers_.begin(), quantizers_.end(), fits))
+      throw std::invalid_argument(
+          "[model] bits_exceptions: nothing is called '" + exception.pattern +
+          "': names are input, stem, stem.output, stage1.block0.conv1, stage1.block0.inner1, "
+          "stage1.block0.output, ..., features, classifier");
+  }
 }
 
 Parameter* Supernet::adopt(Parameter* parameter) {
@@ -94,6 +127,9 @@ Parameter* Supernet::adopt(Parameter* parameter) {
 
 std::unique_ptr<Quantizer> Supernet::make_quantizer(const std::string& name, std::span<const int> bits,
                                                     QuantizerOptions options) {
+  options.own_bits = own_bits(options_.bits_exceptions, name);
+  options.init = options_.step_init;
+  options.gradient = options_.step_gradient;
   auto quantizer = std::make_unique<Quantizer>(name, bits, options);
   for (const auto& [b, step] : quantizer->steps()) adopt(step.get());
   quantizers_.push_back(quantizer.get());
@@ -115,7 +151,7 @@ ElasticConv Supernet::make_conv(const std::string& name, int64_t c, int64_t k, i
                                    .symmetric = options_.symmetric_weights,
                                    .rows = options_.per_channel_weights ? k : 1});
   conv.norm = std::make_unique<SwitchableNorm>(name + ".norm", k, options_.bank, options_.domain_norms,
-                                               options_.norm_momentum);
+                                               options_.norm_affine, options_.norm_momentum);
   norms_.push_back(conv.norm.get());
   for (Parameter* parameter : conv.norm->parameters()) adopt(parameter);
   return conv;

@@ -22,6 +22,16 @@ enum class Residual {
 /// "float", "8bit" or "codes"; throws std::invalid_argument naming them.
 Residual parse_residual(const std::string&);
 
+/// Quantizers whose names fit a pattern keep bits of their own in every quantized subnet.
+struct BitsException {
+  std::string pattern;  ///< "stage1.*", "stem", "stage2.block0.output": a shell pattern
+  int bits = 8;
+};
+/// "stage1.*=8"; throws std::invalid_argument saying what is expected.
+BitsException parse_bits_exception(const std::string&);
+/// The bits that the last fitting exception gives a quantizer, or 0.
+int own_bits(std::span<const BitsException>, const std::string& quantizer);
+
 struct SupernetOptions {
   std::string arch = "resnet50";
   int64_t classes = 10;
@@ -34,7 +44,11 @@ struct SupernetOptions {
       8;  ///< input image, first convolution, pooled features, classifier; 0: the subnet's own
   bool symmetric_weights = false;
   bool per_channel_weights = false;
+  StepInit step_init = StepInit::lsq;
+  StepGradient step_gradient = StepGradient::lsq;
+  std::vector<BitsException> bits_exceptions;  ///< the last that fits a name holds
   bool domain_norms = true;
+  AffineOwner norm_affine = AffineOwner::architecture;
   double norm_momentum = 0.1;
 };
 

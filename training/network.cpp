@@ -29,6 +29,11 @@ SupernetOptions supernet_options(const Config& config, int64_t classes) {
   options.first_last_bits = config.model.first_last_bits;
   options.symmetric_weights = config.model.symmetric_weights;
   options.per_channel_weights = config.model.per_channel_weights;
+  options.step_init = parse_step_init(config.model.step_init);
+  options.step_gradient = parse_step_gradient(config.model.step_gradient);
+  for (const std::string& text : config.model.bits_exceptions)
+    options.bits_exceptions.push_back(parse_bits_exception(text));
+  options.norm_affine = parse_affine_owner(config.model.norm_affine);
   options.domain_norms = config.model.domain_norms;
   options.norm_momentum = config.model.norm_momentum;
   return options;

@@ -28,7 +28,7 @@ Tensor buffer(SwitchableNorm& norm, const std::string& name) {
 }  // namespace
 
 TEST_CASE("norm: calibration stores mean and variance of all values, whatever the batches") {
-  SwitchableNorm norm("n", 16, bank, true, 0.1);
+  SwitchableNorm norm("n", 16, bank, true, AffineOwner::architecture, 0.1);
   const Subnet subnet{1.0, 1.0, 8, 4};
   const Tensor x = normal({10, 3, 3, 16}, 1, 2.0f);
   norm.reset(place(bank, subnet), Domain::target);
@@ -49,7 +49,8 @@ TEST_CASE("norm: domains are normalized apart, shared norms together") {
   for (int64_t i = 0; i < x.count(); ++i)
     x.as<float>()[i] = i < 32 ? (i < 16 ? -1.0f : 1.0f) : (i < 48 ? 99.0f : 101.0f);
   const std::vector<BatchPart> parts{{Domain::source, 2}, {Domain::target, 4}};
-  SwitchableNorm apart("a", 16, bank, true, 0.1), together("t", 16, bank, false, 0.1);
+  SwitchableNorm apart("a", 16, bank, true, AffineOwner::architecture, 0.1),
+      together("t", 16, bank, false, AffineOwner::architecture, 0.1);
   const auto a = run(apart, bank.largest(), x, NormMode::train, parts);
   CHECK(a[0] == Approx(-1).margin(1e-4));
   CHECK(a[63] == Approx(1).margin(1e-4));
@@ -62,7 +63,7 @@ TEST_CASE("norm: domains are normalized apart, shared norms together") {
 }
 
 TEST_CASE("norm: running statistics follow with momentum and unbiased variance") {
-  SwitchableNorm norm("n", 16, bank, true, 0.25);
+  SwitchableNorm norm("n", 16, bank, true, AffineOwner::architecture, 0.25);
   const auto constant = [](float low, float high) {
     Tensor x = Tensor::empty({2, 1, 1, 16});
     for (int64_t i = 0; i < 32; ++i) x.as<float>()[i] = i < 16 ? low : high;
@@ -75,7 +76,7 @@ TEST_CASE("norm: running statistics follow with momentum and unbiased variance")
 }
 
 TEST_CASE("norm: scale and shift spread to widths and domains") {
-  SwitchableNorm norm("n", 16, bank, true, 0.1);
+  SwitchableNorm norm("n", 16, bank, true, AffineOwner::architecture, 0.1);
   for (Parameter* p : norm.parameters())
     if (p->name == "n.source.w1.d1.scale")
       for (int64_t i = 0; i < 16; ++i) p->value.as<float>()[i] = static_cast<float>(i);
@@ -89,6 +90,31 @@ TEST_CASE("norm: scale and shift spread to widths and domains") {
       ++found;
     }
   CHECK(found == 1);
+}
+
+TEST_CASE("norm: subnets may own their scale and shift") {
+  SwitchableNorm norm("n", 16, bank, true, AffineOwner::subnet, 0.1);
+  // 2 domains, 2 widths, 2 resolutions, 2 bit-widths and full precision; scale and shift each.
+  CHECK(norm.parameters().size() == 2 * 2 * 2 * 3 * 2);
+  const Tensor x = normal({4, 2, 2, 16}, 3), g = normal({4, 2, 2, 16}, 4);
+  const BatchPart part{Domain::source, 4};
+  Tape tape(true);
+  const Variable y =
+      norm.forward(tape, Tape::constant(x), place(bank, {1, 1, 8, 4}), std::span(&part, 1), NormMode::train);
+  tape.backward(y, g);
+  int touched = 0;
+  for (const Parameter* p : norm.parameters()) touched += p->touched;
+  CHECK(touched == 2);
+  // What the phase at full precision has learned becomes everybody's.
+  for (Parameter* p : norm.parameters()) p->value.as<float>()[0] = 7;
+  const int slot = place(bank, {1, 1, 16, float_bits}).slot;
+  for (Parameter* p : norm.parameters())
+    if (p->name == "n.source.w1.d1.slot" + std::to_string(slot) + ".scale") p->value.as<float>()[0] = 3;
+  norm.spread_affine();
+  int spread = 0;
+  for (const Parameter* p : norm.parameters())
+    spread += p->name.rfind("n.source", 0) == 0 && p->name.ends_with("scale") && p->value.as<float>()[0] == 3;
+  CHECK(spread == 2 * 2 * 3);
 }
 
 TEST_CASE("norm: every subnet has a slot of its own, and so has full precision") {
