@@ -145,6 +145,10 @@ Variable SwitchableNorm::forward(Tape& tape, const Variable& x, SubnetPlace at,
   return y;
 }
 
+bool SwitchableNorm::seen(SubnetPlace at, Domain domain) {
+  return set(domain, at.arch).count.as<float>()[at.slot] > 0;
+}
+
 void SwitchableNorm::reset(SubnetPlace at, Domain domain) {
   set(domain, at.arch).count.as<float>()[at.slot] = 0;
 }

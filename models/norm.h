@@ -51,6 +51,8 @@ class SwitchableNorm {
 
   Variable forward(Tape&, const Variable& x, SubnetPlace, std::span<const BatchPart>, NormMode);
 
+  /// Has statistics of a subnet.
+  bool seen(SubnetPlace, Domain);
   /// Forgets a subnet's running statistics, before calibration.
   void reset(SubnetPlace, Domain);
   /// Scale and shift of one domain become the other's.

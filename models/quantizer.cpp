@@ -11,9 +11,9 @@
 namespace rtfq {
 namespace {
 
-/// Values of `x` that a step size is fitted to: at most 2^16 of them, evenly spread.
+/// Values of `x` that a step size is fitted to: at most 2^14 of them, evenly spread.
 std::vector<float> sample(const float* x, int64_t count, bool is_signed) {
-  constexpr int64_t most = 1 << 16;
+  constexpr int64_t most = 1 << 14;
   const int64_t stride = std::max<int64_t>(1, count / most);
   std::vector<float> values;
   for (int64_t i = 0; i < count; i += stride) values.push_back(is_signed ? x[i] : std::max(0.0f, x[i]));

@@ -42,6 +42,7 @@ void add_config(CLI::App&, Action&);
 void add_eval(CLI::App&, Action&);
 void add_select(CLI::App&, Action&);
 void add_calibrate(CLI::App&, Action&);
+void add_quantize(CLI::App&, Action&);
 void add_info(CLI::App&, Action&);
 void add_experiment(CLI::App&, Action&);
 

@@ -43,7 +43,8 @@ int main(int argc, char** argv) {
       "Exit status: 0 done, 2 bad usage, 3 nothing fits the limit, 75 interrupted and saved, 1 otherwise.\n"
       "`rtfq COMMAND --help` explains a command.");
   Action action;
-  for (const auto add : {add_train, add_config, add_eval, add_select, add_calibrate, add_info, add_experiment})
+  for (const auto add : {add_train, add_config, add_eval, add_select, add_calibrate, add_quantize, add_info,
+                         add_experiment})
     add(app, action);
   app.failure_message(failure_message);
   try {

@@ -30,6 +30,7 @@ class Index {
                                to_string(into.dims()));
     into.copy_from(*found->second);
   }
+  bool has(const std::string& name) const { return tensors_.contains(name); }
   /// The values of a tensor that need not be there.
   std::vector<float> optional(const std::string& name) const {
     const auto found = tensors_.find(name);
@@ -143,6 +144,13 @@ void Trainer::save(const std::string& checkpoint) const {
   save_tensors(checkpoint, file);
 }
 
+void save_network(const std::string& checkpoint, const TrainedBank& bank) {
+  TensorFile file;
+  add_network(file, *bank.network);
+  file.metadata = metadata_of({bank.config, bank.classes, bank.step, bank.finished});
+  save_tensors(checkpoint, file);
+}
+
 std::unique_ptr<Trainer> Trainer::resume(const std::string& checkpoint, const Config* config) {
   const TensorFile file = load_tensors(checkpoint);
   const Header header = header_of(file, checkpoint);
@@ -158,6 +166,11 @@ std::unique_ptr<Trainer> Trainer::resume(const std::string& checkpoint, const Co
     throw std::runtime_error("[checkpoint] " + checkpoint + " was trained on other classes than " +
                              merged.data.source + " has");
   const Index index(file, checkpoint);
+  if (!index.has("momentum/" + state->student->parameters().front()->name))
+    throw std::invalid_argument(
+        "[checkpoint] " + checkpoint +
+        " holds a network without training state, as `rtfq quantize` writes it: there is "
+        "nothing to resume");
   restore_network(index, *state->student);
   for (Parameter* p : state->student->parameters()) index.restore("momentum/" + p->name, p->momentum);
   if (state->teacher) {

@@ -91,7 +91,7 @@ struct TrainConfig {
   std::string teacher_view = "same";     ///< same, plain: which image the teacher sees
   uint64_t seed = 1;
   int64_t checkpoint_every = 200;     ///< steps
-  int64_t calibration_images = 2048;  ///< per subnet and domain when training ends
+  int64_t calibration_images = 2048;  ///< per subnet and domain when training ends; 0: none
 };
 
 struct Config {

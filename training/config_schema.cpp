@@ -355,8 +355,9 @@ std::vector<Field> describe() {
            "target images that the teacher sees: as augmented as the student's, or not augmented"),
       number(KEY(train.seed), {0}, "of everything random"),
       number(KEY(train.checkpoint_every), count, "steps"),
-      number(KEY(train.calibration_images), count,
-             "that set the norm statistics of each subnet and domain when training ends"),
+      number(KEY(train.calibration_images), steps,
+             "that set the norm statistics of each subnet and domain when training ends; 0: the running "
+             "averages of training stay"),
 
       text(KEY(precision), {}, "f32: of arithmetic and activations between quantizers"),
       text(KEY(device), {}, "cpu: what computes"),

@@ -45,8 +45,8 @@ class RunFolder {
   int lock_ = -1;
 };
 
-/// Keys in which two configurations compute different things: not where the data lie, threads, cache, how often a
-/// checkpoint is written.
+/// Keys in which two configurations compute different things: not where the data lie, threads, cache, how
+/// often a checkpoint is written.
 std::vector<std::string> differing_settings(const Config&, const Config&);
 
 /// Refuses to go on with a run under other settings: throws std::invalid_argument naming the keys in which

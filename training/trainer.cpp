@@ -4,6 +4,7 @@
 #include <cmath>
 #include <map>
 
+#include "training/calibration.h"
 #include "training/losses.h"
 #include "training/network.h"
 #include "training/optimizer.h"
@@ -107,19 +108,7 @@ StepReport Trainer::train_step() {
 }
 
 void Trainer::calibrate(const Progress& progress) {
-  State& s = *state_;
-  const auto subnets = trained_subnets(s.config);
-  const int64_t limit = s.config.train.calibration_images;
-  const auto count = static_cast<int64_t>(subnets.size());
-  const bool target = s.config.model.domain_norms && !s.data.target.samples.empty();
-  const auto report = [&](int64_t offset) {
-    return [&, offset](int64_t done, int64_t) {
-      if (progress) progress(offset + done, target ? 2 * count : count);
-    };
-  };
-  rtfq::calibrate(*s.student, s.config, subnets, Domain::source, s.data.source, limit, report(0));
-  if (target)
-    rtfq::calibrate(*s.student, s.config, subnets, Domain::target, s.data.target, limit, report(count));
+  calibrate_bank(*state_->student, state_->config, state_->data, progress);
 }
 
 }  // namespace rtfq

@@ -65,6 +65,8 @@ struct TrainedBank {
 };
 /// Reads the network from a run's checkpoint. Throws std::runtime_error when it is missing or damaged.
 TrainedBank load_bank(const std::string& checkpoint);
+/// Writes a network that no training will go on with; atomically.
+void save_network(const std::string& checkpoint, const TrainedBank&);
 /// Rewrites only the norm statistics of a checkpoint (after calibrate), atomically.
 void save_bank(const std::string& checkpoint, TrainedBank&);
 
