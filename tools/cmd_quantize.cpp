@@ -1,3 +1,4 @@
+#include <filesystem>
 #include <memory>
 
 #include "tools/command.h"
@@ -15,6 +16,8 @@ struct Options {
 int quantize_run(const Options& options) {
   const OpenedRun run = open_run(options.run);
   const Config config = as_usage([&] { return quantized_config(run.bank.config, options.settings); });
+  if (std::filesystem::exists(RunPaths{options.out}.checkpoint()))
+    throw UsageError("[quantize] " + options.out + " already holds a run: choose another --out");
   const auto folder = as_usage([&] { return std::make_unique<RunFolder>(options.out, false); });
   CountProgress progress("calibrating norms:");
   const TrainedBank bank = as_usage([&] { return quantize(run.bank, config, std::ref(progress)); });

@@ -107,6 +107,23 @@ TEST_CASE("run: train, eval, select, info, calibrate") {
   succeed(place, {"eval", run});
 }
 
+TEST_CASE("run: a bank at full precision is quantized without training") {
+  const Workplace place;
+  succeed(place, place.train("rtff", {"--set", "bank.bits=[32]"}));
+  const std::string from = place.at("rtff"), to = place.at("ptq");
+  const Outcome done = succeed(place, {"quantize", from, "--out", to, "--set", "bank.bits=[8,3]"});
+  CHECK_THAT(done.err, Contains(" eval " + to + " --all"));
+  CHECK(read_config(to + "/config.jsonc").model.bank.bits == std::vector<int>{8, 3});
+  CHECK_THAT(succeed(place, {"eval", to, "--all"}).out, Contains("b3") && Contains("b8"));
+  const Outcome again = place.rtfq({"quantize", to, "--out", place.at("twice")});
+  CHECK(again.status == 2);
+  CHECK_THAT(again.err, Contains("[quantize] expected a bank that was trained at full precision"));
+  CHECK_FALSE(fs::exists(place.at("twice")));
+  const Outcome taken = place.rtfq({"quantize", from, "--out", to});
+  CHECK(taken.status == 2);
+  CHECK_THAT(taken.err, Contains("already holds a run") && !Contains("--resume"));
+}
+
 TEST_CASE("run: a folder that holds a run or something else is not overwritten") {
   const Workplace place;
   succeed(place, place.train("run", {"--resume"}));  // nothing to resume: starts
