@@ -154,17 +154,18 @@ class Session {
     }
     report();
     std::printf("%s/report.md\n", options_.out.c_str());
+    if (failures) note(std::to_string(failures) + " runs failed; the same command tries them again");
     if (!pending.empty()) {
       note((interrupted() ? "interrupted" : "--budget is used up") + std::string("; ") +
            std::to_string(pending.size()) + " runs are left. Go on with:\n  " + command_of(options_));
       return interrupted_and_saved;
     }
-    if (failures) note(std::to_string(failures) + " runs failed; the same command tries them again");
     return failures ? failed : done;
   }
 
   void report() const {
-    write_report(options_.out, Results(experiment_, collect(experiment_, runs_)), command_of(options_));
+    write_report(invocation_of(options_), Results(experiment_, collect(experiment_, runs_)),
+                 command_of(options_));
   }
 
  private:

@@ -117,7 +117,8 @@ class Runner {
 
   /// Removes what is there, so that the run starts anew.
   void clear() {
-    if (fs::exists(run_.folder + "/config.jsonc")) fs::remove_all(run_.folder);
+    const RunPaths paths{run_.folder};
+    if (fs::exists(paths.config()) || fs::exists(paths.checkpoint())) fs::remove_all(run_.folder);
     record_ = {};
   }
 
@@ -210,6 +211,9 @@ std::vector<std::vector<std::string>> commands_of(const Experiment& experiment, 
   else
     make = {"train", run.base, "--out", run.folder, "--resume"};
   for (const std::string& setting : run.settings) make.insert(make.end(), {"--set", setting});
+  const DataConfig& data = run.config.data;  // wherever they were when the other run was trained
+  if (run.parent >= 0)
+    make.insert(make.end(), {"--set", "data.source=" + data.source, "--set", "data.target=" + data.target});
   std::vector<std::string> eval{"eval", run.folder};
   const std::vector<Subnet> wanted = evaluated_subnets(experiment, run);
   if (experiment.evaluation.subnets == "all" || wanted.size() == 1) {
@@ -218,6 +222,7 @@ std::vector<std::vector<std::string>> commands_of(const Experiment& experiment, 
     for (const Subnet& subnet : wanted) eval.insert(eval.end(), {"--subnet", subnet_words(subnet)});
     eval.insert(eval.end(), {"--json", run.folder + "/subnets.json"});
   }
+  if (!data.target.empty()) eval.insert(eval.end(), {"--data", data.target});
   if (!experiment.evaluation.source) eval.push_back("--target-only");
   if (experiment.evaluation.held_out) eval.push_back("--held-out");
   return {make, eval};

@@ -66,10 +66,11 @@ struct Value {
   // What a subnet must have to be counted by mean, worst and best.
   std::optional<double> width, depth;
   std::optional<int> resolution, bits;
-  std::string by;               ///< "bits", ...: stands for one value each; empty otherwise
-  std::string measure = "";     ///< of Kind::fit: macs, bitops, bytes
-  double limit = 0;             ///< of Kind::fit
-  bool relative_limit = false;  ///< `limit` is a fraction of the full-precision network's
+  std::string by;            ///< "bits", ...: stands for one value each; empty otherwise
+  std::string measure = "";  ///< of Kind::fit: macs, bitops, bytes
+  double limit = 0;          ///< of Kind::fit
+  bool relative_limit =
+      false;  ///< `limit`, at most 1 or written 1/64, is a fraction of the full-precision network's
 };
 
 /// "largest", "mean bits=4", "worst by bits", "width=0.5,bits=4", "fit bitops 1/64", "fit bytes 300K". Throws

@@ -97,7 +97,7 @@ std::string environments(const Results& results, const std::string& key) {
   return out.empty() ? "not recorded (runs trained by hand)" : out;
 }
 
-std::string settings_section(const Results& results) {
+std::string settings_section(const Results& results, const Settings& command_line) {
   const Experiment& experiment = results.experiment();
   const auto code = [](const Settings& settings) {
     std::string out;
@@ -105,10 +105,13 @@ std::string settings_section(const Results& results) {
     return out.empty() ? std::string("as the base") : out;
   };
   std::string out = "## Settings\n\n";
-  out += "All runs: " + code(experiment.settings) + ". Base configurations:";
+  Settings common = experiment.settings;
+  common.insert(common.end(), command_line.begin(), command_line.end());
+  out += "All runs: " + code(common) + ". Base configurations:";
   for (const Task& task : experiment.tasks)
     out += " " + task.title + ": `" + fs::path(task.base).filename().string() + "`;";
   out.back() = '.';
+  out += " The complete configuration of a run is its `config.jsonc`.";
   out += "\n\n| method | name | settings |\n|---|---|---|\n";
   std::set<std::string> used;
   for (const RunResult& run : results.runs()) used.insert(run.run.method);
@@ -245,7 +248,8 @@ std::string plot(const PlotSpec& spec, const Results& results) {
   return report::scatter_chart(series, options);
 }
 
-void write_report(const std::string& out, const Results& results, const std::string& command) {
+void write_report(const Invocation& invocation, const Results& results, const std::string& command) {
+  const std::string& out = invocation.out;
   const Experiment& experiment = results.experiment();
   fs::create_directories(out + "/tables");
   if (!experiment.plots.empty()) fs::create_directories(out + "/plots");
@@ -267,7 +271,7 @@ void write_report(const std::string& out, const Results& results, const std::str
     write_file_atomically(out + "/plots/" + spec.name + ".svg", plot(spec, results));
     text += "## " + spec.title + "\n\n![" + spec.title + "](plots/" + spec.name + ".svg)\n\n";
   }
-  text += troubles(results) + settings_section(results);
+  text += troubles(results) + settings_section(results, invocation.settings);
   text += "\n## Environment\n\n| | |\n|---|---|\n";
   for (const auto& [key, name] :
        std::vector<std::pair<std::string, std::string>>{{"commit", "commit of rtfq"},

@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "training/network.h"
+#include "training/quantize.h"
 
 namespace rtfq::experiment {
 namespace {
@@ -92,26 +93,24 @@ class Lister {
   void configure(Run& run, const Method& method) {
     const Task& task = experiment_.task(run.task);
     run.base = task.base;
-    Settings all;
     if (run.parent >= 0) {
-      all = runs_[static_cast<std::size_t>(run.parent)].settings;
       run.settings = method.settings;
+      run.undefined = runs_[static_cast<std::size_t>(run.parent)].undefined;
     } else {
-      append(run.settings, experiment_.settings);
-      append(run.settings, task.settings);
-      append(run.settings, method.settings);
+      for (const Settings* settings : {&experiment_.settings, &task.settings, &method.settings})
+        append(run.settings, *settings);
       run.settings.push_back("train.seed=" + std::to_string(run.seed));
       append(run.settings, invocation_.settings);
       run.settings = with_roots(run.settings, invocation_.roots, &run.undefined);
     }
-    append(all, run.settings);
     try {
-      run.config = config_of(run.base, all);
+      run.config = run.parent >= 0
+                       ? quantized_config(runs_[static_cast<std::size_t>(run.parent)].config, run.settings)
+                       : config_of(run.base, run.settings);
     } catch (const std::invalid_argument& error) {
       throw std::invalid_argument("[experiment] " + experiment_.path + ": method '" + run.method +
                                   "' on task '" + run.task + "': " + error.what());
     }
-    if (run.parent >= 0) run.undefined = runs_[static_cast<std::size_t>(run.parent)].undefined;
   }
 
   const Experiment& experiment_;

@@ -43,7 +43,8 @@ RunProgress look(const Experiment& experiment, const Run& run, const Record& rec
   if (run.parent >= 0) {
     const Run& origin = all[static_cast<std::size_t>(run.parent)];
     const std::string ended = read_record(origin.record()).environment["ended"];
-    // Made from a run that was trained again since: as if it were not there.
+    // Made from a run that is no longer there or was trained again: as if it were not there.
+    if (inspect(experiment, origin, all).state != State::finished) return {};
     if (!record.parent.empty() && !ended.empty() && record.parent != ended) return {};
   }
   const bool checkpoint = fs::exists(paths.checkpoint());

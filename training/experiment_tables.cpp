@@ -68,17 +68,19 @@ std::string heading(const Value& value) {
   return "largest within " + value.text.substr(4);
 }
 
-/// Marks the highest mean of a column, where there are several to compare.
+/// Marks the highest mean of a column, and what reads the same, where there are several to compare.
 void mark_best(Table& table, std::size_t column) {
-  Cell* best = nullptr;
+  std::string best;
+  double most = 0;
   int compared = 0;
-  for (auto& row : table.rows) {
-    Cell& cell = row[column];
+  for (const auto& row : table.rows) {
+    const Cell& cell = row[column];
     if (cell.count < 1) continue;
-    ++compared;
-    if (!best || *cell.value > *best->value) best = &cell;
+    if (compared++ == 0 || *cell.value > most) most = *cell.value;
   }
-  if (compared > 1) best->best = true;
+  best = fixed(most, 2);
+  for (auto& row : table.rows)
+    row[column].best = compared > 1 && row[column].count >= 1 && fixed(*row[column].value, 2) == best;
 }
 
 struct ById {
@@ -215,10 +217,18 @@ Table reduction_table(const TableSpec& spec, const Results& results) {
                           costs[1], reduction(full.macs, score.cost.macs), costs[2],
                           reduction(full.bitops, score.cost.bitops)});
   }
-  table.note += " Full precision takes 32-bit weights and activations. One set of float weights (" +
-                report::bytes(static_cast<double>(full.bytes)) + ") serves all " +
-                std::to_string(subnets.size()) + " subnets; stored one by one, packed, they would take " +
-                report::bytes(static_cast<double>(apart)) + ".";
+  const auto extremes = [&](std::size_t column) {
+    const auto [least, most] = std::minmax_element(
+        table.rows.begin() + 1, table.rows.end(),
+        [&](const auto& a, const auto& b) { return *a[column].value < *b[column].value; });
+    return (*least)[column].text + " to " + (*most)[column].text;
+  };
+  table.note +=
+      " Of all subnets: " + extremes(2) + " less memory, " + extremes(4) + " fewer MACs, " + extremes(6) +
+      " fewer BitOPs. Full precision takes 32-bit weights and activations. One set of float weights (" +
+      report::bytes(static_cast<double>(full.bytes)) + ") serves all " + std::to_string(subnets.size()) +
+      " subnets; stored one by one, packed, they would take " + report::bytes(static_cast<double>(apart)) +
+      ".";
   return table;
 }
 

@@ -45,6 +45,6 @@ std::string plot(const PlotSpec&, const Results&);
 
 /// Writes OUT/report.md, results.csv, tables/NAME.csv and plots/NAME.svg, each atomically. `command`: what
 /// repeats it.
-void write_report(const std::string& out, const Results&, const std::string& command);
+void write_report(const Invocation&, const Results&, const std::string& command);
 
 }  // namespace rtfq::experiment

@@ -64,6 +64,7 @@ void read_limit(Value& value, const std::string& measure, const std::string& lim
     value.relative_limit = true;
     return;
   }
+  value.relative_limit = rest.empty() && value.limit <= 1;  // nothing costs less than one
   const std::size_t power = rest.empty() ? 0 : std::string("KMGT").find(rest) + 1;
   if (rest.size() > 1 || (!rest.empty() && power == 0)) refuse(value.text, "a limit may end in K, M, G or T");
   value.limit *= std::pow(1000.0, static_cast<double>(power));

@@ -213,6 +213,35 @@ TEST_CASE("experiment: two processes share a folder") {
     CHECK(place.logged_steps("out/runs/s2t/" + std::string(run)) == rtfq::test::steps_to(9));
 }
 
+TEST_CASE("experiment: a run that is quantized from another") {
+  const Laboratory place;
+  std::string text = contents(place.at("tiny.jsonc"));
+  text.replace(
+      text.find("\"four\": {"), 9,
+      R"("after": {"quantize": "float", "bank.bits": [8, 4]}, "float": {"bank.bits": [32]}, "four": {)");
+  const std::string runs = "\"runs\": [";
+  text.replace(text.find(runs), runs.size(), runs + R"({"methods": ["after", "float"], "seeds": [1]}, )");
+  place.write("tiny.jsonc", text);
+  const auto listed = lines(place.rtfq(place.experiment({"--list"})).out);
+  REQUIRE(listed.size() == 7);
+  CHECK_THAT(listed[0], Contains("train ") && Contains("float/seed1"));
+  CHECK_THAT(listed[1], Contains("quantize " + place.at("out/runs/s2t/float/seed1") + " --out " +
+                                 place.at("out/runs/s2t/after/seed1")));
+  // What it comes from is done first, though only it was asked for.
+  const Outcome outcome = place.rtfq(place.experiment({"--index", "2"}));
+  INFO(outcome.err);
+  REQUIRE(outcome.status == 0);
+  CHECK_THAT(outcome.err, Contains("2 runs to do"));
+  CHECK_NOTHROW(accuracy(place, "after/seed1", "w0.5-d1-r12-b4"));
+  CHECK_NOTHROW(accuracy(place, "float/seed1", "w0.5-d1-r12-b32"));
+  CHECK_THAT(place.rtfq(place.experiment({"--index", "2"})).err, Contains("0 runs to do"));
+  // Trained again, it is quantized again.
+  fs::remove_all(place.root / "out/runs/s2t/float/seed1");
+  std::this_thread::sleep_for(std::chrono::milliseconds(1100));  // times are kept in seconds
+  CHECK_THAT(place.rtfq(place.experiment({"--only", "after"})).err,
+             Contains("2 runs to do") && Contains("finished"));
+}
+
 TEST_CASE("experiment: a run that fails is reported, the others are done") {
   const Laboratory place;
   // The second method looks for its data where there are none.

