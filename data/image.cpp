@@ -170,15 +170,12 @@ Image load_image(const std::string& path, int channels) {
   return decode_image(bytes.data(), bytes.size(), channels, path);
 }
 
-void save_png(const std::string& path, const Image& image) {
-  const auto refuse = [&](const std::string& reason) {
-    throw std::runtime_error("[data] cannot write " + path + ": " + reason);
-  };
+std::vector<uint8_t> encode_png(const Image& image) {
   const size_t expected = static_cast<size_t>(image.height) * static_cast<size_t>(image.width) *
                           static_cast<size_t>(image.channels);
   if (image.height < 1 || image.width < 1 || image.channels < 1 || image.channels > 4 ||
       image.pixels.size() != expected)
-    refuse("expected a non-empty image of 1 to 4 channels with all of its pixels");
+    throw std::invalid_argument("expected a non-empty image of 1 to 4 channels with all of its pixels");
   std::vector<uint8_t> encoded;
   const auto append = [](void* out, void* data, int size) {
     const auto* begin = static_cast<const uint8_t*>(data);
@@ -187,7 +184,20 @@ void save_png(const std::string& path, const Image& image) {
   };
   if (!stbi_write_png_to_func(append, &encoded, image.width, image.height, image.channels,
                               image.pixels.data(), image.width * image.channels))
-    refuse("the encoder failed");
+    throw std::runtime_error("the encoder failed");
+  return encoded;
+}
+
+void save_png(const std::string& path, const Image& image) {
+  const auto refuse = [&](const std::string& reason) {
+    throw std::runtime_error("[data] cannot write " + path + ": " + reason);
+  };
+  std::vector<uint8_t> encoded;
+  try {
+    encoded = encode_png(image);
+  } catch (const std::exception& error) {
+    refuse(error.what());
+  }
   const std::string temporary = path + ".tmp" + std::to_string(getpid());
   std::ofstream file(temporary, std::ios::binary | std::ios::trunc);
   if (!file) refuse(std::strerror(errno));

@@ -33,6 +33,10 @@ Image load_image(const std::string& path, int channels);
 /// The same for the bytes of a file; `origin` names them in errors.
 Image decode_image(const uint8_t* bytes, size_t size, int channels, const std::string& origin);
 
+/// The bytes of a PNG file of 1, 2 (with alpha), 3 or 4 (with alpha) channels. Throws std::invalid_argument
+/// for another number of them and for an image whose pixels are not all there.
+std::vector<uint8_t> encode_png(const Image& image);
+
 /// Writes 1, 2 (with alpha), 3 or 4 (with alpha) channels as PNG, through a temporary file that is renamed.
 /// Throws std::runtime_error naming the file.
 void save_png(const std::string& path, const Image& image);

@@ -120,6 +120,7 @@ Variable Quantizer::apply(Tape& tape, const Variable& x, int bits, const Tensor&
     parameter.value.copy_from(Tensor::from(values, parameter.value.dims(), parameter.value.device()),
                               tape.stream());
   }
+  if (observer_) observer_(*this, x.data, bits);
   Variable s = options_.bound > 0 ? Tape::constant(parameter.value) : tape.leaf(parameter);
   int64_t sharing = x.data.count();
   if (options_.rows > 1) {

@@ -1,6 +1,7 @@
 #pragma once
 // A quantizer of one tensor: a learned step size for every bit-width it may be asked for.
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -49,6 +50,10 @@ class Quantizer {
   /// quantizer.
   Variable apply(Tape&, const Variable& x, int bits, const Tensor& full);
 
+  /// `observer` is called with everything that apply() quantizes, before it does; an empty one ends that.
+  using Observer = std::function<void(const Quantizer&, const Tensor& x, int bits)>;
+  void observe(Observer observer) { observer_ = std::move(observer); }
+
   /// What `bits` of a subnet are here: own_bits where it has some, else the same.
   int used_bits(int bits) const;
   kernels::QuantBounds bounds(int bits) const;
@@ -63,6 +68,7 @@ class Quantizer {
  private:
   std::string name_;
   QuantizerOptions options_;
+  Observer observer_;
   std::vector<std::pair<int, std::unique_ptr<Parameter>>> steps_;
 };
 

@@ -5,7 +5,7 @@
 #include "tools/command.h"
 #include "tools/interrupt.h"
 #include "tools/progress.h"
-#include "training/step_log.h"
+#include "training/run_record.h"
 
 namespace rtfq::cli {
 namespace {
@@ -63,12 +63,13 @@ void say_what_runs(const Trainer& trainer, const std::string& out) {
     note("going on after step " + std::to_string(trainer.step()) + " of " + std::to_string(train.steps));
 }
 
-void save(const Trainer& trainer, StepLog& log, const RunPaths& paths) {
-  log.sync();
+void save(const Trainer& trainer, RunRecord& record, const RunPaths& paths) {
+  record.sync();
   trainer.save(paths.checkpoint());
 }
 
-int stop(const Options& options, const std::string& where) {
+int stop(const Options& options, RunRecord& record, const Trainer& trainer, const std::string& where) {
+  record.end("interrupted", trainer.step());
   note("interrupted " + where + "; saved. Go on with:\n  " + resume_command(options));
   return interrupted_and_saved;
 }
@@ -78,8 +79,8 @@ int train(const Options& options) {
   const auto folder = as_usage([&] { return std::make_unique<RunFolder>(options.out, options.resume); });
   const RunPaths& paths = folder->paths();
   const auto trainer = open_trainer(*folder, config);
-  StepLog log(paths.log(), trainer->step());
-  if (log.last_step() != trainer->step())
+  RunRecord record(paths, config, *trainer);
+  if (record.last_step() != trainer->step())
     note(paths.log() + " lacks steps before " + std::to_string(trainer->step()) +
          "; training goes on without them");
   const std::string total = std::to_string(config.train.steps);
@@ -91,19 +92,20 @@ int train(const Options& options) {
   try {
     while (!trainer->finished()) {
       const StepReport report = trainer->train_step();
-      log.append(report);
+      record.add(report, *trainer);
       progress.show(report);
       if (report.step % config.train.checkpoint_every == 0 || trainer->finished() || interrupted()) {
-        save(*trainer, log, paths);
+        save(*trainer, record, paths);
         saved = report.step;
       }
       if (interrupted() && !trainer->finished()) {
         progress.leave();
-        return stop(options, "after step " + std::to_string(report.step) + " of " + total);
+        return stop(options, record, *trainer, "after step " + std::to_string(report.step) + " of " + total);
       }
     }
   } catch (const NonFiniteLoss& error) {
     progress.leave();
+    record.end("failed", trainer->step());
     note(error.what());
     note(saved ? "the last checkpoint, of step " + std::to_string(saved) + ", is in " + options.out
                : "nothing was saved yet");
@@ -117,9 +119,10 @@ int train(const Options& options) {
       calibrated(done, count);
     });
   } catch (const Interrupted&) {
-    return stop(options, "while calibrating, all " + total + " steps done");
+    return stop(options, record, *trainer, "while calibrating, all " + total + " steps done");
   }
-  save(*trainer, log, paths);
+  save(*trainer, record, paths);
+  record.end("finished", trainer->step());
   const std::size_t mib = memory::statistics({}).peak >> 20;
   note("peak memory of tensors: " + std::to_string(mib) + " MiB");
   const std::string run = shell_word(options.out);

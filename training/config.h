@@ -92,6 +92,9 @@ struct TrainConfig {
   uint64_t seed = 1;
   int64_t checkpoint_every = 200;     ///< steps
   int64_t calibration_images = 2048;  ///< per subnet and domain when training ends; 0: none
+  int64_t log_steps_every = 50;       ///< steps between entries of quantizers.jsonl; 0: none
+  double report_every = 60;           ///< seconds between reports during training; 0: none at all
+  bool tensorboard = false;           ///< the log also as TensorBoard event files
 };
 
 struct Config {

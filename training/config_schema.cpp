@@ -358,6 +358,11 @@ std::vector<Field> describe() {
       number(KEY(train.calibration_images), steps,
              "that set the norm statistics of each subnet and domain when training ends; 0: the running "
              "averages of training stay"),
+      number(KEY(train.log_steps_every), {0, 1e12},
+             "steps between entries of quantizers.jsonl, the step size of every quantizer; 0: none"),
+      number(KEY(train.report_every), {0, 1e9},
+             "seconds after which RUN/report.html is written anew while training goes on; 0: never"),
+      yes_no(KEY(train.tensorboard), "also write the log as TensorBoard event files, to RUN/tensorboard"),
 
       text(KEY(precision), {}, "f32: of arithmetic and activations between quantizers"),
       text(KEY(device), {}, "cpu: what computes"),

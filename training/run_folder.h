@@ -14,6 +14,10 @@ struct RunPaths {
   std::string config() const { return folder + "/config.jsonc"; }
   std::string checkpoint() const { return folder + "/checkpoint.safetensors"; }
   std::string log() const { return folder + "/log.jsonl"; }
+  std::string quantizers() const { return folder + "/quantizers.jsonl"; }
+  std::string sessions() const { return folder + "/sessions.jsonl"; }
+  std::string tensorboard() const { return folder + "/tensorboard"; }
+  std::string report() const { return folder + "/report.html"; }
   std::string subnets() const { return folder + "/subnets.json"; }
 };
 

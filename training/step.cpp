@@ -139,17 +139,33 @@ void require_finite(const PassLoss& loss, const Step& step, const PassPlan& pass
           "last checkpoint");
 }
 
-void run_pass(Step& step, const PassPlan& pass, StepResult& result, std::map<std::string, int>& counts) {
+/// Sums of unweighted terms and how many there were.
+struct Means {
+  std::map<std::string, std::pair<double, int>> sums;
+  void add(const std::map<std::string, double>& terms) {
+    for (const auto& [name, value] : terms) sums[name].first += value, ++sums[name].second;
+  }
+  std::map<std::string, double> values() const {
+    std::map<std::string, double> out;
+    for (const auto& [name, sum] : sums) out[name] = sum.first / sum.second;
+    return out;
+  }
+};
+
+struct AllMeans {
+  Means terms;
+  std::map<std::string, Means> roles;
+};
+
+void run_pass(Step& step, const PassPlan& pass, StepResult& result, AllMeans& means) {
   Tape tape(true);
   const Variable logits = step.student.forward(tape, pass.subnet, step.images.at(pass.subnet.resolution),
                                                step.parts, NormMode::train);
   PassLoss loss(logits.data, step.input.source_rows());
   add_losses(loss, step, pass);
   require_finite(loss, step, pass);
-  for (const auto& [name, value] : loss.terms()) {
-    result.terms[name] += value;
-    ++counts[name];
-  }
+  means.terms.add(loss.terms());
+  means.roles[pass.learns_from >= 0 ? "paired" : to_string(pass.role)].add(loss.terms());
   result.loss += loss.total();
   if (pass.role == Role::largest)
     result.source_accuracy =
@@ -175,14 +191,15 @@ StepResult run_step(Supernet& student, Supernet* teacher, Optimizer& optimizer, 
       follow(input.shares->teacher, step.teaching.largest);
   }
   StepResult result;
-  std::map<std::string, int> counts;
+  AllMeans means;
   try {
-    for (const PassPlan& pass : input.passes) run_pass(step, pass, result, counts);
+    for (const PassPlan& pass : input.passes) run_pass(step, pass, result, means);
   } catch (...) {
     optimizer.discard_gradients();
     throw;
   }
-  for (auto& [name, sum] : result.terms) sum /= counts[name];
+  result.terms = means.terms.values();
+  for (const auto& [role, mean] : means.roles) result.roles[role] = mean.values();
   const int passes = static_cast<int>(input.passes.size());
   const double decay = config.train.teacher_decay > 0 ? config.train.teacher_decay : std::pow(0.9, passes);
   const bool before = config.train.teacher_update == "before";

@@ -35,7 +35,10 @@ struct StepInput {
 struct StepResult {
   double loss = 0;                      ///< weighted sum over all passes
   std::map<std::string, double> terms;  ///< unweighted, averaged over the passes that had them
-  double source_accuracy = 0;           ///< of the largest subnet on the source images, percent
+  /// The same for the passes of each role: "largest", "random", "paired" (learns from the pass before it, of
+  /// the same architecture at the next higher bit-width) and "smallest".
+  std::map<std::string, std::map<std::string, double>> roles;
+  double source_accuracy = 0;  ///< of the largest subnet on the source images, percent
   double gradient_norm = 0;
 };
 

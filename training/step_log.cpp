@@ -30,10 +30,14 @@ int64_t step_of(const std::string& line) {
 std::string log_line(const StepReport& report) {
   Json terms = Json::object();
   for (const auto& [name, value] : report.terms) terms[name] = value;
+  Json roles = Json::object();
+  for (const auto& [role, values] : report.roles)
+    for (const auto& [name, value] : values) roles[role][name] = value;
   return print_json(Json{{"step", report.step},
                          {"phase", report.phase},
                          {"loss", report.loss},
                          {"terms", terms},
+                         {"roles", roles},
                          {"source_accuracy", report.source_accuracy},
                          {"gradient_norm", report.gradient_norm},
                          {"learning_rate", report.learning_rate},
@@ -42,7 +46,29 @@ std::string log_line(const StepReport& report) {
                          {"images", report.images}});
 }
 
-StepLog::StepLog(const std::string& path, int64_t step) : path_(path) {
+std::string quantizer_line(int64_t step, const std::string& phase, const Supernet& network) {
+  Json weights = Json::object(), activations = Json::object();
+  for (const Quantizer* quantizer : network.quantizers())
+    for (const auto& [bits, parameter] : quantizer->steps()) {
+      if (!quantizer->initialized(bits)) continue;
+      double sum = 0;
+      const std::vector<float> values = parameter->value.to_vector();
+      for (const float value : values) sum += value;
+      (quantizer->options().weight ? weights : activations)[quantizer->name()][std::to_string(bits)] =
+          sum / static_cast<double>(values.size());
+    }
+  return print_json(
+      Json{{"step", step}, {"phase", phase}, {"weights", weights}, {"activations", activations}});
+}
+
+bool logs_quantizers(const TrainConfig& train, int64_t step) {
+  if (train.method == "source_only" || step <= train.float_steps || train.log_steps_every <= 0) return false;
+  const int64_t adapts_after = train.float_steps + train.source_steps;
+  return step % train.log_steps_every == 0 || step == train.float_steps + 1 || step == adapts_after ||
+         step == adapts_after + 1 || step == train.steps;
+}
+
+StepLines::StepLines(const std::string& path, int64_t step) : path_(path) {
   std::string kept;
   bool dropped = false;
   {
@@ -62,13 +88,13 @@ StepLog::StepLog(const std::string& path, int64_t step) : path_(path) {
   if (!file_) fail(path);
 }
 
-void StepLog::append(const StepReport& report) {
-  const std::string line = log_line(report) + "\n";
-  if (std::fwrite(line.data(), 1, line.size(), file_.get()) != line.size() || std::fflush(file_.get()))
+void StepLines::append(const std::string& line) {
+  const std::string ended = line + "\n";
+  if (std::fwrite(ended.data(), 1, ended.size(), file_.get()) != ended.size() || std::fflush(file_.get()))
     fail(path_);
 }
 
-void StepLog::sync() {
+void StepLines::sync() {
   if (std::fflush(file_.get()) || fsync(fileno(file_.get()))) fail(path_);
 }
 

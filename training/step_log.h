@@ -1,6 +1,7 @@
 #pragma once
-// RUN/log.jsonl: one JSON object a training step, in order, without gaps or repetitions even when a run was
-// stopped between two checkpoints.
+// What a run writes down while it trains, as lines of JSON in order of steps, without repetitions even when
+// it was stopped between two checkpoints: RUN/log.jsonl (every step) and RUN/quantizers.jsonl (every so
+// many).
 
 #include <cstdint>
 #include <cstdio>
@@ -11,17 +12,25 @@
 
 namespace rtfq {
 
-/// {"step","phase","loss","terms":{..},"source_accuracy","learning_rate","seconds","wait_seconds","images"},
-/// one line.
+/// {"step","phase","loss","terms":{..},"roles":{ROLE:{..}},"source_accuracy","gradient_norm","learning_rate",
+/// "seconds","wait_seconds","images"}, one line.
 std::string log_line(const StepReport&);
 
-class StepLog {
+/// {"step","phase","weights":{QUANTIZER:{BITS:step size}},"activations":{..}}, one line: the mean over a
+/// quantizer's rows; step sizes that no pass has set yet are left out.
+std::string quantizer_line(int64_t step, const std::string& phase, const Supernet&);
+/// Whether quantizers.jsonl gets an entry after step `step`: every train.log_steps_every steps, after the
+/// first and the last of a phase in which there are quantizers.
+bool logs_quantizers(const TrainConfig&, int64_t step);
+
+/// A file of JSON objects that have a "step", one a line.
+class StepLines {
  public:
-  /// Continues the log after `step`: later entries, and one that was cut off while it was written, are
+  /// Continues the file after `step`: later entries, and one that was cut off while it was written, are
   /// removed. Throws std::runtime_error naming the file.
-  StepLog(const std::string& path, int64_t step);
-  /// The line is in the hands of the system when this returns.
-  void append(const StepReport&);
+  StepLines(const std::string& path, int64_t step);
+  /// `line` ends without a newline; it is in the hands of the system when this returns.
+  void append(const std::string& line);
   /// On the disk, before a checkpoint that counts on it.
   void sync();
   /// The last step that the log held when it was opened, after the removal; 0 when it was empty.
@@ -34,6 +43,12 @@ class StepLog {
   std::string path_;
   std::unique_ptr<std::FILE, Close> file_;
   int64_t last_step_ = 0;
+};
+
+class StepLog : public StepLines {
+ public:
+  using StepLines::StepLines;
+  void append(const StepReport& report) { StepLines::append(log_line(report)); }
 };
 
 }  // namespace rtfq

@@ -63,6 +63,16 @@ Supernet& Trainer::student() {
   return *state_->student;
 }
 
+int64_t Trainer::source_images() const {
+  return static_cast<int64_t>(state_->data.source.samples.size());
+}
+int64_t Trainer::target_images() const {
+  return static_cast<int64_t>(state_->data.target.samples.size());
+}
+int64_t Trainer::classes() const {
+  return static_cast<int64_t>(state_->classes.size());
+}
+
 StepReport Trainer::train_step() {
   State& s = *state_;
   const double start = now();
@@ -99,6 +109,7 @@ StepReport Trainer::train_step() {
   report.step = ++s.step;
   report.loss = result.loss;
   report.terms.assign(result.terms.begin(), result.terms.end());
+  report.roles = result.roles;
   report.source_accuracy = result.source_accuracy;
   report.gradient_norm = result.gradient_norm;
   report.learning_rate = input.learning_rate;

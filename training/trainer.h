@@ -1,6 +1,7 @@
 #pragma once
 // The SandwichQ trainer: one object whose state is entirely in its checkpoint.
 
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -18,6 +19,7 @@ struct StepReport {
   std::string phase;  ///< "float", "source" or "adapt"
   double loss = 0;    ///< sum of all weighted terms over all passes
   std::vector<std::pair<std::string, double>> terms;
+  std::map<std::string, std::map<std::string, double>> roles;  ///< StepResult::roles
   double source_accuracy = 0;  ///< of the largest subnet on this step's source batch, in percent
   double gradient_norm = 0;    ///< before clipping, step sizes left out
   double learning_rate = 0;
@@ -48,6 +50,10 @@ class Trainer {
   /// Everything that decides the future, in one safetensors file, written atomically.
   void save(const std::string& checkpoint) const;
   Supernet& student();
+  /// Images to train on and classes; the target's are 0 where there is none.
+  int64_t source_images() const;
+  int64_t target_images() const;
+  int64_t classes() const;
 
  private:
   struct State;

@@ -14,6 +14,7 @@ constexpr double slope = 0.64;  // sine of 40 degrees, the angle of names that d
 struct Names {
   bool slanted = false;
   double bottom = 24;  ///< pixels below the plot
+  double left = 0;     ///< pixels that the first name needs left of its group's middle
 };
 
 Names names_of(const std::vector<std::string>& categories, double room) {
@@ -21,7 +22,10 @@ Names names_of(const std::vector<std::string>& categories, double room) {
   double widest = 0;
   for (const std::string& name : categories) widest = std::max(widest, text_width(name, text_size));
   out.slanted = widest + 8 > room;
-  if (out.slanted) out.bottom = 14 + slope * widest;
+  if (out.slanted) {
+    out.bottom = 14 + slope * widest;
+    out.left = 0.77 * text_width(categories.front(), text_size);  // cosine of the angle
+  }
   return out;
 }
 
@@ -48,6 +52,13 @@ Range range_of(const std::vector<BarSeries>& series, const ChartOptions& options
   return out;
 }
 
+std::string strip_head(const std::string& title, int width, int height) {
+  const std::string w = std::to_string(width), h = std::to_string(height), name = escape(title);
+  return "<svg class=\"chart strip\" xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 " + w + " " + h +
+         "\" width=\"" + w + "\" height=\"" + h + "\" role=\"img\" aria-label=\"" + name + "\"><title>" +
+         name + "</title>";
+}
+
 }  // namespace
 
 std::string bar_chart(const std::vector<std::string>& categories, const std::vector<BarSeries>& series,
@@ -67,7 +78,7 @@ std::string bar_chart(const std::vector<std::string>& categories, const std::vec
   const auto ticks = round_ticks(values.low(), values.high(), Scale::linear, options.height / 55);
   const double slot_guess = (options.width - 70.0) / static_cast<double>(categories.size());
   const Names names = names_of(categories, slot_guess);
-  const Box plot = canvas.layout(ticks, names.bottom);
+  const Box plot = canvas.layout(ticks, names.bottom, names.left - 0.5 * slot_guess + 4);
   const Axis y(values.low(), values.high(), Scale::linear, plot.y + plot.height, plot.y);
   canvas.grid(ticks, y);
   const double slot = plot.width / static_cast<double>(categories.size());
@@ -108,10 +119,7 @@ std::string bar_chart(const std::vector<std::string>& categories, const std::vec
 
 std::string histogram_strip(const std::vector<double>& counts, const std::string& title, int width,
                             int height) {
-  const std::string size = std::to_string(width) + "\" height=\"" + std::to_string(height) + "\"";
-  std::string out = "<svg class=\"chart strip\" xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 " +
-                    std::to_string(width) + " " + std::to_string(height) + "\" width=\"" + size +
-                    " role=\"img\" aria-label=\"" + escape(title) + "\"><title>" + escape(title) + "</title>";
+  std::string out = strip_head(title, width, height);
   double most = 0;
   for (const double count : counts) most = std::max(most, count);
   std::string path;
@@ -125,6 +133,29 @@ std::string histogram_strip(const std::vector<double>& counts, const std::string
   }
   return out + "<path class=\"c0\" d=\"" + path + "\"/><path class=\"base\" d=\"M0 " +
          fixed(height - 0.5, 1) + "h" + std::to_string(width) + "\"/></svg>";
+}
+
+std::string sparkline(const std::vector<double>& values, const std::string& title, int colour, int width,
+                      int height) {
+  double low = std::numeric_limits<double>::infinity(), high = -low;
+  for (const double value : values)
+    if (std::isfinite(value)) low = std::min(low, value), high = std::max(high, value);
+  std::string path;
+  bool joined = false;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (!std::isfinite(values[i])) {
+      joined = false;
+      continue;
+    }
+    const double share = high > low ? (values[i] - low) / (high - low) : 0.5;
+    const double at =
+        values.size() > 1 ? static_cast<double>(i) / static_cast<double>(values.size() - 1) : 0.5;
+    path += (joined ? "L" : "M") + fixed(2 + at * (width - 4), 1) + " " +
+            fixed(height - 3 - share * (height - 6), 1);
+    joined = true;
+  }
+  return strip_head(title, width, height) + "<path class=\"line " + line_class(colour) + "\" d=\"" + path +
+         "\"/></svg>";
 }
 
 }  // namespace rtfq::report

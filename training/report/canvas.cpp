@@ -115,13 +115,13 @@ Canvas::Canvas(const ChartOptions& options, const std::vector<LegendEntry>& lege
   top_ += 6;
 }
 
-Box Canvas::layout(const std::vector<Tick>& y_labels, double bottom) {
+Box Canvas::layout(const std::vector<Tick>& y_labels, double bottom, double least_left) {
   double left = 0;
   for (const Tick& tick : y_labels) left = std::max(left, text_width(tick.label, text_size));
   if (!options_.y_label.empty())
     for (const std::string& row : wrapped(options_.y_label, text_size, options_.width - 24.0))
       text(12, top_ += 16, row, Anchor::start, "axis");
-  plot_.x = 12 + left + 8;
+  plot_.x = std::max(12 + left + 8, least_left);
   plot_.y = top_ + 10;
   plot_.width = std::max(10.0, options_.width - 18 - plot_.x);
   const double title = options_.x_label.empty() ? 6 : 24;
@@ -245,7 +245,9 @@ std::string chart_style() {
       ".chart .surface{fill:var(--surface)}.chart .grid{stroke:var(--grid);fill:none}\n"
       ".chart .base{stroke:var(--muted);fill:none}\n"
       ".chart .line{fill:none;stroke-width:1.8px;stroke-linejoin:round}\n"
-      ".chart .reference{stroke-width:1.5px}.chart .front{stroke:var(--ink);stroke-width:1.2px;opacity:.55}\n"
+      ".chart .reference{stroke-width:1.5px}.chart .front{stroke:var(--ink);stroke-width:1.2px;opacity:.55}"
+      ".chart .fronts{stroke-width:1.2px;opacity:.7}.chart "
+      ".division{stroke:var(--muted);stroke-width:1px;opacity:.6}\n"
       ".chart .error{fill:none;stroke-width:1.4px}.chart .ink{stroke:var(--ink)}\n"
       ".chart .mark{stroke:var(--surface);stroke-width:.8px}.chart .faint{opacity:.5}\n";
   for (int i = 0; i < colour_count; ++i)

@@ -33,9 +33,9 @@ class Canvas {
   /// Draws the title and the legend; entries without a name are left out.
   Canvas(const ChartOptions&, const std::vector<LegendEntry>&);
 
-  /// Lays out the plot's area beside `y_labels` and above `bottom` pixels of labels, and draws the axes'
-  /// titles.
-  Box layout(const std::vector<Tick>& y_labels, double bottom);
+  /// Lays out the plot's area beside `y_labels`, at least `least_left` from the edge and above `bottom`
+  /// pixels of labels, and draws the axes' titles.
+  Box layout(const std::vector<Tick>& y_labels, double bottom, double least_left = 0);
   void grid(const std::vector<Tick>& y_ticks, const Axis& y);
   void x_ticks(const std::vector<Tick>&, const Axis& x);
 
@@ -65,6 +65,9 @@ class Canvas {
 
 /// The reference lines of a chart, each with its label where it hides least.
 void draw_references(Canvas&, const ChartOptions&, const Axis& y, const Box& plot);
+
+/// The same for the divisions of x.
+void draw_divisions(Canvas&, const ChartOptions&, const Axis& x, const Box& plot);
 
 /// Classes "c3" (fill) and "l3" (stroke) of a series' colour.
 std::string fill_class(int colour);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <numeric>
 
 #include "training/report/canvas.h"
@@ -52,7 +53,8 @@ Ranges ranges_of(const std::vector<Series>& series, const ChartOptions& options,
   for (const Reference& r : options.references) out.y.add(r.y, options.y_scale);
   out.x.pad(options.x_scale, lines ? 0 : 0.05);
   const bool from_zero = options.y_scale == Scale::linear && out.y.low >= 0;
-  out.y.pad(options.y_scale, 0.06);
+  // Room for a label below the lowest reference line.
+  out.y.pad(options.y_scale, options.references.empty() ? 0.06 : 0.1);
   if (from_zero) out.y.low = std::max(0.0, out.y.low);
   if (options.y_low) out.y.low = *options.y_low;
   if (options.y_high) out.y.high = *options.y_high;
@@ -121,7 +123,8 @@ bool inside(const Plot& plot, const Point& p) {
   return p.y >= low && p.y <= high;
 }
 
-void draw_front(Plot& plot, const std::vector<Point>& points, const std::vector<std::size_t>& front) {
+void draw_front(Plot& plot, const std::vector<Point>& points, const std::vector<std::size_t>& front,
+                const std::string& css_class) {
   std::vector<std::pair<double, double>> path;
   for (const std::size_t i : front) {
     const double x = plot.x.at(points[i].x), y = plot.y.at(points[i].y);
@@ -129,10 +132,49 @@ void draw_front(Plot& plot, const std::vector<Point>& points, const std::vector<
     path.push_back({x, y});
   }
   if (!path.empty()) path.push_back({plot.area.x + plot.area.width, path.back().second});
-  plot.canvas.line(path, "front", 0, "Pareto front: the best accuracy within a budget");
+  plot.canvas.line(path, css_class, 0, "Pareto front: the best accuracy within a budget");
+}
+
+/// Which of the points that can be drawn, in order, are on their front; all of them where no front is wanted.
+std::vector<bool> draw_fronts(Plot& plot, const std::vector<Series>& series, const ChartOptions& options) {
+  std::map<int, std::vector<Point>> points;        // by front
+  std::map<int, std::vector<std::size_t>> places;  // of these in the result
+  std::map<int, std::string> classes;
+  std::size_t count = 0;
+  for (std::size_t i = 0; i < series.size(); ++i)
+    for (const Point& p : series[i].points) {
+      if (!drawable(p, options)) continue;
+      points[series[i].front].push_back(p);
+      places[series[i].front].push_back(count++);
+      classes.try_emplace(series[i].front, line_class(look_of(series[i], i).colour));
+    }
+  std::vector<bool> best(count, !options.pareto);
+  if (!options.pareto) return best;
+  for (const auto& [number, of_front] : points) {
+    const auto front = pareto_front(of_front);
+    for (const std::size_t i : front) best[places[number][i]] = true;
+    draw_front(plot, of_front, front, points.size() == 1 ? "front" : "fronts " + classes[number]);
+  }
+  return best;
 }
 
 }  // namespace
+
+void draw_divisions(Canvas& canvas, const ChartOptions& options, const Axis& x, const Box& plot) {
+  for (const Division& division : options.divisions) {
+    if (!(division.x >= x.low() && division.x <= x.high())) continue;
+    const double at = x.at(division.x);
+    canvas.line({{at, plot.y}, {at, plot.y + plot.height}}, "division", 0, division.label);
+    const double width = text_width(division.label, 12);
+    canvas.label(division.label,
+                 {{at + 4, plot.y - 2, width, 15},
+                  {at - 4 - width, plot.y - 2, width, 15},
+                  {at + 4, plot.y + 16, width, 15},
+                  {at + 4, plot.y + plot.height - 18, width, 15},
+                  {at - 4 - width, plot.y + plot.height - 18, width, 15}},
+                 "", false);
+  }
+}
 
 void draw_references(Canvas& canvas, const ChartOptions& options, const Axis& y, const Box& plot) {
   for (const Reference& r : options.references) {
@@ -174,16 +216,7 @@ std::string scatter_chart(const std::vector<Series>& series, const ChartOptions&
     legend.push_back({series[i].name, LegendEntry::Kind::marker, look.colour, look.shape, 0});
   }
   Plot plot = prepare(legend, options, ranges);
-  std::vector<Point> all;
-  for (const Series& s : series)
-    for (const Point& p : s.points)
-      if (drawable(p, options)) all.push_back(p);
-  std::vector<bool> best(all.size(), !options.pareto);
-  if (options.pareto) {
-    const auto front = pareto_front(all);
-    for (const std::size_t i : front) best[i] = true;
-    draw_front(plot, all, front);
-  }
+  const std::vector<bool> best = draw_fronts(plot, series, options);
   for (const bool on_front : {false, true}) {
     std::size_t at = 0;
     for (std::size_t i = 0; i < series.size(); ++i) {
@@ -200,6 +233,7 @@ std::string scatter_chart(const std::vector<Series>& series, const ChartOptions&
     }
   }
   draw_references(plot.canvas, options, plot.y, plot.area);
+  draw_divisions(plot.canvas, options, plot.x, plot.area);
   labels(plot, series, options);
   return plot.canvas.finish();
 }
@@ -247,6 +281,7 @@ std::string line_chart(const std::vector<Series>& series, const ChartOptions& op
     }
   }
   draw_references(plot.canvas, options, plot.y, plot.area);
+  draw_divisions(plot.canvas, options, plot.x, plot.area);
   labels(plot, series, options);
   return plot.canvas.finish();
 }

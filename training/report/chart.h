@@ -29,6 +29,7 @@ struct Series {
   int colour = -1;       ///< 0 to colour_count - 1, taken modulo
   int shape = -1;        ///< of markers: 0 to shape_count - 1, taken modulo
   int dash = -1;         ///< of the line: 0 solid, 1 to 3 dashed, taken modulo
+  int front = 0;         ///< scatter_chart: series of one number share a Pareto front
   bool markers = false;  ///< line_chart: also markers on the line
 };
 
@@ -39,6 +40,12 @@ struct Reference {
   std::string label{};
   double y = 0;
   int colour = -1;  ///< negative: the text's
+};
+
+/// A vertical line where something begins, labelled at its top.
+struct Division {
+  std::string label{};
+  double x = 0;
 };
 
 enum class Form {
@@ -52,7 +59,9 @@ struct ChartOptions {
   Scale x_scale = Scale::linear, y_scale = Scale::linear;
   std::optional<double> y_low{}, y_high{};  ///< else from the data
   std::vector<Reference> references{};
-  bool pareto = false;   ///< scatter_chart: a stepped line along the points that no cheaper one reaches
+  std::vector<Division> divisions{};
+  bool pareto = false;   ///< scatter_chart: a stepped line along the points that no cheaper one reaches, for
+                         ///< each Series::front
   bool whole_x = false;  ///< ticks at integers only
   int width = 560, height = 360;  ///< units of the drawing; it scales to its place
   Form form = Form::inside;
@@ -83,6 +92,11 @@ std::string bar_chart(const std::vector<std::string>& categories, const std::vec
 /// its tooltip.
 std::string histogram_strip(const std::vector<double>& counts, const std::string& title, int width = 160,
                             int height = 32);
+
+/// A small line without axes, for table cells; scaled to its own extremes, values that are not finite are
+/// left out.
+std::string sparkline(const std::vector<double>& values, const std::string& title, int colour = 0,
+                      int width = 120, int height = 24);
 
 /// Indices of the points on the Pareto front (small x, large y), by ascending x. Of equal points the first.
 std::vector<std::size_t> pareto_front(const std::vector<Point>&);
