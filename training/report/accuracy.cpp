@@ -55,6 +55,8 @@ std::string cost_chart(const ReportInput& input, const std::vector<const RunData
   options.y_label = "accuracy on the target, %";
   options.x_scale = Scale::log;
   options.pareto = true;
+  options.width = page_chart_width;
+  options.height = 320;
   std::size_t source_only = 0;
   for (const RunData& run : input.runs) source_only += run.source_only();
   for (const RunData& run : input.runs)
@@ -104,8 +106,8 @@ std::string subnet_table(const RunData& run) {
     const auto n = [](const std::string& text) { return Cell{text, true, false}; };
     const auto about = [&](int64_t value) { return n(quantity(static_cast<double>(value))); };
     rows.push_back({{id(s.subnet)},
-                    n(rounded(s.subnet.width)),
-                    n(rounded(s.subnet.depth)),
+                    n(shortest(s.subnet.width)),
+                    n(shortest(s.subnet.depth)),
                     n(std::to_string(s.subnet.resolution)),
                     n(s.subnet.bits == float_bits ? "float" : std::to_string(s.subnet.bits)),
                     about(s.cost.params),

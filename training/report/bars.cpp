@@ -120,14 +120,18 @@ std::string bar_chart(const std::vector<std::string>& categories, const std::vec
 std::string histogram_strip(const std::vector<double>& counts, const std::string& title, int width,
                             int height) {
   std::string out = strip_head(title, width, height);
-  double most = 0;
-  for (const double count : counts) most = std::max(most, count);
+  double most = 0, second = 0;
+  for (const double count : counts) {
+    second = std::max(second, std::min(most, count));
+    most = std::max(most, count);
+  }
+  if (second > 0 && most > 3 * second) most = 1.1 * second;
   std::string path;
   const double wide =
       static_cast<double>(width) / static_cast<double>(std::max<std::size_t>(1, counts.size()));
   for (std::size_t i = 0; i < counts.size(); ++i) {
     if (!(counts[i] > 0)) continue;
-    const double tall = std::max(1.0, (height - 2) * counts[i] / most);
+    const double tall = std::clamp((height - 2) * counts[i] / most, 1.0, height - 2.0);
     path += "M" + fixed(static_cast<double>(i) * wide, 2) + " " + std::to_string(height - 1) + "v-" +
             fixed(tall, 1) + "h" + fixed(wide, 2) + "v" + fixed(tall, 1) + "z";
   }

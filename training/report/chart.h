@@ -89,7 +89,8 @@ std::string bar_chart(const std::vector<std::string>& categories, const std::vec
                       const ChartOptions&);
 
 /// A strip of touching bars from zero without axes, for table cells: `counts` of neighbouring bins, `title`
-/// its tooltip.
+/// its tooltip. A bin that exceeds all others by far, as zero's does, is cut off at the top so that they can
+/// be seen.
 std::string histogram_strip(const std::vector<double>& counts, const std::string& title, int width = 160,
                             int height = 32);
 

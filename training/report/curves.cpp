@@ -62,9 +62,15 @@ ChartOptions options_of(const RunData& run, const std::string& title, const std:
   options.x_label = "step";
   options.y_label = y_label;
   options.whole_x = true;
-  options.height = 280;
+  options.width = page_chart_width;
+  options.height = 260;
   options.divisions = phases(run);
   return options;
+}
+
+bool has_values(const Series& series) {
+  return std::any_of(series.points.begin(), series.points.end(),
+                     [](const Point& p) { return std::isfinite(p.y); });
 }
 
 double term(const Terms& terms, const std::string& name) {
@@ -105,8 +111,7 @@ std::string loss_chart(const RunData& run, const std::string& name) {
       const auto of_role = entry.roles.find(role);
       return of_role == entry.roles.end() ? missing : term(of_role->second, name);
     });
-    if (std::any_of(s.points.begin(), s.points.end(), [](const Point& p) { return std::isfinite(p.y); }))
-      series.push_back(s);
+    if (has_values(s)) series.push_back(s);
   }
   if (series.empty())  // a log of before roles were written
     series.push_back(
@@ -118,7 +123,8 @@ std::string single_chart(const RunData& run, const std::string& title, const std
                          const Value& value, Scale scale = Scale::linear) {
   ChartOptions options = options_of(run, title, unit);
   options.y_scale = scale;
-  return line_chart({{"", curve(run.log, value)}}, options);
+  const Series series{"", curve(run.log, value)};
+  return has_values(series) ? line_chart({series}, options) : "";
 }
 
 /// Of the sizes over the first one, per entry of the log: the median over all quantizers of a kind and
@@ -165,6 +171,7 @@ std::string curves_section(const RunData& run, bool open) {
                              [](const LoggedStep& e) { return e.images / e.seconds; }));
   all.push_back(single_chart(run, "Waiting for images", "% of a step's time",
                              [](const LoggedStep& e) { return 100 * e.wait_seconds / e.seconds; }));
+  std::erase(all, std::string());
   return folded("Training of " + run.name, charts(all), open);
 }
 
@@ -185,8 +192,7 @@ std::string step_size_section(const RunData& run, bool open) {
     ++colour;
   }
   ChartOptions options = options_of(run, "Step sizes over time", "median of step size over its first value");
-  options.x_scale = Scale::linear;
-  options.height = 320;
+  options.height = 300;
   std::vector<std::vector<Cell>> rows;
   for (const StepSizes& s : run.step_sizes) {
     const double ratio = s.sizes.back() / s.sizes.front();

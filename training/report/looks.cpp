@@ -82,8 +82,9 @@ std::string codes_section(const Probe& probe) {
   std::string out = notes("warning", probe.warnings());
   out += paragraph("On " + std::to_string(probe.images) + " images of " + probe.origin +
                    ". A histogram goes from a quantizer's lowest to its highest code; counts at its ends are "
-                   "values that were "
-                   "clipped. A quantizer is dead when all of its codes are equal.");
+                   "values that were clipped, "
+                   "and a bin far above all others, most often that of zero, is cut off. A quantizer is dead "
+                   "when all of its codes are equal.");
   for (std::size_t i = 0; i < probe.codes.size(); ++i)
     out += folded("Codes in " + id(probe.codes[i].subnet) + " (" +
                       std::to_string(probe.codes[i].quantizers.size()) + " quantizers)",

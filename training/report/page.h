@@ -14,6 +14,10 @@ std::string section(const std::string& heading, const std::string& html);
 std::string paragraph(const std::string& text);
 /// Folded away until it is opened.
 std::string folded(const std::string& summary, const std::string& html, bool open = false);
+/// Units of a chart's width: about the pixels that it gets on a wide page and on a telephone, so that its
+/// text keeps its size.
+inline constexpr int page_chart_width = 440;
+
 /// Charts side by side where there is room.
 std::string charts(const std::vector<std::string>& svgs);
 /// A list of notes in a frame; `kind`: "note" or "warning". Empty without any.

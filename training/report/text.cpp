@@ -76,6 +76,12 @@ std::string fixed(double value, int digits) {
   return text;
 }
 
+std::string shortest(double value) {
+  char buffer[32];
+  std::snprintf(buffer, sizeof buffer, "%g", value);
+  return buffer;
+}
+
 std::string scientific(double value) {
   int power = static_cast<int>(std::floor(std::log10(std::abs(value))));
   std::string mantissa = fixed(value / std::pow(10, power), 1);

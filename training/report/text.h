@@ -13,6 +13,8 @@ std::string escape(const std::string&);
 std::string fixed(double value, int digits);
 /// About three figures, no exponent between 1e-4 and 1e6, "5×10⁻⁵" outside.
 std::string rounded(double value);
+/// As few digits as tell it from others: "0.5", "1".
+std::string shortest(double value);
 /// "5×10⁻⁵"; the value is finite and not zero.
 std::string scientific(double value);
 /// 1234567 as "1.23M"; K, M, G, T, P are powers of 1000.
