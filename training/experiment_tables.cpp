@@ -40,6 +40,13 @@ std::string task_title(const std::string& task, const Experiment& experiment) {
   return task == "mean" ? "mean over tasks" : experiment.task(task).title;
 }
 
+/// A table of one task of several says which, since its columns do not.
+void name_task(Table& table, const TableSpec& spec, const Experiment& experiment) {
+  if (spec.tasks.size() != 1 || experiment.tasks.size() == 1) return;
+  const std::string& task = spec.tasks[0];
+  table.note = (task == "mean" ? "Mean over tasks" : task_title(task, experiment)) + ". " + table.note;
+}
+
 /// "mean by bits" becomes one value for each bit-width that the methods have.
 std::vector<Value> expanded(const TableSpec& spec, const Results& results) {
   const Bank bank = results.bank(spec.methods);
@@ -155,8 +162,7 @@ Table accuracy_table(const TableSpec& spec, const Results& results) {
     table.rows.push_back(std::move(row));
   }
   for (std::size_t column = 1; column < table.head.size(); ++column) mark_best(table, column);
-  if (spec.tasks.size() == 1 && experiment.tasks.size() > 1)
-    table.note = task_title(spec.tasks[0], experiment) + ". " + table.note;
+  name_task(table, spec, experiment);
   return table;
 }
 
@@ -181,8 +187,7 @@ Table subnets_table(const TableSpec& spec, const Results& results) {
             cell(results.summarize(method, tasks_of(task, spec, experiment), value_of(score.subnet))));
     table.rows.push_back(std::move(row));
   }
-  if (spec.tasks.size() == 1 && experiment.tasks.size() > 1)
-    table.note = task_title(spec.tasks[0], experiment) + ". " + table.note;
+  name_task(table, spec, experiment);
   return table;
 }
 
