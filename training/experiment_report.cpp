@@ -106,7 +106,11 @@ std::string settings_section(const Results& results, const Settings& command_lin
   };
   std::string out = "## Settings\n\n";
   Settings common = experiment.settings;
-  common.insert(common.end(), command_line.begin(), command_line.end());
+  for (const std::string& setting : command_line) {  // the last one of a key holds
+    const std::string key = setting.substr(0, setting.find('=') + 1);
+    std::erase_if(common, [&](const std::string& earlier) { return earlier.starts_with(key); });
+    common.push_back(setting);
+  }
   out += "All runs: " + code(common) + ". Base configurations:";
   for (const Task& task : experiment.tasks)
     out += " " + task.title + ": `" + fs::path(task.base).filename().string() + "`;";
