@@ -29,8 +29,8 @@ std::vector<RunResult> collect(const Experiment&, const std::vector<Run>&);
 /// Adds to a record what its run's checkpoint and log say: the number of classes, the seconds of the steps.
 void complete(Record&, const Run&);
 
-/// Seconds that a run still takes, from finished ones: of the same method and task, else of the same method,
-/// by their number of steps. Nothing where no run tells.
+/// Seconds that a run still takes, from its multiply-adds and the speed of finished ones: of the same method
+/// and task, else of the same method, else of any. Nothing where no run tells.
 std::optional<double> estimated_seconds(const RunResult&, const std::vector<RunResult>& all);
 
 /// Multiply-adds of a whole training run: a forward pass is counted once and its two gradients as one forward

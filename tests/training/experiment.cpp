@@ -347,6 +347,30 @@ TEST_CASE("experiment: multiply-adds of training, by hand") {
         Approx(3 * 4 * 10 * macs(two, 1) + 3 * 2 * 10 * both + 3 * (3 * 20 * both + 10 * macs(two, 1))));
 }
 
+TEST_CASE("experiment: the time of a run, from the speed of others") {
+  const Files files;
+  const Experiment experiment = files.read(
+      file("", R"("one": {"train.steps": 100, "train.float_steps": 10, "train.source_steps": 10, )" + bank +
+                   R"(}, "long": {"train.steps": 300, )" + bank + "}"));
+  const auto done = [&](const std::string& method, double train_seconds) {
+    RunResult result = finished(experiment, "a", method, 1, {90, 88, 80, 70});
+    result.record.classes = 10;
+    result.record.train_seconds = train_seconds;
+    result.record.eval_seconds = 2;
+    result.train_macs = training_macs(result.run.config, 10);
+    return result;
+  };
+  RunResult wanted = finished(experiment, "b", "long", 2, {});
+  CHECK_FALSE(estimated_seconds(wanted, {wanted}));
+  const RunResult one = done("one", 8), same = done("long", 58);
+  const double more = training_macs(wanted.run.config, 10) / one.train_macs;
+  CHECK(*estimated_seconds(wanted, {one, wanted}) == Approx(10 * more));
+  const double seed = training_macs(wanted.run.config, 10) / same.train_macs;  // its passes are others
+  CHECK(*estimated_seconds(wanted, {one, same, wanted}) == Approx(60 * seed));
+  wanted.progress = {State::started, 75, {}, ""};
+  CHECK(*estimated_seconds(wanted, {one, same, wanted}) == Approx(60 * seed * 0.75));
+}
+
 TEST_CASE("experiment: the files that ship can be listed") {
   int count = 0;
   for (const auto& entry : fs::directory_iterator(RTFQ_SOURCE_DIR "/training/experiments")) {
