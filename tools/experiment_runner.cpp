@@ -97,10 +97,8 @@ class Runner {
       progress = {};
     }
     if (run_.parent >= 0 && !from_parent(progress)) return RunEnd::held;
-    if (record_.commands.empty())
-      for (const auto& command : commands_of(experiment_, run_, runs_))
-        record_.commands.push_back(line_of(command));
     const auto commands = commands_of(experiment_, run_, runs_);
+    record_.commands = {line_of(commands[0]), line_of(commands[1])};
     if (progress.state != State::trained) {
       const RunEnd trained = train(commands[0], progress);
       if (trained != RunEnd::finished) return trained;
@@ -134,7 +132,7 @@ class Runner {
     const Run& origin = runs_[static_cast<std::size_t>(run_.parent)];
     if (inspect(experiment_, origin, runs_).state != State::finished) return false;
     if (progress.state != State::trained) clear();
-    record_.parent = read_record(origin.record()).environment["ended"];
+    record_.parent = read_record(origin.record()).environment["trained"];
     return true;
   }
 
@@ -178,6 +176,7 @@ class Runner {
     }
     if (outcome.status != done) return failed(command.front(), outcome);
     complete(record_, run_);
+    record_.environment["trained"] = utc_now();
     write("trained");
     return RunEnd::finished;
   }
@@ -186,6 +185,7 @@ class Runner {
     const ChildOutcome outcome = launch(command, record_.eval_seconds);
     if (outcome.status != done) return interrupted() ? RunEnd::interrupted : failed("eval", outcome);
     record_.environment["ended"] = utc_now();
+    record_.evaluation = evaluation_name(experiment_);
     write("finished");
     if (inspect(experiment_, run_, runs_).state != State::finished)
       return failed("eval",
@@ -231,10 +231,15 @@ std::vector<std::vector<std::string>> commands_of(const Experiment& experiment, 
 RunEnd run_one(const Experiment& experiment, const std::vector<Run>& runs, std::size_t index,
                const std::string& label, bool rerun) {
   const Run& run = runs[index];
-  fs::create_directories(fs::path(run.folder).parent_path());
-  const Lock lock(run.lock());
-  if (!lock.held() || trained_by_another(run)) return RunEnd::held;
-  return Runner(experiment, runs, run, label).go(rerun);
+  try {
+    fs::create_directories(fs::path(run.folder).parent_path());
+    const Lock lock(run.lock());
+    if (!lock.held() || trained_by_another(run)) return RunEnd::held;
+    return Runner(experiment, runs, run, label).go(rerun);
+  } catch (const std::exception& error) {  // a full disk, say: the others may still be done
+    note(label + ": " + error.what());
+    return RunEnd::failed;
+  }
 }
 
 }  // namespace rtfq::cli

@@ -146,4 +146,9 @@ std::vector<Subnet> evaluated_subnets(const Experiment& experiment, const Run& r
   return out;
 }
 
+std::string evaluation_name(const Experiment& experiment) {
+  return std::string("target") + (experiment.evaluation.held_out ? " held out" : "") +
+         (experiment.evaluation.source ? " and source" : "");
+}
+
 }  // namespace rtfq::experiment

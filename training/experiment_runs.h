@@ -41,6 +41,9 @@ std::vector<Run> list_runs(const Experiment&, const Invocation&);
 /// The subnets that `rtfq eval` is to measure.
 std::vector<Subnet> evaluated_subnets(const Experiment&, const Run&);
 
+/// "target", "target held out", "target and source", ...: on what `rtfq eval` is to measure.
+std::string evaluation_name(const Experiment&);
+
 enum class State {
   missing,   ///< nothing there
   started,   ///< a part of the steps
@@ -65,11 +68,12 @@ RunProgress inspect(const Experiment&, const Run&, const std::vector<Run>& all);
 struct Record {
   std::string state;  ///< training, trained, finished, failed
   int64_t classes = 0;
+  std::string evaluation;                      ///< what subnets.json was measured on, see evaluation_name
   double step_seconds = 0;                     ///< of all training steps, from the log
   double train_seconds = 0, eval_seconds = 0;  ///< wall clock of this record's attempts
   int exit_status = 0;
   std::vector<std::string> commands, error;  ///< error: the last lines of stderr
-  std::string parent;                        ///< when the run it was quantized from had finished
+  std::string parent;                        ///< when the run it was quantized from had been trained
   std::map<std::string, std::string> environment;
 };
 /// An empty record where there is none or it cannot be read.

@@ -15,8 +15,10 @@ namespace rtfq::experiment {
 namespace fs = std::filesystem;
 namespace {
 
-/// subnets.json has an accuracy for every subnet that is wanted.
-bool evaluated(const Experiment& experiment, const Run& run) {
+/// subnets.json has an accuracy for every subnet that is wanted, on the images that are wanted as far as
+/// known.
+bool evaluated(const Experiment& experiment, const Run& run, const Record& record) {
+  if (!record.evaluation.empty() && record.evaluation != evaluation_name(experiment)) return false;
   const RunPaths paths{run.folder};
   if (!fs::exists(paths.subnets())) return false;
   const std::vector<SubnetScore> scores = read_scores(paths.subnets());
@@ -42,14 +44,14 @@ RunProgress look(const Experiment& experiment, const Run& run, const Record& rec
     return {State::differs, 0, differing, ""};
   if (run.parent >= 0) {
     const Run& origin = all[static_cast<std::size_t>(run.parent)];
-    const std::string ended = read_record(origin.record()).environment["ended"];
+    const std::string trained = read_record(origin.record()).environment["trained"];
     // Made from a run that is no longer there or was trained again: as if it were not there.
     if (inspect(experiment, origin, all).state != State::finished) return {};
-    if (!record.parent.empty() && !ended.empty() && record.parent != ended) return {};
+    if (!record.parent.empty() && !trained.empty() && record.parent != trained) return {};
   }
   const bool checkpoint = fs::exists(paths.checkpoint());
   if (!checkpoint) {  // weights may be thrown away once everything is measured
-    if (record.state == "finished" && evaluated(experiment, run))
+    if (record.state == "finished" && evaluated(experiment, run, record))
       return {State::finished, run.config.train.steps, {}, ""};
     return {State::started, 0, {}, ""};
   }
@@ -60,10 +62,11 @@ RunProgress look(const Experiment& experiment, const Run& run, const Record& rec
           ? std::stoll(step)
           : 0;
   if (metadata["finished"] != "true") return {State::started, steps, {}, ""};
-  if (record.state != "training" && evaluated(experiment, run) &&
+  if (record.state != "training" && evaluated(experiment, run, record) &&
       (record.state == "finished" || newer(paths.subnets(), paths.checkpoint())))
     return {State::finished, steps, {}, ""};
-  return {record.state == "trained" ? State::trained : State::started, steps, {}, ""};
+  const bool calibrated = record.state == "trained" || record.state == "finished";
+  return {calibrated ? State::trained : State::started, steps, {}, ""};
 }
 
 }  // namespace
@@ -112,6 +115,7 @@ Record read_record(const std::string& path) {
   try {
     record.state = json.value("state", "");
     record.classes = json.value("classes", int64_t{0});
+    record.evaluation = json.value("evaluation", "");
     record.step_seconds = json.value("step_seconds", 0.0);
     record.train_seconds = json.value("train_seconds", 0.0);
     record.eval_seconds = json.value("eval_seconds", 0.0);
@@ -133,6 +137,7 @@ Record read_record(const std::string& path) {
 void write_record(const std::string& path, const Record& record) {
   Json json{{"state", record.state},
             {"classes", record.classes},
+            {"evaluation", record.evaluation},
             {"step_seconds", record.step_seconds},
             {"train_seconds", record.train_seconds},
             {"eval_seconds", record.eval_seconds},

@@ -140,6 +140,18 @@ TEST_CASE("experiment: list, plan, run, collect") {
   CHECK(place.out("report.md") == report);
   CHECK_THAT(place.rtfq(place.experiment({"--plan"})).out, Contains("finished"));
 
+  // Measured on other images, nothing is trained again.
+  const std::string plain = contents(place.at("tiny.jsonc"));
+  std::string with_source = plain;
+  with_source.insert(with_source.find("\"tables\""), "\"evaluate\": {\"source\": true}, ");
+  place.write("tiny.jsonc", with_source);
+  const Outcome measured = place.rtfq(place.experiment({"--only", "four"}));
+  CHECK(measured.status == 0);
+  CHECK_THAT(measured.err, Contains("1 runs to do") && !Contains("started"));
+  CHECK(json::parse(place.out("runs/s2t/four/seed1/subnets.json"))[0]["source_accuracy"].is_number());
+  place.write("tiny.jsonc", plain);
+  CHECK(place.rtfq(place.experiment({"--only", "four"})).status == 0);
+
   // A missing run is a missing seed, not a smaller mean.
   fs::remove_all(place.root / "out/runs/s2t/bank/seed2");
   CHECK(place.rtfq(place.experiment({"--collect"})).status == 0);
