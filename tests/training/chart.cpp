@@ -1,6 +1,8 @@
 // The charts of reports: what is drawn, where, and that it is well-formed.
 #include "training/report/chart.h"
 
+#include <algorithm>
+#include <array>
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <limits>
@@ -36,6 +38,7 @@ TEST_CASE("ticks are round numbers with one precision", "[report]") {
   CHECK(labels(round_ticks(-7, 3, Scale::linear, 3)) == Strings{"-5", "0"});
   CHECK(labels(round_ticks(0, 3, Scale::linear, 10, true)) == Strings{"0", "1", "2", "3"});
   CHECK(labels(round_ticks(3e6, 4e8, Scale::log, 7)) == Strings{"5M", "10M", "20M", "50M", "100M", "200M"});
+  CHECK(labels(round_ticks(4.5e7, 2e9, Scale::log, 5)) == Strings{"50M", "100M", "200M", "500M", "1G", "2G"});
   CHECK(labels(round_ticks(1e-5, 10, Scale::log, 8)) ==
         Strings{"1×10⁻⁵", "1×10⁻⁴", "0.001", "0.01", "0.1", "1", "10"});
   CHECK(round_ticks(1, 1, Scale::linear, 5).empty());
@@ -129,6 +132,66 @@ TEST_CASE("a strip has a bar for every bin that is not empty", "[report]") {
   require_well_formed(svg);
   CHECK(count_of(svg, "M") == 4);  // three bars and the base line
   require_well_formed(histogram_strip({}, "empty"));
+}
+
+namespace {
+
+using Colour = std::array<double, 3>;
+
+double linear(double c) {
+  return c <= 0.04045 ? c / 12.92 : std::pow((c + 0.055) / 1.055, 2.4);
+}
+
+/// Linear RGB of each custom property --c0, --c1, ... from `at` on.
+std::vector<Colour> palette(const std::string& style, std::size_t at) {
+  std::vector<Colour> out;
+  for (int i = 0; i < colour_count; ++i) {
+    at = style.find("--c" + std::to_string(i) + ":#", at) + 6;
+    Colour colour;
+    for (std::size_t k = 0; k < 3; ++k)
+      colour[k] = linear(std::stoi(style.substr(at + 2 * k, 2), nullptr, 16) / 255.0);
+    out.push_back(colour);
+  }
+  return out;
+}
+
+Colour lab(const Colour& c) {
+  const auto f = [](double t) { return t > 0.008856 ? std::cbrt(t) : 7.787 * t + 16.0 / 116; };
+  const double x = f((0.4124 * c[0] + 0.3576 * c[1] + 0.1805 * c[2]) / 0.9505);
+  const double y = f(0.2126 * c[0] + 0.7152 * c[1] + 0.0722 * c[2]);
+  const double z = f((0.0193 * c[0] + 0.1192 * c[1] + 0.9505 * c[2]) / 1.089);
+  return {116 * y - 16, 500 * (x - y), 200 * (y - z)};
+}
+
+}  // namespace
+
+TEST_CASE("the series' colours stay apart for colour-blind readers", "[report]") {
+  // Machado, Oliveira and Fernandes 2009, severity 1: normal, protan-, deuteran-, tritanopia.
+  const std::vector<std::array<Colour, 3>> eyes{
+      {{{1, 0, 0}, {0, 1, 0}, {0, 0, 1}}},
+      {{{0.152286, 1.052583, -0.204868}, {0.114503, 0.786281, 0.099216}, {-0.003882, -0.048116, 1.051998}}},
+      {{{0.367322, 0.860646, -0.227968}, {0.280085, 0.672501, 0.047413}, {-0.011820, 0.042940, 0.968881}}},
+      {{{1.255528, -0.076749, -0.178779}, {-0.078411, 0.930809, 0.147602}, {0.004733, 0.691367, 0.303900}}}};
+  const std::string style = chart_style();
+  for (const std::size_t at : {std::size_t{0}, style.find("prefers-color-scheme:dark")}) {
+    const auto colours = palette(style, at);
+    for (const auto& eye : eyes) {
+      std::vector<Colour> seen;
+      for (const Colour& c : colours) {
+        Colour out;
+        for (std::size_t i = 0; i < 3; ++i)
+          out[i] = std::clamp(eye[i][0] * c[0] + eye[i][1] * c[1] + eye[i][2] * c[2], 0.0, 1.0);
+        seen.push_back(lab(out));
+      }
+      for (std::size_t i = 0; i < seen.size(); ++i)
+        for (std::size_t k = 0; k < i; ++k) {
+          INFO("colours " << k << " and " << i << ", scheme at " << at);
+          const double apart =
+              std::hypot(seen[i][0] - seen[k][0], seen[i][1] - seen[k][1], seen[i][2] - seen[k][2]);
+          CHECK(apart > (i < 4 ? 21 : 14));
+        }
+    }
+  }
 }
 
 TEST_CASE("numbers are rounded for people", "[report]") {

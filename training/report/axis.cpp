@@ -59,21 +59,28 @@ std::vector<Tick> linear_ticks(double low, double high, int count, bool whole) {
   return out;
 }
 
-std::vector<Tick> log_ticks(double low, double high, int count) {
-  const double decades = std::log10(high / low);
-  std::vector<double> factors{1};
-  if (decades * 1.5 < count / 2.0) factors = {1, 2, 5};
-  const int every = std::max(1, static_cast<int>(std::ceil(decades / std::max(1, count))));
+/// The powers of ten in [low, high] times each of `factors`; of the powers every `every`-th.
+std::vector<Tick> decade_ticks(double low, double high, const std::vector<double>& factors, int every) {
   std::vector<Tick> out;
-  for (int power = static_cast<int>(std::floor(std::log10(low))); power <= std::ceil(std::log10(high));
-       ++power) {
-    if (power % every) continue;
+  const int last = static_cast<int>(std::ceil(std::log10(high)));
+  for (int power = static_cast<int>(std::floor(std::log10(low))); power <= last; ++power)
     for (const double factor : factors) {
       const double value = factor * std::pow(10, power);
-      if (value >= low * (1 - 1e-9) && value <= high * (1 + 1e-9)) out.push_back({value, log_label(value)});
+      if (power % every == 0 && value >= low * (1 - 1e-9) && value <= high * (1 + 1e-9))
+        out.push_back({value, log_label(value)});
     }
+  return out;
+}
+
+std::vector<Tick> log_ticks(double low, double high, int count) {
+  const int every = std::max(1, static_cast<int>(std::ceil(std::log10(high / low) / std::max(1, count))));
+  std::vector<Tick> best = decade_ticks(low, high, {1}, every);
+  if (every > 1) return best;
+  for (const std::vector<double>& factors : {std::vector<double>{1, 3}, {1, 2, 5}}) {
+    std::vector<Tick> more = decade_ticks(low, high, factors, 1);
+    if (best.size() < 3 || static_cast<int>(more.size()) <= count + 1) best = std::move(more);
   }
-  return out.size() >= 3 ? out : linear_ticks(low, high, count, false);
+  return best.size() >= 3 ? best : linear_ticks(low, high, count, false);
 }
 
 }  // namespace

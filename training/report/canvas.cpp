@@ -210,7 +210,9 @@ void Canvas::label(const std::string& words, const std::vector<Box>& places, con
 std::string Canvas::finish() const {
   const std::string width = std::to_string(options_.width), height = std::to_string(options_.height);
   const bool alone = options_.form == Form::stand_alone;
-  std::string out = "<svg class=\"chart\" xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 " + width + " " +
+  // Inside a page the margin is the page's.
+  const std::string box = alone ? "0 0 " + width : "10 0 " + std::to_string(options_.width - 20);
+  std::string out = "<svg class=\"chart\" xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"" + box + " " +
                     height + "\"" + (alone ? " width=\"" + width + "\" height=\"" + height + "\"" : "") +
                     " role=\"img\" aria-label=\"" + escape(options_.title) + "\">\n";
   if (alone)
@@ -220,10 +222,13 @@ std::string Canvas::finish() const {
 }
 
 std::string chart_style() {
-  static constexpr std::array<const char*, colour_count> light{"#0066ad", "#c4480a", "#007a5a", "#a8408a",
-                                                               "#7d5f00", "#4b9cd3", "#5c6068"};
-  static constexpr std::array<const char*, colour_count> dark{"#5fb4f5", "#ff9557", "#35cf9f", "#ee9fd2",
-                                                              "#e3c23f", "#a9dcff", "#a9adb5"};
+  // Found by a search for colours that stay apart (CIELAB distance of 21 and more among the first four, 14
+  // among all) as seen with normal vision and by three kinds of colour blindness, with contrast of 3.3 and
+  // more to the background.
+  static constexpr std::array<const char*, colour_count> light{"#3359a4", "#e94b0b", "#079052", "#a474a1",
+                                                               "#545605", "#7083e8", "#7b4d67"};
+  static constexpr std::array<const char*, colour_count> dark{"#7d89f0", "#f2694d", "#38d982", "#c9a2e7",
+                                                              "#c1c32d", "#b3ede0", "#a0a3a4"};
   const auto properties = [](const auto& colours) {
     std::string out;
     for (std::size_t i = 0; i < colours.size(); ++i)

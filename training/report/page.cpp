@@ -18,7 +18,7 @@ h3{font-size:1.05rem;margin:1.6em 0 .4em}
 p{max-width:75ch;margin:.5em 0}.muted{color:var(--muted)}
 code{font:.88em ui-monospace,'DejaVu Sans Mono',monospace}
 a{color:var(--c0)}
-.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,380px),1fr));gap:14px 22px;margin:12px 0}
+.charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,380px),1fr));gap:14px 22px;margin:12px 0}
 .charts svg{display:block;width:100%;height:auto;max-width:640px}
 .strip{display:block}
 .tiles{display:flex;flex-wrap:wrap;gap:10px;margin:16px 0}
