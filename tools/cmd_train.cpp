@@ -123,10 +123,12 @@ int train(const Options& options) {
   }
   save(*trainer, record, paths);
   record.end("finished", trainer->step());
+  if (!record.report_problem().empty()) note("no report was written: " + record.report_problem());
   const std::size_t mib = memory::statistics({}).peak >> 20;
   note("peak memory of tensors: " + std::to_string(mib) + " MiB");
   const std::string run = shell_word(options.out);
-  note("done. See how good and how expensive every subnet is:\n  " + program + " eval " + run + " --all");
+  note("done. See how good and how expensive every subnet is, then all of it as one page:\n  " + program +
+       " eval " + run + " --all\n  " + program + " report " + run);
   return done;
 }
 
@@ -141,8 +143,9 @@ void add_train(CLI::App& app, Action& action) {
       ->required()
       ->type_name("CONFIG.jsonc");
   command
-      ->add_option("--out", options->out,
-                   "folder for this run: checkpoint.safetensors, log.jsonl (one object a step), config.jsonc")
+      ->add_option(
+          "--out", options->out,
+          "folder for this run: checkpoint.safetensors, config.jsonc, logs, and report.html to watch it")
       ->required()
       ->type_name("RUN");
   command->add_option("--set", options->settings, "changes a key of the configuration; may be given again")

@@ -96,9 +96,14 @@ void RunRecord::sync() {
 
 void RunRecord::write_report() {
   const Clock::time_point start = Clock::now();
-  report::write_running_report(paths_);
+  try {
+    report::write_running_report(paths_);
+  } catch (const std::exception& error) {  // no reason to lose a training run
+    report_problem_ = error.what();
+    train_.report_every = 0;
+    return;
+  }
   const Clock::time_point end = Clock::now();
-  report_seconds_ += seconds(end - start);
   const double pause = std::max(train_.report_every, seconds(end - start) / report_share);
   next_report_ = end + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(pause));
 }

@@ -30,8 +30,8 @@ class RunRecord {
   void end(const std::string& how, int64_t step);
   /// The last step that log.jsonl held when it was opened; 0: none.
   int64_t last_step() const { return log_.last_step(); }
-  /// Seconds spent on reports so far.
-  double report_seconds() const { return report_seconds_; }
+  /// Why no more reports are written; empty while all is well.
+  const std::string& report_problem() const { return report_problem_; }
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -44,7 +44,7 @@ class RunRecord {
   StepLines quantizers_;
   std::unique_ptr<EventFile> events_;
   Clock::time_point next_report_, next_flush_;
-  double report_seconds_ = 0;
+  std::string report_problem_;
 };
 
 }  // namespace rtfq

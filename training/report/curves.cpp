@@ -198,23 +198,24 @@ std::string step_size_section(const RunData& run, bool open) {
     const double ratio = s.sizes.back() / s.sizes.front();
     std::vector<double> logs;
     for (const double size : s.sizes) logs.push_back(std::log(size));
-    rows.push_back({{s.name},
-                    {s.weight ? "weights" : "activations"},
-                    {std::to_string(s.bits), true},
-                    {rounded(s.sizes.front()), true},
-                    {rounded(s.sizes.back()), true},
-                    {"× " + fixed(ratio, 2), true},
-                    {sparkline(logs, s.name + " at " + std::to_string(s.bits) + " bits: step size from " +
-                                         rounded(s.sizes.front()) + " to " + rounded(s.sizes.back())),
-                     false, true}});
+    const std::string change = rounded(s.sizes.front()) + " to " + rounded(s.sizes.back());
+    rows.push_back(
+        {{s.name},
+         {sparkline(logs, s.name + " at " + std::to_string(s.bits) + " bits: step size from " + change),
+          false, true},
+         {s.weight ? "weights" : "activations"},
+         {std::to_string(s.bits), true},
+         {rounded(s.sizes.front()), true},
+         {rounded(s.sizes.back()), true},
+         {"× " + fixed(ratio, 2), true}});
   }
   const std::string one = table({{"quantizer"},
+                                 {"over time (log scale)"},
                                  {"of"},
                                  {"bits", true},
                                  {"first step size", true},
                                  {"last", true},
-                                 {"change", true},
-                                 {"over time (log scale)"}},
+                                 {"change", true}},
                                 rows);
   return folded("Step sizes of " + run.name,
                 charts({line_chart(series, options)}) +

@@ -52,26 +52,25 @@ std::string codes_table(const SubnetCodes& of_subnet) {
     const double total = c.total();
     const std::string used = std::to_string(c.used()) + " of " + std::to_string(c.counts.size());
     const auto zero = static_cast<std::size_t>(-c.lowest);
-    rows.push_back(
-        {{c.name},
-         {c.weight ? "weights" : "activations"},
-         {std::to_string(c.bits), true},
-         {c.dead() ? used + ", dead" : used, true},
-         {share(c.counts[zero], total), true},
-         {c.lowest == 0 ? "–" : share(c.counts.front(), total), true},
-         {share(c.counts.back(), total), true},
-         {histogram_strip(c.counts, c.name + ": codes " + std::to_string(c.lowest) + " to " +
-                                        std::to_string(c.lowest + static_cast<int>(c.counts.size()) - 1)),
-          false, true}});
+    const std::string range =
+        std::to_string(c.lowest) + " to " + std::to_string(c.lowest + static_cast<int>(c.counts.size()) - 1);
+    rows.push_back({{c.name},
+                    {histogram_strip(c.counts, c.name + ": codes " + range), false, true},
+                    {c.weight ? "weights" : "activations"},
+                    {std::to_string(c.bits), true},
+                    {c.dead() ? used + ", dead" : used, true},
+                    {share(c.counts[zero], total), true},
+                    {c.lowest == 0 ? "–" : share(c.counts.front(), total), true},
+                    {share(c.counts.back(), total), true}});
   }
   return table({{"quantizer"},
+                {"how often each code occurs"},
                 {"of"},
                 {"bits", true},
                 {"codes used", true},
                 {"zero, %", true},
                 {"lowest, %", true},
-                {"highest, %", true},
-                {"how often each code occurs"}},
+                {"highest, %", true}},
                rows, dead);
 }
 
@@ -100,8 +99,7 @@ std::string pictures_section(const Probe& probe) {
     return out + "<h3>Least sure</h3>\n" + gallery(probe, probe.worse) + "<h3>Surest</h3>\n" +
            gallery(probe, probe.better);
   }
-  out = paragraph("Of " + sample + " " + id(probe.shown) + " names " + fixed(probe.accuracy, 1) +
-                  " % rightly.");
+  out = paragraph(id(probe.shown) + " names " + fixed(probe.accuracy, 1) + " % of " + sample + " rightly.");
   if (probe.worse.empty())
     out += paragraph("None of them is wrong.");
   else
