@@ -48,12 +48,12 @@ void look(const Options& options, report::RunData& run, report::ReportInput& inp
     run.missing.push_back("There is no checkpoint yet, so there are no images and no codes of quantizers.");
     return;
   }
-  TrainedBank bank = open_run(run.paths.folder).bank;
-  std::vector<Subnet> subnets;
-  for (const std::string& text : options.subnets)
-    subnets.push_back(as_usage([&] { return parse_subnet(text, bank.config.model.bank); }));
-  if (subnets.empty() || run.source_only()) subnets = report::telling_subnets(bank.config);
   try {
+    TrainedBank bank = open_run(run.paths.folder).bank;
+    std::vector<Subnet> subnets;
+    for (const std::string& text : options.subnets)
+      subnets.push_back(as_usage([&] { return parse_subnet(text, bank.config.model.bank); }));
+    if (subnets.empty() || run.source_only()) subnets = report::telling_subnets(bank.config);
     const auto images = images_of(options, bank, run);
     if (!images) return;
     note("looking at " +
@@ -64,6 +64,8 @@ void look(const Options& options, report::RunData& run, report::ReportInput& inp
     report::Probe probe = report::probe(bank, images->dataset, images->norms, subnets, options.images);
     for (const std::string& warning : probe.warnings()) note("warning: " + run.name + ": " + warning);
     input.probes.emplace(run.paths.folder, std::move(probe));
+  } catch (const UsageError&) {
+    throw;
   } catch (const std::logic_error& error) {
     // A phase that training has not reached: a quantizer without step sizes, norms without statistics.
     run.missing.push_back(std::string("The network cannot be looked at yet: ") + error.what());

@@ -124,6 +124,8 @@ TEST_CASE("report: what is missing is said, and what is there is shown") {
   CHECK_THAT(contents(page),
              Contains("no labels") && Contains("Least sure") && Contains("Codes in w1-d1-r12-b4"));
 
+  CHECK(place.rtfq({"report", run, "--subnet", "bits=5"}).status == 2);
+
   // The data are gone: first the target, then all.
   fs::rename(place.at("target"), place.at("moved"));
   const Outcome source = succeed(place, {"report", run});
@@ -146,6 +148,9 @@ TEST_CASE("report: what is missing is said, and what is there is shown") {
   place.write("run/subnets.json", "[{]");
   fs::remove(run + "/quantizers.jsonl");
   fs::remove(run + "/sessions.jsonl");
+  fs::resize_file(run + "/checkpoint.safetensors", fs::file_size(run + "/checkpoint.safetensors") / 2);
+  CHECK_THAT(succeed(place, {"report", run}).err,
+             Contains("no images") && Contains("checkpoint.safetensors"));
   fs::remove(run + "/checkpoint.safetensors");
   const Outcome bare = succeed(place, {"report", run});
   require_page(contents(page));

@@ -15,7 +15,7 @@
 namespace rtfq::report {
 namespace {
 
-constexpr std::size_t buckets = 160;
+constexpr std::size_t buckets = 160, spark_points = 60;
 constexpr double missing = std::numeric_limits<double>::quiet_NaN();
 
 using Value = std::function<double(const LoggedStep&)>;
@@ -81,9 +81,10 @@ double term(const Terms& terms, const std::string& name) {
 struct TermText {
   const char *name, *title, *unit;
 };
-constexpr std::array<TermText, 5> term_texts{
+constexpr std::array<TermText, 6> term_texts{
     {{"source", "Source: cross entropy", "nats, labels smoothed"},
      {"information", "Information maximization on the target", "nats; lower: surer and more varied"},
+     {"confusion", "Class confusion on the target", "mean over classes; lower: less mixed up"},
      {"distillation", "Distillation from the teacher", "cross entropy, nats"},
      {"pseudo_label", "Confident pseudo-labels", "cross entropy, nats"},
      {"joint", "Lower bit-width learning from the higher", "cross entropy, nats"}}};
@@ -197,7 +198,8 @@ std::string step_size_section(const RunData& run, bool open) {
   for (const StepSizes& s : run.step_sizes) {
     const double ratio = s.sizes.back() / s.sizes.front();
     std::vector<double> logs;
-    for (const double size : s.sizes) logs.push_back(std::log(size));
+    const std::size_t every = (s.sizes.size() + spark_points - 1) / spark_points;
+    for (std::size_t i = 0; i < s.sizes.size(); i += every) logs.push_back(std::log(s.sizes[i]));
     const std::string change = rounded(s.sizes.front()) + " to " + rounded(s.sizes.back());
     rows.push_back(
         {{s.name},
