@@ -61,6 +61,7 @@ SubnetCost subnet_cost(const SupernetOptions& options, const Subnet& subnet) {
     }
   }
   cost.bytes += 4 * steps;
+  cost.memory = cost.bytes + activation_peak(options, subnet);
   return cost;
 }
 

@@ -56,10 +56,21 @@ struct SupernetOptions {
 /// packed weight codes, step sizes, norms folded to a factor and an offset, and the classifier's bias.
 struct SubnetCost {
   int64_t params = 0, bytes = 0, macs = 0, bitops = 0;
+  int64_t memory = 0;  ///< bytes that inference of one image needs: packed weights and activation_peak
 };
 
 /// Without making the network; any subnet, also one at float_bits that the bank does not have.
 SubnetCost subnet_cost(const SupernetOptions&, const Subnet&);
+
+/// Bytes of the largest set of activations that are alive together while one image goes through a subnet, as
+/// a deployed network holds them; SubnetCost::memory is this and the packed weights. The model: a tensor
+/// takes the bits that it is quantized to (the image and the pooled features first_last_bits, codes the
+/// subnet's, the identity path its own), f32 where it is not (a projection's result, the stem's before its
+/// max pooling, logits, everything at full precision). Norm, ReLU and quantizers are part of the convolution
+/// before them, a block's sum part of its last convolution, which writes every form of it that is read later.
+/// A projection runs right before that convolution. A tensor is dropped after the operation that reads it
+/// last, nothing is computed in place, and kernels need no scratch memory.
+int64_t activation_peak(const SupernetOptions&, const Subnet&);
 
 /// A convolution with its weight quantizer and norm.
 struct ElasticConv {
