@@ -1,7 +1,9 @@
 #include <cstdio>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "tools/command.h"
+#include "training/config_schema.h"
 
 namespace rtfq::cli {
 namespace {
@@ -9,7 +11,7 @@ namespace {
 struct Options {
   std::string preset;
   std::vector<std::string> settings;
-  bool list = false;
+  bool list = false, schema = false;
 };
 
 /// The comment that a preset starts with, without its slashes.
@@ -22,6 +24,10 @@ int print_config(const Options& options) {
   if (options.list) {
     for (const std::string& name : preset_names())
       std::printf("%-12s %s\n", name.c_str(), headline(preset_text(name)).c_str());
+    return done;
+  }
+  if (options.schema) {
+    std::printf("%s\n", print_json(schema::json_schema(), 2).c_str());
     return done;
   }
   const Config config = options.preset.empty()
@@ -42,8 +48,11 @@ void add_config(CLI::App& app, Action& action) {
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);
   command->add_flag("--list", options->list, "list the presets");
+  command->add_flag("--schema", options->schema,
+                    "print the JSON Schema (draft 2020-12) of configurations, for completion in editors");
   command->footer(
-      "Example:\n"
+      "Examples:\n"
+      "  rtfq config --schema > rtfq.schema.json\n"
       "  rtfq config mnist-usps --set data.source=digits/mnist --set data.target=digits/usps > m2u.jsonc");
   command->callback([&action, options] { action = [options] { return print_config(*options); }; });
 }

@@ -46,7 +46,15 @@ std::optional<data::Dataset> source_of(const Options& options, const TrainedBank
     note("the source " + location + " is not there: accuracy on the target only");
     return {};
   }
-  return data::open_dataset(location, bank.classes);
+  return open_source_validation(bank.config.data, bank.classes);
+}
+
+/// Latencies measured before are those of the same networks: they stay.
+void keep_latencies(std::vector<SubnetScore>& scores, const std::string& path) {
+  if (!std::filesystem::exists(path)) return;
+  for (const SubnetScore& before : read_scores(path))
+    for (SubnetScore& score : scores)
+      if (score.subnet == before.subnet) score.latency = before.latency;
 }
 
 int evaluate_run(const Options& options) {
@@ -54,21 +62,18 @@ int evaluate_run(const Options& options) {
   const std::vector<Subnet> subnets = chosen(options, run.bank.config);
   const data::Dataset target = target_of(options, run.bank);
   const auto source = source_of(options, run.bank);
-  if (!target.labelled()) {
-    if (!source)
-      throw std::runtime_error(
-          "[eval] " + target.origin +
-          " has no labels: there is nothing to measure; give --data a labelled folder or list");
-    note(target.origin + " has no labels: accuracy on the source only");
-  }
+  if (!target.labelled())
+    note(target.origin + " has no labels: its accuracy is not known, how the subnets answer is");
+  const auto teacher = load_teacher(run.checkpoint);
   CountProgress progress("evaluating subnets:");
   auto scores = evaluate(*run.bank.network, run.bank.config, subnets, &target, source ? &*source : nullptr,
-                         std::ref(progress));
+                         std::ref(progress), teacher.get());
   std::stable_sort(scores.begin(), scores.end(),
                    [](const SubnetScore& a, const SubnetScore& b) { return a.cost.bitops < b.cost.bitops; });
   std::fputs(score_table(scores).c_str(), stdout);
   if (!options.json.empty()) write_scores(options.json, scores);
   if (options.all) {
+    keep_latencies(scores, run.paths.subnets());
     write_scores(run.paths.subnets(), scores);
     const auto middle = static_cast<double>(scores[scores.size() / 2].cost.bitops);
     note("wrote " + run.paths.subnets() + "; choose by a budget:\n  " + program + " select " +
@@ -94,16 +99,19 @@ void add_eval(CLI::App& app, Action& action) {
   command->add_flag("--all", options->all, "every subnet of the bank; also writes RUN/subnets.json")
       ->excludes(subnet);
   command
-      ->add_option(
-          "--data", options->data,
-          "target images: a folder with one subfolder a class, or a list file; without it the run's target")
+      ->add_option("--data", options->data,
+                   "target images: a folder, with one subfolder a class where there are labels, or a list "
+                   "file; without "
+                   "it the run's target")
       ->type_name("DIR");
   command->add_option("--json", options->json, "writes the table as JSON")->type_name("FILE");
   command->add_flag("--held-out", options->held_out,
                     "only the target images that data.hold_out kept out of training");
   command->add_flag("--target-only", options->target_only, "leave out the accuracy on the source");
   command->footer(
-      "Labels of the target are read here and nowhere else.\n"
+      "Labels of the target are read here and nowhere else. Without any, the table still shows how often a "
+      "subnet\n"
+      "gives the averaged teacher's answer, and the information its predictions carry (in nats).\n"
       "\n"
       "Examples:\n"
       "  rtfq eval runs/m2u --all\n"

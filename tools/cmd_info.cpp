@@ -54,6 +54,33 @@ std::string architectures(const Supernet& network, const Config& config) {
   return table(rows);
 }
 
+/// What each subnet adds: statistics of its own a domain; scale and shift, which others may share.
+void print_norms(const Supernet& network) {
+  const Bank& bank = network.options().bank;
+  const auto statistics = [&](const Subnet& subnet) {
+    int64_t bytes = 0;
+    for (const ConvPlan& conv : plan(network.spec(), subnet, bank.multiple, network.options().image_channels))
+      bytes += 2 * conv.k * static_cast<int64_t>(sizeof(float));
+    return quantity(static_cast<double>(bytes));
+  };
+  int64_t own = 0, affine = 0, sets = 0;
+  for (const auto& [name, tensor] : network.buffers()) own += static_cast<int64_t>(tensor.bytes());
+  for (const Parameter* p : network.parameters())
+    if (p->kind == ParameterKind::norm) affine += static_cast<int64_t>(p->value.bytes()), ++sets;
+  sets /= 2 * static_cast<int64_t>(network.norms().size());  // of scales and shifts, in each norm
+  const std::size_t domains = network.options().domain_norms ? 2 : 1;
+  const std::size_t users = bank.subnets().size() * domains;
+  std::printf(
+      "norms        mean and variance: %s (smallest) to %s bytes for each subnet and domain, their own; %s "
+      "in all\n"
+      "             scale and shift: as many bytes a set; %lld sets for %zu subnets x %zu domain(s), %s; %s "
+      "in all\n",
+      statistics(bank.smallest()).c_str(), statistics(bank.largest()).c_str(),
+      quantity(static_cast<double>(own)).c_str(), static_cast<long long>(sets), bank.subnets().size(),
+      domains, static_cast<std::size_t>(sets) < users ? "shared by resolutions and bits" : "their own",
+      quantity(static_cast<double>(affine)).c_str());
+}
+
 void print_network(const Supernet& network, const Config& config) {
   const Bank& bank = config.model.bank;
   std::printf("network      %s, %lld classes, %d channel(s) in, residual %s\n", config.model.arch.c_str(),
@@ -64,11 +91,12 @@ void print_network(const Supernet& network, const Config& config) {
       "%d\n",
       bank.subnets().size(), listed(bank.widths).c_str(), listed(bank.depths).c_str(),
       listed(bank.resolutions).c_str(), listed(bank.bits).c_str(), bank.multiple);
+  print_norms(network);
   std::printf("\nblocks x channels of each stage; parameters and multiply-adds at %d pixels\n%s",
               bank.resolutions.front(), architectures(network, config).c_str());
   std::vector<SubnetScore> ends;
   for (const Subnet& subnet : {bank.smallest(), bank.largest()})
-    ends.push_back({subnet, network.cost(subnet), {}, {}});
+    ends.push_back({subnet, network.cost(subnet)});
   std::printf("\nsmallest and largest\n%s", score_table(ends).c_str());
 }
 

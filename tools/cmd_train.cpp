@@ -4,7 +4,9 @@
 #include "engine/memory.h"
 #include "tools/command.h"
 #include "tools/interrupt.h"
+#include "tools/plan_text.h"
 #include "tools/progress.h"
+#include "training/plan.h"
 #include "training/run_record.h"
 
 namespace rtfq::cli {
@@ -13,7 +15,7 @@ namespace {
 struct Options {
   std::string config, out;
   std::vector<std::string> settings;
-  bool resume = false;
+  bool resume = false, plan = false;
   int64_t print_every = 0;
 };
 
@@ -74,8 +76,17 @@ int stop(const Options& options, RunRecord& record, const Trainer& trainer, cons
   return interrupted_and_saved;
 }
 
+int show_plan(const Config& config) {
+  const TrainingPlan plan = as_usage(
+      [&] { return plan_training(config, {}, [](const std::string& what) { note("measuring: " + what); }); });
+  std::fputs(plan_text(plan, config).c_str(), stdout);
+  return done;
+}
+
 int train(const Options& options) {
   const Config config = load_config(options.config, options.settings);
+  if (options.plan) return show_plan(config);
+  if (options.out.empty()) throw UsageError("[train] --out is required; `rtfq train --help` explains");
   const auto folder = as_usage([&] { return std::make_unique<RunFolder>(options.out, options.resume); });
   const RunPaths& paths = folder->paths();
   const auto trainer = open_trainer(*folder, config);
@@ -146,11 +157,14 @@ void add_train(CLI::App& app, Action& action) {
       ->add_option(
           "--out", options->out,
           "folder for this run: checkpoint.safetensors, config.jsonc, logs, and report.html to watch it")
-      ->required()
       ->type_name("RUN");
   command->add_option("--set", options->settings, "changes a key of the configuration; may be given again")
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);
+  command->add_flag(
+      "--plan", options->plan,
+      "train nothing: check the data, then print steps, images, memory and time, from measured steps; "
+      "needs no --out");
   command->add_flag("--resume", options->resume, "go on with the run in RUN; starts when there is none");
   command->add_option("--print-every", options->print_every, "steps between lines when stderr is no terminal")
       ->type_name("STEPS")
@@ -158,7 +172,8 @@ void add_train(CLI::App& app, Action& action) {
   command->footer(
       "Ctrl-C finishes the step, saves and exits with status 75; a second one stops at once.\n"
       "\n"
-      "Example:\n"
+      "Examples:\n"
+      "  rtfq train mnist-usps --plan --set data.source=digits/mnist --set data.target=digits/usps\n"
       "  rtfq train training/configs/mnist-usps.jsonc --out runs/m2u \\\n"
       "      --set data.source=digits/mnist --set data.target=digits/usps --set train.seed=2");
   command->callback([&action, options] { action = [options] { return train(*options); }; });

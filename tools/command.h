@@ -41,6 +41,8 @@ void add_train(CLI::App&, Action&);
 void add_config(CLI::App&, Action&);
 void add_eval(CLI::App&, Action&);
 void add_select(CLI::App&, Action&);
+void add_predict(CLI::App&, Action&);
+void add_measure(CLI::App&, Action&);
 void add_calibrate(CLI::App&, Action&);
 void add_quantize(CLI::App&, Action&);
 void add_info(CLI::App&, Action&);

@@ -39,13 +39,14 @@ int main(int argc, char** argv) {
       "  rtfq train my.jsonc --out runs/first   train; Ctrl-C saves, --resume goes on\n"
       "  rtfq eval runs/first --all             accuracy and cost of every subnet\n"
       "  rtfq select runs/first --bitops 100M   the best one within a budget\n"
+      "  rtfq predict runs/first photos         class and probability of images\n"
       "  rtfq report runs/first                 all of it as one HTML page\n"
       "\n"
       "Exit status: 0 done, 2 bad usage, 3 nothing fits the limit, 75 interrupted and saved, 1 otherwise.\n"
       "`rtfq COMMAND --help` explains a command.");
   Action action;
-  for (const auto add : {add_train, add_config, add_eval, add_select, add_calibrate, add_quantize, add_info,
-                         add_report, add_experiment})
+  for (const auto add : {add_train, add_config, add_eval, add_measure, add_select, add_predict, add_calibrate,
+                         add_quantize, add_info, add_report, add_experiment})
     add(app, action);
   app.failure_message(failure_message);
   try {

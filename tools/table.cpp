@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstdio>
+#include <functional>
 #include <stdexcept>
 
 namespace rtfq::cli {
@@ -76,18 +77,49 @@ std::string table(const std::vector<std::vector<std::string>>& rows) {
 }
 
 std::string score_table(const std::vector<SubnetScore>& scores) {
-  const auto percent = [](const std::optional<double>& value) {
-    return value ? format("%.2f", *value) : "-";
+  struct Column {
+    const char* head;
+    std::function<std::string(const SubnetScore&)> cell;
   };
-  std::vector<std::vector<std::string>> rows{{"subnet", "width", "depth", "pixels", "bits", "params", "bytes",
-                                              "MACs", "BitOPs", "target %", "source %"}};
-  for (const SubnetScore& score : scores)
-    rows.push_back(
-        {id(score.subnet), format("%g", score.subnet.width), format("%g", score.subnet.depth),
-         std::to_string(score.subnet.resolution), std::to_string(score.subnet.bits),
-         quantity(static_cast<double>(score.cost.params)), quantity(static_cast<double>(score.cost.bytes)),
-         quantity(static_cast<double>(score.cost.macs)), quantity(static_cast<double>(score.cost.bitops)),
-         percent(score.accuracy), percent(score.source_accuracy)});
+  const auto number = [](const char* pattern, const std::optional<double>& value) {
+    return value ? format(pattern, *value) : "-";
+  };
+  const auto count = [](int64_t value) { return value ? quantity(static_cast<double>(value)) : "-"; };
+  using Score = const SubnetScore&;
+  const std::vector<Column> columns{
+      {"subnet", [](Score s) { return id(s.subnet); }},
+      {"width", [](Score s) { return format("%g", s.subnet.width); }},
+      {"depth", [](Score s) { return format("%g", s.subnet.depth); }},
+      {"pixels", [](Score s) { return std::to_string(s.subnet.resolution); }},
+      {"bits", [](Score s) { return std::to_string(s.subnet.bits); }},
+      {"params", [&](Score s) { return count(s.cost.params); }},
+      {"bytes", [&](Score s) { return count(s.cost.bytes); }},
+      {"memory", [&](Score s) { return count(s.cost.memory); }},
+      {"MACs", [&](Score s) { return count(s.cost.macs); }},
+      {"BitOPs", [&](Score s) { return count(s.cost.bitops); }},
+      {"ms",
+       [&](Score s) {
+         return s.latency ? format(s.latency->milliseconds < 10 ? "%.3f" : "%.1f", s.latency->milliseconds)
+                          : "-";
+       }},
+      {"target %", [&](Score s) { return number("%.2f", s.accuracy); }},
+      {"source %", [&](Score s) { return number("%.2f", s.source_accuracy); }},
+      {"teacher %", [&](Score s) { return number("%.2f", s.teacher_agreement); }},
+      {"information", [&](Score s) { return number("%.4f", s.information()); }},
+  };
+  // Columns from "ms" on are there only where some subnet has them; accuracies always.
+  std::vector<std::vector<std::string>> rows(scores.size() + 1);
+  for (const Column& column : columns) {
+    const std::string head = column.head;
+    const bool optional = head == "ms" || head == "teacher %" || head == "information";
+    std::vector<std::string> cells;
+    for (const SubnetScore& score : scores) cells.push_back(column.cell(score));
+    if (optional &&
+        std::all_of(cells.begin(), cells.end(), [](const std::string& cell) { return cell == "-"; }))
+      continue;
+    rows[0].push_back(head);
+    for (std::size_t i = 0; i < cells.size(); ++i) rows[i + 1].push_back(cells[i]);
+  }
   return table(rows);
 }
 

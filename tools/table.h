@@ -20,7 +20,7 @@ double parse_quantity(const std::string&);
 /// digit or '-') to the right.
 std::string table(const std::vector<std::vector<std::string>>& rows);
 
-/// Subnets with their costs and accuracies, one row each in the order given.
+/// Subnets with their costs and what is known of their answers, one row each in the order given.
 std::string score_table(const std::vector<SubnetScore>&);
 
 }  // namespace rtfq::cli

@@ -8,6 +8,7 @@
 #include "engine/json.h"
 #include "engine/safetensors.h"
 #include "kernels/runtime/device.h"
+#include "training/phases.h"
 #include "training/trainer_state.h"
 
 namespace rtfq {
@@ -190,6 +191,19 @@ TrainedBank load_bank(const std::string& checkpoint) {
       supernet_options(header.config, static_cast<int64_t>(header.classes.size())), header.config.train.seed);
   restore_network(Index(file, checkpoint), *bank.network);
   return bank;
+}
+
+std::unique_ptr<Supernet> load_teacher(const std::string& checkpoint) {
+  const TensorFile file = load_tensors(checkpoint);
+  const Header header = header_of(file, checkpoint);
+  const TrainConfig& train = header.config.train;
+  if (header.step <= adapts_from(train)) return nullptr;
+  auto teacher = std::make_unique<Supernet>(
+      supernet_options(header.config, static_cast<int64_t>(header.classes.size())), train.seed);
+  const Index index(file, checkpoint);
+  for (Parameter* p : teacher->parameters()) index.restore("teacher/" + p->name, p->value);
+  teacher->weights_changed();
+  return teacher;
 }
 
 void save_bank(const std::string& checkpoint, TrainedBank& bank) {

@@ -57,7 +57,9 @@ void read_value(Config& config, const std::string& key, const Json& value, const
 
 void read_object(Config& config, const Json& root, const std::string& origin) {
   if (!root.is_object()) fail(origin, "expected an object {...}, got " + shown(root));
-  for (const auto& [name, member] : root.items()) read_value(config, name, member, origin);
+  for (const auto& [name, member] : root.items())
+    if (name != "$schema" || !member.is_string())  // for editors: where the schema is
+      read_value(config, name, member, origin);
 }
 
 /// "train.steps=100". The value is JSON where it is some; anything else, and whatever a text key gets, is

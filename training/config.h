@@ -21,6 +21,7 @@ struct DataConfig {
   std::vector<float> deviation{0.229f, 0.224f, 0.225f};
   data::Augmentation augmentation;  ///< its `resize` is DataConfig::resize
   int hold_out = 0;                 ///< every k-th target file is kept out of training; 0: none
+  int source_hold_out = 0;          ///< the same for source files, to validate on
   int threads = 2;
   int64_t cache_mib = 1024;          ///< decoded images kept in memory
   std::string bad_images = "error";  ///< error, skip

@@ -39,6 +39,22 @@ struct Range {
   }
 };
 
+/// The schema of a number of a range. JSON Schema's integers are what number_of takes: 1e3 is one.
+Json schema_of(const Range& range, bool integer) {
+  Json schema{{"type", integer ? "integer" : "number"}};
+  const auto bound = [&](const char* keyword, double value) {
+    if (std::isinf(value)) return;
+    if (value == std::floor(value) && std::abs(value) < 9e15)
+      schema[keyword] = static_cast<int64_t>(value);
+    else
+      schema[keyword] = value;
+  };
+  bound(range.above_low ? "exclusiveMinimum" : "minimum", range.low);
+  bound("maximum", range.high);
+  if (!range.or_zero) return schema;
+  return {{"anyOf", Json::array({Json{{"const", 0}}, schema})}};
+}
+
 /// The value as a T, or nothing when it has another type or T cannot hold it. 1e3 is an integer; 1.5 and true
 /// are not.
 template <class T>
@@ -96,6 +112,14 @@ Field number(const char* key, Member<T> member, Range range, const char* doc) {
     return true;
   };
   field.write = [=](const Config& config) { return json_of(value(member, config)); };
+  field.schema = [=] {
+    Range stored = range;  // what T can hold
+    if constexpr (std::is_integral_v<T>) {
+      stored.low = std::max(range.low, static_cast<double>(std::numeric_limits<T>::min()));
+      stored.high = std::min(range.high, static_cast<double>(std::numeric_limits<T>::max()));
+    }
+    return schema_of(stored, std::is_integral_v<T>);
+  };
   return field;
 }
 
@@ -125,6 +149,9 @@ Field numbers(const char* key, Member<std::vector<T>> member, Range range, const
     for (const T number : value(member, config)) out.push_back(json_of(number));
     return out;
   };
+  field.schema = [=] {
+    return Json{{"type", "array"}, {"items", schema_of(range, std::is_integral_v<T>)}, {"minItems", 1}};
+  };
   return field;
 }
 
@@ -136,6 +163,7 @@ Field yes_no(const char* key, Member<bool> member, const char* doc) {
     return true;
   };
   field.write = [=](const Config& config) { return Json(value(member, config)); };
+  field.schema = [] { return Json{{"type", "boolean"}}; };
   return field;
 }
 
@@ -154,6 +182,11 @@ Field text(const char* key, Member<std::string> member, std::vector<std::string>
     return true;
   };
   field.write = [=](const Config& config) { return Json(value(member, config)); };
+  field.schema = [=] {
+    Json schema{{"type", "string"}};
+    if (!choices.empty()) schema["enum"] = choices;
+    return schema;
+  };
   return field;
 }
 
@@ -170,6 +203,7 @@ Field texts(const char* key, Member<std::vector<std::string>> member, const char
     return true;
   };
   field.write = [=](const Config& config) { return Json(value(member, config)); };
+  field.schema = [] { return Json{{"type", "array"}, {"items", {{"type", "string"}}}}; };
   return field;
 }
 
@@ -206,6 +240,18 @@ Field bank_field() {
     return true;
   };
   field.write = [](const Config& config) { return bank_json(config.model.bank); };
+  field.schema = [] { return Json{{"type", "string"}, {"enum", bank_presets()}}; };
+  return field;
+}
+
+/// The values that the check of the whole configuration lets pass, for the schema; of a list: of each item.
+template <class T>
+Field narrowed(Field field, std::vector<T> values) {
+  field.schema = [whole = field.schema, values = std::move(values)] {
+    Json schema = whole();
+    (schema.contains("items") ? schema["items"] : schema) = {{"enum", values}};
+    return schema;
+  };
   return field;
 }
 
@@ -229,7 +275,8 @@ std::vector<Field> describe() {
       text(KEY(data.target), {},
            "images of the same classes from elsewhere; training never reads their labels, evaluation does "
            "where there are any"),
-      number(KEY(data.channels), {1, 3}, "of the network's input: 1 (grey) or 3 (RGB)"),
+      narrowed<int>(number(KEY(data.channels), {1, 3}, "of the network's input: 1 (grey) or 3 (RGB)"),
+                    {1, 3}),
       number(KEY(data.resize), {0, 8192},
              "pixels of the shorter side before the crop to the resolution; 0: the whole image is resized to "
              "the resolution"),
@@ -245,6 +292,9 @@ std::vector<Field> describe() {
       number(KEY(data.hold_out), {0, 1e9},
              "every k-th target file is kept out of training (`rtfq eval --held-out` measures on them); 0: "
              "none"),
+      number(KEY(data.source_hold_out), {2, 1e9, false, true},
+             "every k-th source file is kept out of training, and accuracy on the source is measured on "
+             "those; 0: none"),
       number(KEY(data.threads), {1, 1024}, "that decode and augment images; does not change results"),
       number(KEY(data.cache_mib), {0, 1e9}, "MiB of decoded images kept in memory"),
       text(KEY(data.bad_images), {"error", "skip"},
@@ -277,7 +327,9 @@ std::vector<Field> describe() {
       part(numbers(BANK_KEY(widths), {0, 1, true}, "fractions of the channels")),
       part(numbers(BANK_KEY(depths), {0, 1, true}, "fractions of the blocks of every stage")),
       part(numbers(BANK_KEY(resolutions), {8, 4096}, "pixels")),
-      part(numbers(BANK_KEY(bits), {2, 32}, "of weights and activations: 2 to 8; 32: not quantized")),
+      part(narrowed<int>(
+          numbers(BANK_KEY(bits), {2, 32}, "of weights and activations: 2 to 8; 32: not quantized"),
+          {2, 3, 4, 5, 6, 7, 8, float_bits})),
       part(
           number(BANK_KEY(multiple), {1, 256}, "channel counts of a width are rounded to multiples of this")),
 
@@ -364,8 +416,9 @@ std::vector<Field> describe() {
              "seconds after which RUN/report.html is written anew while training goes on; 0: never"),
       yes_no(KEY(train.tensorboard), "also write the log as TensorBoard event files, to RUN/tensorboard"),
 
-      text(KEY(precision), {}, "f32: of arithmetic and activations between quantizers"),
-      text(KEY(device), {}, "cpu: what computes"),
+      narrowed<std::string>(text(KEY(precision), {}, "f32: of arithmetic and activations between quantizers"),
+                            {"f32"}),
+      narrowed<std::string>(text(KEY(device), {}, "cpu: what computes"), {"cpu"}),
       number(KEY(threads), threads, "that compute; 0: one a processor"),
   };
 }

@@ -22,10 +22,19 @@ struct Field {
   /// False, with the configuration unchanged, when the value is not what `expects` says.
   std::function<bool(Config&, const Json&)> read;
   std::function<Json(const Config&)> write;
+  /// JSON Schema (draft 2020-12) of the value alone: type, range, choices. It accepts what `read` accepts, or
+  /// less where only a check of the whole configuration knows better (two channels, precisions that are not
+  /// built).
+  std::function<Json()> schema = {};
 };
 
 /// In the order they are printed; fields of a section are neighbours.
 const std::vector<Field>& fields();
+
+/// JSON Schema (draft 2020-12) of a configuration file: every section and key with type, range, choices,
+/// description and default; unknown keys are refused. What joins several keys (such as phases within
+/// train.steps) it cannot say.
+Json json_schema();
 
 /// What a section is for: section_doc("train"); empty for others.
 std::string section_doc(const std::string& section);

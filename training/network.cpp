@@ -71,6 +71,7 @@ TrainingData open_training_data(const Config& config) {
     throw std::invalid_argument(
         "[data] the source " + config.data.source +
         " must have labels of at least 2 classes: one subfolder a class, or a list of `path label`");
+  data.source = data::hold_out(data.source, config.data.source_hold_out).first;
   if (config.train.method == "source_only") return data;
   if (config.data.target.empty())
     throw std::invalid_argument("[data] data.target is empty: name a folder of images or a list file");
@@ -78,6 +79,17 @@ TrainingData open_training_data(const Config& config) {
   if (config.data.hold_out) target = data::hold_out(target, config.data.hold_out).first;
   data.target = data::without_labels(std::move(target));
   return data;
+}
+
+data::Dataset open_source_validation(const DataConfig& config, const std::vector<std::string>& classes) {
+  data::Dataset source = data::open_dataset(config.source, classes);
+  if (config.source_hold_out == 0) return source;
+  data::Dataset held = data::hold_out(source, config.source_hold_out).second;
+  if (held.samples.empty())
+    throw std::invalid_argument("[data] data.source_hold_out " + std::to_string(config.source_hold_out) +
+                                " keeps none of the " + std::to_string(source.samples.size()) +
+                                " images of " + config.source + " out: lower it");
+  return held;
 }
 
 data::Dataset open_target(const DataConfig& config, const std::vector<std::string>& classes) {

@@ -24,6 +24,9 @@ struct TrainingData {
 };
 /// Throws std::invalid_argument when a location is missing, the source has no labels or fewer than 2 classes.
 TrainingData open_training_data(const Config&);
+/// The labelled source images to validate on: those that data.source_hold_out kept out of training, all where
+/// it is 0.
+data::Dataset open_source_validation(const DataConfig&, const std::vector<std::string>& classes);
 /// The target with its labels, where there are any, for evaluation only.
 data::Dataset open_target(const DataConfig&, const std::vector<std::string>& classes);
 

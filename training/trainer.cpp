@@ -8,7 +8,7 @@
 #include "training/losses.h"
 #include "training/network.h"
 #include "training/optimizer.h"
-#include "training/sampler.h"
+#include "training/phases.h"
 #include "training/schedule.h"
 #include "training/trainer_state.h"
 
@@ -17,12 +17,6 @@ namespace {
 
 double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-const char* phase_at(const TrainConfig& train, int64_t step) {
-  if (train.method == "source_only" || step < train.float_steps) return "float";
-  if (train.method == "mcc") return "adapt";  // has no quantized steps on the source
-  return step < train.float_steps + train.source_steps ? "source" : "adapt";
 }
 
 Tensor normalized(const Config& config, const std::vector<uint8_t>& pixels, const data::Batch& like) {
@@ -95,14 +89,7 @@ StepReport Trainer::train_step() {
   input.labels = source.labels;
   input.step = s.step;
   input.learning_rate = learning_rate(config.optimizer, s.step, train.steps);
-  if (report.phase == "float") {
-    input.passes = single_pass(float_subnet(config));
-  } else if (trains_single(config)) {
-    input.passes = single_pass(teaching_subnet(config));
-  } else {
-    input.passes = sample_passes(config.model.bank, train.sampler, train.passes, train.seed,
-                                 static_cast<uint64_t>(s.step));
-  }
+  input.passes = passes_at(config, s.step);
   if (report.phase == "adapt") input.ramp = ramp_at(config, s.step);
   const StepResult result = run_step(*s.student, s.teacher.get(), *s.optimizer, config, input);
 

@@ -73,6 +73,9 @@ struct TrainedBank {
 TrainedBank load_bank(const std::string& checkpoint);
 /// Writes a network that no training will go on with; atomically.
 void save_network(const std::string& checkpoint, const TrainedBank&);
+/// The averaged teacher of a checkpoint; nullptr where adaptation has not begun or there is none. Throws as
+/// load_bank does.
+std::unique_ptr<Supernet> load_teacher(const std::string& checkpoint);
 /// Rewrites only the norm statistics of a checkpoint (after calibrate), atomically.
 void save_bank(const std::string& checkpoint, TrainedBank&);
 

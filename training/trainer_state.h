@@ -22,9 +22,4 @@ struct Trainer::State {
   int64_t step = 0;
 };
 
-/// The first step that sees the target.
-inline int64_t adapts_from(const TrainConfig& train) {
-  return train.float_steps + (train.method == "mcc" ? 0 : train.source_steps);
-}
-
 }  // namespace rtfq

@@ -78,7 +78,7 @@ TEST_CASE("run: train, eval, select, info, calibrate") {
 
   double best = 0;
   for (const json& row : rows) best = std::max(best, row["accuracy"].get<double>());
-  const Outcome anything = succeed(place, {"select", run, "--bitops", "1T"});
+  const Outcome anything = succeed(place, {"select", run, "--bitops", "1T", "--criterion", "target-labels"});
   for (const json& row : rows)
     if (row["accuracy"].get<double>() == best) {  // of equally good ones the cheapest, which comes first
       CHECK_THAT(anything.out, Contains(row["id"].get<std::string>() + " "));
@@ -229,10 +229,13 @@ TEST_CASE("run: unlabelled targets, absent sources and damaged checkpoints") {
   const Outcome source_only = succeed(place, {"eval", run, "--all"});
   CHECK_THAT(source_only.err, Contains("no labels"));
   CHECK(json::parse(contents(run + "/subnets.json"))[0]["accuracy"].is_null());
-  const Outcome selected = place.rtfq({"select", run, "--macs", "1G"});
+  const std::vector<std::string> select{"select", run, "--macs", "1G", "--criterion", "target-labels"};
+  const Outcome selected = place.rtfq(select);
   CHECK(selected.status == 1);
-  CHECK_THAT(selected.err, Contains("no accuracies"));
+  CHECK_THAT(selected.err, Contains("accuracy on labels of the target") && Contains("--data LABELLED"));
+  CHECK_THAT(succeed(place, {"select", run, "--macs", "1G"}).out, Contains("chosen by infomax"));
   succeed(place, {"eval", run, "--all", "--data", place.at("target")});
+  succeed(place, select);
   CHECK(json::parse(contents(run + "/subnets.json"))[0]["accuracy"].is_number());
 
   fs::rename(place.at("source"), place.at("elsewhere"));

@@ -13,7 +13,8 @@ using test::Workplace;
 
 namespace {
 
-const std::vector<std::string> commands{"train", "config", "eval", "select", "calibrate", "info", "experiment"};
+const std::vector<std::string> commands{"train", "config",  "eval",    "select",    "calibrate",
+                                        "info",  "measure", "predict", "experiment"};
 
 /// Bad usage: status 2, a message that holds `message` on stderr, nothing on stdout.
 void refused(const Workplace& place, const std::vector<std::string>& arguments, const std::string& message) {
@@ -47,7 +48,7 @@ TEST_CASE("usage: mistakes end with status 2 and say what was expected") {
   const Workplace place;
   refused(place, {}, "subcommand is required");
   refused(place, {"trian"},
-          "no command 'trian': expected one of train, config, eval, select, calibrate, ");
+          "no command 'trian': expected one of train, config, eval, measure, select, predict, calibrate");
   refused(place, {"--verbose"}, "rtfq --help");
   refused(place, {"train"}, "config is required");
   refused(place, {"train", place.at("small.jsonc")}, "--out is required; `rtfq train --help`");
@@ -56,7 +57,7 @@ TEST_CASE("usage: mistakes end with status 2 and say what was expected") {
   refused(place, {"eval", place.at("nowhere")}, "there is no " + place.at("nowhere"));
   refused(place, {"eval", place.at("source")}, "is not a run");
   refused(place, {"eval", place.at("source"), "--all", "--subnet", "bits=8"}, "excludes");
-  refused(place, {"select", place.at("source")}, "[--macs,--bitops,--bytes]");
+  refused(place, {"select", place.at("source")}, "give a limit, such as --bitops 100M, or --pareto");
   refused(place, {"select", place.at("source"), "--macs", "10X"}, "10M or 2.5G, got '10X'");
   refused(place, {"calibrate", place.at("source")}, "--data is required");
   refused(place, {"info"}, "either RUN");

@@ -62,6 +62,7 @@ Json other_value(const schema::Field& field, const Config& config) {
                                                   {"train.teacher_update", "before"},
                                                   {"train.teacher_view", "plain"},
                                                   {"data.hold_out", 5},
+                                                  {"data.source_hold_out", 5},
                                                   {"data.resize", 300},
                                                   {"train.teacher_decay", 0.123}};
   if (const auto it = chosen.find(field.key); it != chosen.end()) return it->second;

@@ -1,0 +1,136 @@
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <numeric>
+
+#include "engine/safetensors.h"
+#include "tools/command.h"
+#include "tools/csv.h"
+#include "tools/progress.h"
+#include "training/network.h"
+#include "training/predictions.h"
+
+namespace rtfq::cli {
+namespace {
+
+struct Options {
+  std::string run, data, out, subnet;
+  int top = 1;
+  bool skip_bad = false;
+};
+
+std::string probability(float value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.6f", static_cast<double>(value));
+  return text;
+}
+
+/// "path,class,probability[,class2,probability2...]".
+std::string header(std::size_t top) {
+  std::vector<std::string> names{"path"};
+  for (std::size_t i = 1; i <= top; ++i) {
+    const std::string number = i == 1 ? "" : std::to_string(i);
+    names.push_back("class" + number);
+    names.push_back("probability" + number);
+  }
+  return csv_line(names);
+}
+
+/// The classes of the `top` highest probabilities, best first; of equal ones the first class.
+std::vector<std::size_t> best(std::span<const float> probabilities, std::size_t top) {
+  std::vector<std::size_t> order(probabilities.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return probabilities[a] > probabilities[b]; });
+  order.resize(top);
+  return order;
+}
+
+void say_what_is_missing(const data::Dataset& dataset, const std::vector<char>& answered) {
+  constexpr int shown = 5;
+  int missing = 0;
+  std::string names;
+  for (std::size_t i = 0; i < answered.size(); ++i)
+    if (!answered[i] && ++missing <= shown) names += "\n  " + dataset.samples[i].path;
+  if (missing == 0) return;
+  note(std::to_string(missing) + " of " + std::to_string(answered.size()) +
+       " images could not be read and have no line:" + names +
+       (missing > shown ? "\n  and " + std::to_string(missing - shown) + " more" : ""));
+}
+
+int predict_images(const Options& options) {
+  OpenedRun run = open_run(options.run);
+  TrainedBank& bank = run.bank;
+  if (options.skip_bad) bank.config.data.bad_images = "skip";
+  Subnet subnet = trained_subnets(bank.config).front();
+  if (!options.subnet.empty())
+    subnet = as_usage([&] { return parse_subnet(options.subnet, bank.config.model.bank); });
+  // What the folders or the list call the images does not matter: labels are not read.
+  const data::Dataset dataset = data::without_labels(data::open_dataset(options.data));
+  PreparedImages images(bank.config, dataset, inference_domain(bank.config),
+                        PreparedImages::Order::as_listed);
+
+  const std::size_t top = std::min(static_cast<std::size_t>(options.top), bank.classes.size());
+  std::string lines = header(top);
+  std::vector<char> answered(dataset.samples.size());
+  int64_t done_images = 0;
+  CountProgress progress("predicting images:");
+  predict(*bank.network, subnet, inference_domain(bank.config), images,
+          [&](const Tensor& p, const data::Batch& batch) {
+            for (std::size_t i = 0; i < batch.indices.size(); ++i) {
+              const std::span<const float> row(p.as<float>() + static_cast<int64_t>(i) * p.dim(1),
+                                               bank.classes.size());
+              std::vector<std::string> cells{dataset.samples[batch.indices[i]].path};
+              for (const std::size_t k : best(row, top)) {
+                cells.push_back(bank.classes[k]);
+                cells.push_back(probability(row[k]));
+              }
+              lines += csv_line(cells);
+              answered[batch.indices[i]] = true;
+            }
+            progress(done_images += batch.n, static_cast<int64_t>(dataset.samples.size()));
+          });
+  say_what_is_missing(dataset, answered);
+  if (options.out.empty())
+    std::fputs(lines.c_str(), stdout);
+  else
+    write_file_atomically(options.out, lines);
+  note("answers of " + id(subnet) + " for " + std::to_string(done_images) + " images" +
+       (options.out.empty() ? "" : " are in " + options.out));
+  return done;
+}
+
+}  // namespace
+
+void add_predict(CLI::App& app, Action& action) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("predict", "class and probability of images, as CSV");
+  command->add_option("run", options->run, "folder of a run, or a checkpoint")->required()->type_name("RUN");
+  command
+      ->add_option("images", options->data,
+                   "a folder of images, with or without subfolders, or a list file; labels are not read")
+      ->required()
+      ->type_name("DIR|LIST");
+  command->add_option("-o,--out", options->out, "writes the CSV there instead of to stdout")
+      ->type_name("FILE");
+  command
+      ->add_option(
+          "--subnet", options->subnet,
+          "width=0.9,depth=1,resolution=28,bits=4; what is left out is the largest. Without it: the largest "
+          "subnet; `rtfq select` names one for a budget")
+      ->type_name("SUBNET");
+  command->add_option("--top", options->top, "so many classes a line, best first")
+      ->type_name("K")
+      ->check(CLI::Range(1, 1000000));
+  command->add_flag(
+      "--skip-bad", options->skip_bad,
+      "leave out images that cannot be read, and say which; without it as the run's data.bad_images says");
+  command->footer(
+      "Columns: path, class, probability; with --top K also class2, probability2, ...\n"
+      "\n"
+      "Example:\n"
+      "  rtfq predict runs/m2u photos --subnet width=0.5,bits=4 --top 3 -o answers.csv");
+  command->callback([&action, options] { action = [options] { return predict_images(*options); }; });
+}
+
+}  // namespace rtfq::cli
