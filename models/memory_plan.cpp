@@ -36,53 +36,48 @@ class Walk {
       : options_(options),
         spec_(resnet_spec(options.arch)),
         subnet_(subnet),
-        quantized_(subnet.bits != float_bits) {
-    ends_ = quantized_ && options.first_last_bits ? options.first_last_bits : subnet.bits;
-    if (!quantized_ || options.residual == Residual::codes)
-      identity_bits_ = 0;
-    else
-      identity_bits_ = options.residual == Residual::eight_bits ? 8 : float_bits;
-  }
+        quantized_(subnet.bits != float_bits),
+        ends_(quantized_ && options.first_last_bits ? options.first_last_bits : subnet.bits) {}
 
   int64_t peak() {
     const auto convs = plan(spec_, subnet_, options_.bank.multiple, options_.image_channels);
     auto conv = convs.begin();
     const int64_t r = subnet_.resolution;
-    const auto image = plan_.write(bytes(r * r * options_.image_channels, ends_));
-    const int64_t c = conv->k;
-    int64_t size = output(*conv++);
+    const auto image = plan_.write(bytes(r * r * options_.image_channels, bits("input", ends_)));
+    int64_t channels = conv->k, size = output(*conv++);
     if (spec_.stem_pool) {
-      const auto sums = plan_.write(bytes(size * size * c, float_bits));
+      const auto sums = plan_.write(bytes(size * size * channels, float_bits));
       plan_.run({image});
       size = (size + 1) / 2;
-      produce(size * size * c, 0, 0);
+      produce("stem", size * size * channels, 0, 0);
       plan_.run({sums});
     } else {
-      produce(size * size * c, 0, 0);
+      produce("stem", size * size * channels, 0, 0);
       plan_.run({image});
     }
-    int64_t features = c;
     for (std::size_t stage = 0; stage < spec_.blocks.size(); ++stage)
-      for (int64_t block = 0; block < scaled_blocks(spec_.blocks[stage], subnet_.depth); ++block) {
+      for (int64_t i = 0; i < scaled_blocks(spec_.blocks[stage], subnet_.depth); ++i) {
+        const std::string block = conv->name.substr(0, conv->name.rfind('.'));
         MemoryPlan::Buffer inner = codes_;
-        for (int i = 0; i < (spec_.bottleneck ? 2 : 1); ++i, ++conv) {
-          const auto next = plan_.write(bytes(output(*conv) * output(*conv) * conv->k, subnet_.bits));
+        for (int number = 1; number <= (spec_.bottleneck ? 2 : 1); ++number, ++conv) {
+          const int width = bits(block + ".inner" + std::to_string(number), subnet_.bits);
+          const auto next = plan_.write(bytes(output(*conv) * output(*conv) * conv->k, width));
           plan_.run({inner});
           inner = next;
         }
         const auto last = conv++;
         const int64_t sums = output(*last) * output(*last) * last->k;
         MemoryPlan::Buffer shortcut = identity_;
-        if (spec_.projects(stage, block)) {
+        if (spec_.projects(stage, i)) {
           shortcut = plan_.write(bytes(sums, float_bits));
           plan_.run({codes_});
           ++conv;
         }
-        produce(sums, stage, block + 1);
+        produce(block, sums, stage, i + 1);
         plan_.run({inner, shortcut});
-        features = last->k;
+        channels = last->k;
       }
-    const auto pooled = plan_.write(bytes(features, ends_));
+    const auto pooled = plan_.write(bytes(channels, bits("features", ends_)));
     plan_.run({identity_});
     plan_.write(bytes(options_.classes, float_bits));
     plan_.run({pooled});
@@ -94,22 +89,31 @@ class Walk {
   static int64_t output(const ConvPlan& conv) {
     return (conv.h + 2 * (conv.filter / 2) - conv.filter) / conv.stride + 1;
   }
+  /// Of a quantizer that is asked for `asked` bits.
+  int bits(const std::string& quantizer, int asked) const {
+    const int own = quantized_ ? own_bits(options_.bits_exceptions, quantizer) : 0;
+    return own ? own : asked;
+  }
 
-  /// The forms of a block's sum that block `next` of `stage`, or what comes after it, reads: codes for
-  /// convolutions and, unless it is the same tensor or a projection takes its place, the identity path's own.
-  void produce(int64_t elements, std::size_t stage, int64_t next) {
+  /// The forms of the sum of `block` (or the stem) that block `next` of `stage`, or what comes after it,
+  /// reads: codes for convolutions and, unless it is the same tensor or a projection takes its place, the
+  /// identity path's own.
+  void produce(const std::string& block, int64_t elements, std::size_t stage, int64_t next) {
     if (next > 0 && next == scaled_blocks(spec_.blocks[stage], subnet_.depth)) ++stage, next = 0;
     const bool last = stage == spec_.blocks.size();
-    if (!last || identity_bits_ == 0) codes_ = identity_ = plan_.write(bytes(elements, subnet_.bits));
-    if (identity_bits_ && (last || !spec_.projects(stage, next)))
-      identity_ = plan_.write(bytes(elements, identity_bits_));
+    const bool shared = !quantized_ || options_.residual == Residual::codes;
+    const std::string name = block + ".output";
+    if (!last || shared) codes_ = identity_ = plan_.write(bytes(elements, bits(name, subnet_.bits)));
+    if (shared || (!last && spec_.projects(stage, next))) return;
+    const bool eight = options_.residual == Residual::eight_bits;
+    identity_ = plan_.write(bytes(elements, eight ? bits(name + ".identity", 8) : float_bits));
   }
 
   const SupernetOptions& options_;
   const ResNetSpec spec_;
   const Subnet& subnet_;
   bool quantized_;
-  int ends_ = 0, identity_bits_ = 0;  ///< identity_bits_ 0: the codes themselves
+  int ends_;
   MemoryPlan plan_;
   MemoryPlan::Buffer codes_ = 0, identity_ = 0;
 };

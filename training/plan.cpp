@@ -177,6 +177,8 @@ void plan_calibration(TrainingPlan& plan, const Config& config, Rehearsal& rehea
   const std::vector<Subnet> subnets = trained_subnets(config);
   const int batch = evaluation_batch(config.model.bank.resolutions.front());
   const bool target = plan.target_images > 0 && config.model.domain_norms;
+  // Without calibration only subnets that no step drew get statistics: few, and not foretold here.
+  if (config.train.calibration_images == 0) return;
   plan.calibrated = static_cast<int64_t>(subnets.size());
   plan.calibration_domains = target ? 2 : 1;
   plan.peak_bytes = std::max(plan.peak_bytes, predicted_peak(rehearsal, batch, [&](int b) {
@@ -203,10 +205,6 @@ void plan_calibration(TrainingPlan& plan, const Config& config, Rehearsal& rehea
 }
 
 }  // namespace
-
-double step_macs(const Config& config, int64_t classes, int64_t step) {
-  return Macs(config, classes).of_step(phase_at(config.train, step), passes_at(config, step));
-}
 
 std::size_t available_memory() {
   const auto number_in = [](const char* path, const std::string& label) -> double {

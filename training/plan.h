@@ -31,7 +31,7 @@ struct TrainingPlan {
   int64_t steps = 0;
   int64_t images = 0;                                         ///< of all steps
   int64_t source_images = 0, target_images = 0, classes = 0;  ///< of the data sets
-  int64_t calibrated = 0;  ///< subnets, each on `calibration_domains` domains
+  int64_t calibrated = 0;  ///< subnets, each on `calibration_domains` domains; 0: running averages stay
   int calibration_domains = 0;
   double calibration_seconds = 0;
   double seconds = 0;               ///< of the phases and the calibration
@@ -58,9 +58,6 @@ struct PlanOptions {
 /// Trainer's constructor throws.
 TrainingPlan plan_training(const Config&, const PlanOptions& = {},
                            const std::function<void(const std::string&)>& say = {});
-
-/// Multiply-adds of one step, as PhasePlan::macs counts them.
-double step_macs(const Config&, int64_t classes, int64_t step);
 
 /// Memory that can still be taken without swapping (/proc/meminfo, and the limit of the control group); 0:
 /// unknown.

@@ -61,6 +61,24 @@ TEST_CASE("memory plan: activations of a small network, computed by hand") {
   CHECK(peak("resnet18", {1.0, 1.0, 32, 4}, Residual::eight_bits) == 65536 + 2048 + 4096);
 }
 
+TEST_CASE("memory plan: quantizers with bits of their own") {
+  SupernetOptions options;
+  options.arch = "resnet14_small";
+  options.image_channels = 1;
+  options.bank = {{1.0}, {1.0}, {16}, {4}, 8};
+  const Subnet four{1.0, 1.0, 16, 4};
+  REQUIRE(activation_peak(options, four) == 6144);
+  // The first stage's first block, highest by 2 x 2048 of identity and 2 x 1024 of codes: 8 bits of what it
+  // writes.
+  options.bits_exceptions = {{"stage1.block0.output", 8}};
+  CHECK(activation_peak(options, four) == 6144 + 1024);
+  options.bits_exceptions = {{"stage1.block0.output.identity", 4}};
+  // Now stage 2's first block is highest.
+  CHECK(activation_peak(options, four) == 6144);
+  options.bits_exceptions.push_back({"stage2.*", 8});
+  CHECK(activation_peak(options, four) == 1024 + 4096 + 1024 + 1024);
+}
+
 TEST_CASE("memory plan: a subnet needs its weights and its activations") {
   SupernetOptions options;
   options.arch = "resnet14_small";
