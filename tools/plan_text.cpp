@@ -42,9 +42,11 @@ std::string plan_text(const TrainingPlan& plan, const Config& config) {
   std::string out = format("data         %lld source images of %lld classes, %lld target images\n",
                            static_cast<long long>(plan.source_images), static_cast<long long>(plan.classes),
                            static_cast<long long>(plan.target_images));
-  out += format("calibration  %lld subnet(s), %d domain(s), at most %lld images of each\n\n",
-                static_cast<long long>(plan.calibrated), plan.calibration_domains,
-                static_cast<long long>(config.train.calibration_images));
+  out += plan.calibrated
+             ? format("calibration  %lld subnet(s), %d domain(s), at most %lld images of each\n\n",
+                      static_cast<long long>(plan.calibrated), plan.calibration_domains,
+                      static_cast<long long>(config.train.calibration_images))
+             : "calibration  off: running averages stay; subnets that no step draws are not in the time\n\n";
   out += table(rows);
   out += "\nmemory       " + mebibytes(plan.peak_bytes) + " of tensors at the peak";
   if (plan.available_bytes) out += "; " + mebibytes(plan.available_bytes) + " available";

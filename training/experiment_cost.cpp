@@ -6,7 +6,7 @@
 #include "training/experiment_results.h"
 #include "training/network.h"
 #include "training/sampler.h"
-#include "training/trainer_state.h"
+#include "training/phases.h"
 
 namespace rtfq::experiment {
 namespace {

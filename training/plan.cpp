@@ -137,15 +137,34 @@ void time_steps(PhasePlan& plan, Rehearsal& rehearsal, const PhaseSteps& steps, 
 /// Seconds that loading one batch of a domain takes when nothing else runs.
 struct LoadTime {
   double fresh = 0;   ///< images are decoded
-  double cached = 0;  ///< images were seen before
+  double cached = 0;  ///< images are in the cache
+  double kept = 1;    ///< of the data set, that fits the cache
   int64_t steps_per_epoch = 1;
 
   /// Mean over `steps` steps from the first on.
   double mean(int64_t steps) const {
     const auto first = static_cast<double>(std::min(steps, steps_per_epoch));
-    return (first * fresh + (static_cast<double>(steps) - first) * cached) / static_cast<double>(steps);
+    const double later = kept * cached + (1 - kept) * fresh;
+    return (first * fresh + (static_cast<double>(steps) - first) * later) / static_cast<double>(steps);
   }
 };
+
+/// The part of a data set that fits the cache, from the decoded size of some images.
+double kept_part(const Config& config, const data::Dataset& dataset) {
+  const std::size_t count = dataset.samples.size(), looked_at = std::min<std::size_t>(8, count);
+  double bytes = 0;
+  int decoded = 0;
+  for (std::size_t i = 0; i < looked_at; ++i) try {
+      const auto image = data::load_image(dataset.samples[i * count / looked_at].path, config.data.channels);
+      bytes += static_cast<double>(image.pixels.size());
+      ++decoded;
+    } catch (const std::runtime_error&) {
+      if (config.data.bad_images == "error") throw;
+    }
+  const double all = decoded ? bytes / decoded * static_cast<double>(count) : 0;
+  const double cache = static_cast<double>(config.data.cache_mib) * 1048576.0;
+  return all > cache ? cache / all : 1;
+}
 
 LoadTime time_loading(const Config& config, const data::Dataset& dataset, Domain domain) {
   constexpr int batches = 6;
@@ -162,6 +181,7 @@ LoadTime time_loading(const Config& config, const data::Dataset& dataset, Domain
   time.fresh = seconds();
   loader.seek(0);
   time.cached = seconds();
+  time.kept = kept_part(config, dataset);
   return time;
 }
 
