@@ -201,6 +201,8 @@ std::unique_ptr<Supernet> load_teacher(const std::string& checkpoint) {
   auto teacher = std::make_unique<Supernet>(
       supernet_options(header.config, static_cast<int64_t>(header.classes.size())), train.seed);
   const Index index(file, checkpoint);
+  if (!index.has("teacher/" + teacher->parameters().front()->name))
+    return nullptr;  // as `rtfq quantize` writes it
   for (Parameter* p : teacher->parameters()) index.restore("teacher/" + p->name, p->value);
   teacher->weights_changed();
   return teacher;

@@ -202,6 +202,8 @@ void plan_calibration(TrainingPlan& plan, const Config& config, Rehearsal& rehea
   plan.calibrated = static_cast<int64_t>(subnets.size());
   plan.calibration_domains = target ? 2 : 1;
   plan.peak_bytes = std::max(plan.peak_bytes, predicted_peak(rehearsal, batch, [&](int b) {
+                               // They are prepared for every size of a batch; a real run has but one.
+                               rehearsal.forget_prepared_weights();
                                rehearsal.calibration_pass(subnets.front(), b);
                              }));
   if (!options.timed) return;

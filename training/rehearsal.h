@@ -16,8 +16,10 @@ class Rehearsal {
 
   /// Seconds of one step of `phase` with `batch` images of each domain and a learning rate of 0.
   double step(const std::string& phase, const std::vector<PassPlan>& passes, int batch);
-  /// Seconds of a forward pass as calibration makes it, with `batch` images.
+  /// Seconds of a forward pass as calibration makes it, with `batch` images. Weights that an earlier pass of
+  /// the subnet prepared are used, unless they are forgotten.
   double calibration_pass(const Subnet&, int batch);
+  void forget_prepared_weights() { student_->weights_changed(); }
 
   /// The highest memory of tensors, beyond what there was before the constructor, while `work` runs.
   template <class Work>
