@@ -183,29 +183,53 @@ class Session {
   std::vector<std::size_t> failed_;
 };
 
+/// Steps of a run are tried where no finished one tells the speed, and its data are there.
+std::optional<Speed> speed_of(const Experiment& experiment, const std::vector<RunResult>& results,
+                              const std::vector<std::size_t>& which) {
+  const Run* tried = nullptr;
+  for (const std::size_t index : which) {
+    const RunResult& result = results[index];
+    if (result.finished() || estimated_seconds(experiment, result, results)) continue;
+    if (!tried && result.run.parent < 0 && result.run.undefined.empty()) tried = &result.run;
+  }
+  if (!tried) return {};
+  try {
+    note("measuring steps of " + tried->id());
+    const auto speed =
+        measured_speed(experiment, *tried, [](const std::string& what) { note("measuring: " + what); });
+    if (speed)
+      note("memory of its tensors: about " + std::to_string(speed->peak_bytes >> 20) + " MiB at the most");
+    return speed;
+  } catch (const std::exception& error) {
+    note(std::string("times are not known: ") + error.what());
+    return {};
+  }
+}
+
 int plan(const Experiment& experiment, const std::vector<Run>& runs, const std::vector<std::size_t>& which) {
   std::vector<std::vector<std::string>> rows{{"run", "task/method/seed", "state", "steps", "time"}};
   const std::vector<RunResult> results = collect(experiment, runs);
+  const std::optional<Speed> speed = speed_of(experiment, results, which);
   double left = 0;
   int unknown = 0;
   for (const std::size_t index : which) {
     const RunResult& result = results[index];
-    const auto seconds = estimated_seconds(result, results);
+    const bool finished = result.finished();
+    double seconds = -1;  // not known
+    if (!finished) seconds = estimated_seconds(experiment, result, results, speed).value_or(-1);
     std::string state = to_string(result.progress.state);
     if (result.progress.state == State::started) state += " " + std::to_string(result.progress.step);
     rows.push_back({std::to_string(index + 1), result.run.id(), state,
                     result.run.parent >= 0 ? "quantized" : std::to_string(result.run.config.train.steps),
-                    result.finished() ? duration(result.record.train_seconds + result.record.eval_seconds)
-                    : seconds         ? "about " + duration(*seconds)
-                                      : "?"});
-    if (result.finished()) continue;
-    left += seconds.value_or(0);
-    unknown += seconds ? 0 : 1;
+                    finished       ? duration(result.record.train_seconds + result.record.eval_seconds)
+                    : seconds >= 0 ? "about " + duration(seconds)
+                                   : "?"});
+    left += std::max(0.0, seconds);
+    unknown += finished || seconds >= 0 ? 0 : 1;
   }
   std::fputs(table(rows).c_str(), stdout);
   std::string text = "left: about " + duration(left);
-  if (unknown)
-    text += ", and " + std::to_string(unknown) + " runs whose time is not known before one like them is done";
+  if (unknown) text += ", and " + std::to_string(unknown) + " runs whose time is not known";
   note(text);
   return done;
 }

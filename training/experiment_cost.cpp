@@ -1,50 +1,12 @@
-// What training costs, in multiply-adds.
+// What runs cost: in multiply-adds, and in time before they have run.
 #include <algorithm>
-#include <map>
-#include <tuple>
 
 #include "training/experiment_results.h"
-#include "training/network.h"
-#include "training/sampler.h"
-#include "training/phases.h"
+#include "training/plan.h"
+#include "training/step_macs.h"
 
 namespace rtfq::experiment {
 namespace {
-
-/// Forward MACs of one image, remembered.
-class ForwardMacs {
- public:
-  ForwardMacs(const Config& config, int64_t classes) : options_(supernet_options(config, classes)) {}
-  double operator()(const Subnet& subnet) {
-    double& macs = known_[{subnet.width, subnet.depth, subnet.resolution}];
-    if (macs == 0) macs = static_cast<double>(subnet_cost(options_, subnet).macs);
-    return macs;
-  }
-
- private:
-  SupernetOptions options_;
-  std::map<std::tuple<double, double, int>, double> known_;
-};
-
-/// The teacher's forward passes of one step (step.cpp: ask_teacher).
-double teaching(const Config& config, const std::vector<PassPlan>& passes, ForwardMacs& macs) {
-  const auto any = [&](Role role) {
-    return std::any_of(passes.begin(), passes.end(), [&](const PassPlan& pass) { return pass.role == role; });
-  };
-  const LossConfig& loss = config.loss;
-  const bool distils = loss.distillation > 0 && (any(Role::smallest) || any(Role::random));
-  const bool labels = loss.pseudo_label > 0 && loss.pseudo_source == "teacher" && any(Role::largest);
-  const bool shares = loss.information > 0 && loss.information_prior == "teacher";
-  if (!distils && !labels && !shares) return 0;
-  const Bank& bank = config.model.bank;
-  const Subnet largest = teaching_subnet(config);
-  double sum = macs(largest);
-  if (!distils || !any(Role::smallest) || loss.ensemble == "largest") return sum;
-  for (const Subnet& subnet :
-       loss.ensemble == "all" ? intermediate_teachers(bank) : intermediate_teachers(bank, passes))
-    if (subnet != largest) sum += macs(subnet);
-  return sum;
-}
 
 /// Seconds for a multiply-add of training, evaluation and the rest included: of finished runs of the same
 /// method and task, else of the same method, else of any.
@@ -63,57 +25,61 @@ std::optional<double> seconds_a_mac(const RunResult& wanted, const std::vector<R
   return {};
 }
 
-/// Steps of a phase whose passes are counted; a longer phase is represented by so many, evenly spread.
-constexpr int64_t counted_steps = 2000;
-
 }  // namespace
 
-std::optional<double> estimated_seconds(const RunResult& wanted, const std::vector<RunResult>& all) {
+double Speed::evaluating(const Experiment& experiment, const Run& run) const {
+  return subnet_seconds * static_cast<double>(evaluated_subnets(experiment, run).size());
+}
+
+std::optional<Speed> measured_speed(const Experiment& experiment, const Run& run,
+                                    const std::function<void(const std::string&)>& say) {
+  PlanOptions options;
+  options.seconds_per_phase = 3;
+  const TrainingPlan plan = plan_training(run.config, options, say);
+  double seconds = 0;
+  for (const PhasePlan& phase : plan.phases) seconds += phase.seconds;
+  const double macs = training_macs(run.config, plan.classes);
+  if (macs == 0) return {};
+  Speed speed{.mac_seconds = seconds / macs, .classes = plan.classes, .peak_bytes = plan.peak_bytes};
+  if (plan.calibrated > 0) {  // evaluation runs the same forward passes as calibration
+    double calibrated = 0;
+    for (const int64_t images : {plan.source_images, plan.calibration_domains > 1 ? plan.target_images : 0})
+      calibrated += static_cast<double>(std::min(images, run.config.train.calibration_images));
+    const double evaluated =
+        static_cast<double>(plan.target_images + (experiment.evaluation.source ? plan.source_images : 0));
+    speed.subnet_seconds =
+        plan.calibration_seconds / static_cast<double>(plan.calibrated) * (1 + evaluated / calibrated);
+  }
+  return speed;
+}
+
+std::optional<double> estimated_seconds(const Experiment& experiment, const RunResult& wanted,
+                                        const std::vector<RunResult>& all,
+                                        const std::optional<Speed>& speed) {
   if (wanted.run.parent >= 0) {  // nothing is trained: as long as others took
     double seconds = 0, count = 0;
     for (const RunResult& result : all)
       if (result.finished() && result.run.parent >= 0 && result.record.train_seconds > 0)
         seconds += result.record.train_seconds + result.record.eval_seconds, ++count;
-    return count > 0 ? std::optional(seconds / count) : std::nullopt;
+    if (count > 0) return seconds / count;
+    return speed ? std::optional(speed->evaluating(experiment, wanted.run)) : std::nullopt;
   }
-  const auto rate = seconds_a_mac(wanted, all);
-  if (!rate) return {};
-  int64_t classes = 0;  // of the task, else of any
-  for (const RunResult& result : all)
-    if (result.record.classes > 0 && (classes == 0 || result.run.task == wanted.run.task))
-      classes = result.record.classes;
   const TrainConfig& train = wanted.run.config.train;
   const double left = 1 - static_cast<double>(wanted.progress.step) / static_cast<double>(train.steps);
-  return *rate * training_macs(wanted.run.config, classes) * left;
+  if (const auto rate = seconds_a_mac(wanted, all)) {
+    int64_t classes = 0;  // of the task, else of any
+    for (const RunResult& result : all)
+      if (result.record.classes > 0 && (classes == 0 || result.run.task == wanted.run.task))
+        classes = result.record.classes;
+    return *rate * training_macs(wanted.run.config, classes) * left;
+  }
+  if (!speed) return {};
+  return speed->mac_seconds * training_macs(wanted.run.config, speed->classes) * left +
+         speed->evaluating(experiment, wanted.run);
 }
 
 double training_macs(const Config& config, int64_t classes) {
-  constexpr double forward_and_gradients = 3;
-  const TrainConfig& train = config.train;
-  const bool source_only = train.method == "source_only";
-  const int64_t first[] = {0, source_only ? train.steps : train.float_steps,
-                           source_only ? train.steps : adapts_from(train), train.steps};
-  ForwardMacs macs(config, classes);
-  const auto step_macs = [&](int phase, int64_t step) {
-    const auto passes = phase == 0 ? single_pass(float_subnet(config))
-                        : trains_single(config)
-                            ? single_pass(teaching_subnet(config))
-                            : sample_passes(config.model.bank, train.sampler, train.passes, train.seed,
-                                            static_cast<uint64_t>(step));
-    double sum = phase == 2 ? train.batch * teaching(config, passes, macs) : 0;
-    for (const PassPlan& pass : passes)
-      sum += forward_and_gradients * (phase == 2 ? 2 : 1) * train.batch * macs(pass.subnet);
-    return sum;
-  };
-  double sum = 0;
-  for (int phase = 0; phase < 3; ++phase) {
-    const int64_t steps = first[phase + 1] - first[phase];
-    const int64_t counted = phase == 0 ? std::min<int64_t>(1, steps) : std::min(counted_steps, steps);
-    double here = 0;
-    for (int64_t i = 0; i < counted; ++i) here += step_macs(phase, first[phase] + i * steps / counted);
-    if (counted > 0) sum += here * static_cast<double>(steps) / static_cast<double>(counted);
-  }
-  return sum;
+  return StepMacs(config, classes).of_run();
 }
 
 }  // namespace rtfq::experiment

@@ -1,6 +1,7 @@
 #pragma once
 // What the runs of an experiment have measured, and the numbers that tables and plots are made of.
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -29,12 +30,26 @@ std::vector<RunResult> collect(const Experiment&, const std::vector<Run>&);
 /// Adds to a record what its run's checkpoint and log say: the number of classes, the seconds of the steps.
 void complete(Record&, const Run&);
 
-/// Seconds that a run still takes, from its multiply-adds and the speed of finished ones: of the same method
-/// and task, else of the same method, else of any. Nothing where no run tells.
-std::optional<double> estimated_seconds(const RunResult&, const std::vector<RunResult>& all);
+/// How fast this machine trains a configuration like one that was tried.
+struct Speed {
+  double mac_seconds = 0;     ///< of a multiply-add of training
+  double subnet_seconds = 0;  ///< calibration and evaluation of one subnet
+  int64_t classes = 0;
+  std::size_t peak_bytes = 0;  ///< of tensors, in the run that was tried
 
-/// Multiply-adds of a whole training run: a forward pass is counted once and its two gradients as one forward
-/// pass each, a teacher's forward pass once; calibration, quantizers and norms are left out.
+  double evaluating(const Experiment&, const Run&) const;
+};
+/// Tries steps of a run for some seconds (training/plan.h). Throws what Trainer throws where data are
+/// missing.
+std::optional<Speed> measured_speed(const Experiment&, const Run&,
+                                    const std::function<void(const std::string&)>& say);
+
+/// Seconds that a run still takes, from its multiply-adds and the speed of finished ones: of the same method
+/// and task, else of the same method, else of any, else the speed given. Nothing where none of these tells.
+std::optional<double> estimated_seconds(const Experiment&, const RunResult&,
+                                        const std::vector<RunResult>& all, const std::optional<Speed>& = {});
+
+/// Multiply-adds of a whole training run (training/step_macs.h).
 double training_macs(const Config&, int64_t classes);
 
 /// The subnets that a method, or the methods of a group together, measured on one task with one seed.

@@ -4,7 +4,6 @@
 #include <chrono>
 #include <cmath>
 #include <fstream>
-#include <map>
 #include <thread>
 
 #include "training/latency.h"
@@ -12,6 +11,7 @@
 #include "training/phases.h"
 #include "training/prepared_images.h"
 #include "training/rehearsal.h"
+#include "training/step_macs.h"
 
 namespace rtfq {
 namespace {
@@ -21,52 +21,6 @@ using Say = std::function<void(const std::string&)>;
 /// Steps of a phase whose passes are looked at, evenly spread.
 constexpr int64_t sampled_steps = 500;
 
-/// Multiply-adds of subnets, each computed once.
-class Macs {
- public:
-  Macs(const Config& config, int64_t classes)
-      : options_(supernet_options(config, classes)), config_(config) {}
-
-  double of(const Subnet& subnet) {
-    const std::string key = id(subnet);
-    const auto found = known_.find(key);
-    if (found != known_.end()) return found->second;
-    return known_[key] = static_cast<double>(subnet_cost(options_, subnet).macs);
-  }
-
-  double of_step(const std::string& phase, const std::vector<PassPlan>& passes) {
-    const double batch = config_.train.batch, rows = phase == "adapt" ? 2 * batch : batch;
-    double macs = 0;
-    for (const PassPlan& pass : passes) macs += 3 * rows * of(pass.subnet);
-    if (phase == "adapt")
-      for (const Subnet& teacher : teachers(passes)) macs += batch * of(teacher);
-    return macs;
-  }
-
- private:
-  /// Whom run_step asks: ask_teacher in training/step.cpp.
-  std::vector<Subnet> teachers(const std::vector<PassPlan>& passes) const {
-    const LossConfig& loss = config_.loss;
-    const auto any = [&](Role role) {
-      return std::any_of(passes.begin(), passes.end(), [&](const PassPlan& p) { return p.role == role; });
-    };
-    const bool distils = loss.distillation > 0 && (any(Role::smallest) || any(Role::random));
-    const bool labels = loss.pseudo_label > 0 && loss.pseudo_source == "teacher" && any(Role::largest);
-    if (!distils && !labels && !(loss.information > 0 && loss.information_prior == "teacher")) return {};
-    std::vector<Subnet> all{teaching_subnet(config_)};
-    if (!distils || !any(Role::smallest) || loss.ensemble == "largest") return all;
-    const Bank& bank = config_.model.bank;
-    for (const Subnet& subnet :
-         loss.ensemble == "all" ? intermediate_teachers(bank) : intermediate_teachers(bank, passes))
-      if (subnet != all.front()) all.push_back(subnet);
-    return all;
-  }
-
-  SupernetOptions options_;
-  const Config& config_;
-  std::map<std::string, double> known_;
-};
-
 /// What the steps of a phase have in common and which stand for them.
 struct PhaseSteps {
   double mean_macs = 0;
@@ -74,7 +28,7 @@ struct PhaseSteps {
   std::vector<PassPlan> largest;
 };
 
-PhaseSteps look_at(const Config& config, const Phase& range, Macs& macs) {
+PhaseSteps look_at(const Config& config, const Phase& range, StepMacs& macs) {
   struct Step {
     double macs;
     std::vector<PassPlan> passes;
@@ -192,7 +146,7 @@ double with_loading(double step, double load, int loader_threads, int compute_th
   return step + load * std::min(loader_threads, processors) / processors;
 }
 
-void plan_calibration(TrainingPlan& plan, const Config& config, Rehearsal& rehearsal, Macs& macs,
+void plan_calibration(TrainingPlan& plan, const Config& config, Rehearsal& rehearsal, StepMacs& macs,
                       const PlanOptions& options) {
   const std::vector<Subnet> subnets = trained_subnets(config);
   const int batch = evaluation_batch(config.model.bank.resolutions.front());
@@ -257,7 +211,7 @@ TrainingPlan plan_training(const Config& config, const PlanOptions& options, con
   plan.classes = static_cast<int64_t>(data.source.classes.size());
   plan.steps = config.train.steps;
   const int batch = config.train.batch;
-  Macs macs(config, plan.classes);
+  StepMacs macs(config, plan.classes);
   std::vector<PhaseSteps> steps;
   for (const Phase& range : phases_of(config.train)) {
     steps.push_back(look_at(config, range, macs));

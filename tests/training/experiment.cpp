@@ -361,14 +361,18 @@ TEST_CASE("experiment: the time of a run, from the speed of others") {
     return result;
   };
   RunResult wanted = finished(experiment, "b", "long", 2, {});
-  CHECK_FALSE(estimated_seconds(wanted, {wanted}));
+  CHECK_FALSE(estimated_seconds(experiment, wanted, {wanted}));
   const RunResult one = done("one", 8), same = done("long", 58);
   const double more = training_macs(wanted.run.config, 10) / one.train_macs;
-  CHECK(*estimated_seconds(wanted, {one, wanted}) == Approx(10 * more));
+  CHECK(*estimated_seconds(experiment, wanted, {one, wanted}) == Approx(10 * more));
   const double seed = training_macs(wanted.run.config, 10) / same.train_macs;  // its passes are others
-  CHECK(*estimated_seconds(wanted, {one, same, wanted}) == Approx(60 * seed));
+  CHECK(*estimated_seconds(experiment, wanted, {one, same, wanted}) == Approx(60 * seed));
+  const Speed speed{.mac_seconds = 1e-9, .subnet_seconds = 0.5, .classes = 10};
+  CHECK(*estimated_seconds(experiment, wanted, {wanted}, speed) ==
+        Approx(1e-9 * training_macs(wanted.run.config, 10) + 4 * 0.5));
+  CHECK(*estimated_seconds(experiment, wanted, {one, wanted}, speed) == Approx(10 * more));
   wanted.progress = {State::started, 75, {}, ""};
-  CHECK(*estimated_seconds(wanted, {one, same, wanted}) == Approx(60 * seed * 0.75));
+  CHECK(*estimated_seconds(experiment, wanted, {one, same, wanted}) == Approx(60 * seed * 0.75));
 }
 
 TEST_CASE("experiment: the files that ship can be listed") {
