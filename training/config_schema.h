@@ -1,6 +1,6 @@
 #pragma once
 // The one description of all configuration keys: reading files and --set, checking, printing and comparing
-// configurations all go through it, so a new key is one line in config_schema.cpp.
+// configurations all go through it, so a new key is one line in config_keys.cpp.
 
 #include <functional>
 #include <string>

@@ -13,17 +13,11 @@ using Catch::Matchers::Contains;
 using nlohmann::json;
 using test::contents;
 using test::Outcome;
+using test::succeed;
 using test::Workplace;
 namespace fs = std::filesystem;
 
 namespace {
-
-Outcome succeed(const Workplace& place, const std::vector<std::string>& arguments) {
-  const Outcome outcome = place.rtfq(arguments);
-  INFO(outcome.err);
-  REQUIRE(outcome.status == 0);
-  return outcome;
-}
 
 std::vector<std::string> lines_of(const std::string& text) {
   std::istringstream in(text);

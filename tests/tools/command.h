@@ -1,6 +1,7 @@
 #pragma once
 // Runs build/bin/rtfq as people do and looks at what comes back.
 
+#include <catch2/catch.hpp>
 #include <fcntl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -95,6 +96,14 @@ class Workplace : public Stripes {
     return steps;
   }
 };
+
+/// What `rtfq arguments` prints, its status being 0.
+inline Outcome succeed(const Workplace& place, const std::vector<std::string>& arguments) {
+  const Outcome outcome = place.rtfq(arguments);
+  INFO(outcome.err);
+  REQUIRE(outcome.status == 0);
+  return outcome;
+}
 
 /// 1 ... last.
 inline std::vector<int64_t> steps_to(int64_t last) {

@@ -17,17 +17,11 @@ using nlohmann::json;
 using test::contents;
 using test::count_of;
 using test::Outcome;
+using test::succeed;
 using test::Workplace;
 namespace fs = std::filesystem;
 
 namespace {
-
-Outcome succeed(const Workplace& place, const std::vector<std::string>& arguments) {
-  const Outcome outcome = place.rtfq(arguments);
-  INFO(outcome.err);
-  REQUIRE(outcome.status == 0);
-  return outcome;
-}
 
 std::vector<json> lines(const std::string& path) {
   std::ifstream in(path);

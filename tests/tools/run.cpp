@@ -14,21 +14,11 @@ using Catch::Matchers::Contains;
 using nlohmann::json;
 using test::contents;
 using test::Outcome;
+using test::succeed;
 using test::Process;
 using test::steps_to;
 using test::Workplace;
 namespace fs = std::filesystem;
-
-namespace {
-
-Outcome succeed(const Workplace& place, const std::vector<std::string>& arguments) {
-  const Outcome outcome = place.rtfq(arguments);
-  INFO(outcome.err);
-  REQUIRE(outcome.status == 0);
-  return outcome;
-}
-
-}  // namespace
 
 TEST_CASE("run: train, eval, select, info, calibrate") {
   const Workplace place;
