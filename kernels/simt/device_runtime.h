@@ -1,0 +1,48 @@
+#pragma once
+// What the intrinsics of device_host.h call: the executor as a running CUDA thread sees it.
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/simt/executor.h"
+
+namespace rtfq::simt::device {
+
+struct Place {
+  const char* file = "";
+  int line = 0;
+  static constexpr Place current(const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+    return {file, line};
+  }
+  bool operator==(const Place&) const;
+};
+
+struct BarrierResult {
+  int votes, arrived;
+};
+
+BarrierResult barrier(int vote, Place);
+void sync_warp(unsigned mask, Place);
+unsigned ballot(unsigned mask, int vote, Place);
+void shuffle_bytes(unsigned mask, const void* value, void* result, uint32_t bytes, int source_lane, Place);
+int lane();
+/// At an atomic: another thread may go first.
+void maybe_yield();
+void fence();
+
+/// The block's variable of that key; a key's first use lays it out.
+void* shared_variable(const void* key, std::size_t bytes, const char* name);
+void* dynamic_shared();
+
+/// Moves one word, or zeros from nullptr. It is the kernel's own code, so that sanitizers see its accesses.
+using CopyFunction = void(void* shared, const void* global);
+void copy_async(void* shared, const void* global, uint32_t bytes, CopyFunction*);
+void copy_async_commit();
+void copy_async_wait(uint32_t groups);
+
+/// Throws Error unless a GPU of compute capability 8 or 9 would take the launch.
+void check_launch(dim3 grid, dim3 block, std::size_t shared);
+/// Runs the grid to its end; `body` is called by every CUDA thread.
+void run(dim3 grid, dim3 block, std::size_t shared, void (*body)(void*), void* argument);
+
+}  // namespace rtfq::simt::device
