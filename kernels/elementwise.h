@@ -26,9 +26,9 @@ struct AddArgs {
   void* y;  ///< may be a or b
 };
 
-RTFQ_OPERATOR(ReluForward, "relu.forward", ElementwiseShape, ReluForwardArgs);
-RTFQ_OPERATOR(ReluBackward, "relu.backward", ElementwiseShape, ReluBackwardArgs);
-RTFQ_OPERATOR(Add, "add", ElementwiseShape, AddArgs);
+RTFQ_CUDA_OPERATOR(ReluForward, "relu.forward", ElementwiseShape, ReluForwardArgs);
+RTFQ_CUDA_OPERATOR(ReluBackward, "relu.backward", ElementwiseShape, ReluBackwardArgs);
+RTFQ_CUDA_OPERATOR(Add, "add", ElementwiseShape, AddArgs);
 
 Cost cost(const ReluForward&, const ElementwiseShape&);
 Cost cost(const ReluBackward&, const ElementwiseShape&);

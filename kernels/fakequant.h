@@ -51,9 +51,9 @@ struct AbsSumArgs {
   void* workspace;
 };
 
-RTFQ_OPERATOR(FakeQuantForward, "fakequant.forward", FakeQuantShape, FakeQuantForwardArgs);
-RTFQ_OPERATOR(FakeQuantBackward, "fakequant.backward", FakeQuantShape, FakeQuantBackwardArgs);
-RTFQ_OPERATOR(AbsSum, "fakequant.abs_sum", FakeQuantShape, AbsSumArgs);
+RTFQ_CUDA_OPERATOR(FakeQuantForward, "fakequant.forward", FakeQuantShape, FakeQuantForwardArgs);
+RTFQ_CUDA_OPERATOR(FakeQuantBackward, "fakequant.backward", FakeQuantShape, FakeQuantBackwardArgs);
+RTFQ_CUDA_OPERATOR(AbsSum, "fakequant.abs_sum", FakeQuantShape, AbsSumArgs);
 
 Cost cost(const FakeQuantForward&, const FakeQuantShape&);
 Cost cost(const FakeQuantBackward&, const FakeQuantShape&);

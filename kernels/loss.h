@@ -69,12 +69,12 @@ struct ClassConfusionArgs {
   void* workspace = nullptr;
 };
 
-RTFQ_OPERATOR(Softmax, "softmax", LogitsShape, SoftmaxArgs);
-RTFQ_OPERATOR(CrossEntropy, "loss.cross_entropy", LogitsShape, CrossEntropyArgs);
-RTFQ_OPERATOR(SoftCrossEntropy, "loss.soft_cross_entropy", LogitsShape, SoftCrossEntropyArgs);
-RTFQ_OPERATOR(MeanPrediction, "loss.mean_prediction", LogitsShape, MeanPredictionArgs);
-RTFQ_OPERATOR(InformationMaximization, "loss.information_maximization", LogitsShape, InformationMaximizationArgs);
-RTFQ_OPERATOR(ClassConfusion, "loss.class_confusion", LogitsShape, ClassConfusionArgs);
+RTFQ_CUDA_OPERATOR(Softmax, "softmax", LogitsShape, SoftmaxArgs);
+RTFQ_CUDA_OPERATOR(CrossEntropy, "loss.cross_entropy", LogitsShape, CrossEntropyArgs);
+RTFQ_CUDA_OPERATOR(SoftCrossEntropy, "loss.soft_cross_entropy", LogitsShape, SoftCrossEntropyArgs);
+RTFQ_CUDA_OPERATOR(MeanPrediction, "loss.mean_prediction", LogitsShape, MeanPredictionArgs);
+RTFQ_CUDA_OPERATOR(InformationMaximization, "loss.information_maximization", LogitsShape, InformationMaximizationArgs);
+RTFQ_CUDA_OPERATOR(ClassConfusion, "loss.class_confusion", LogitsShape, ClassConfusionArgs);
 
 Cost cost(const Softmax&, const LogitsShape&);
 Cost cost(const CrossEntropy&, const LogitsShape&);

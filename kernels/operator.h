@@ -1,14 +1,14 @@
 #pragma once
-// What an operator is: a name, a shape struct, a struct of arguments, and for every backend an ordered list of
-// implementations, best first, that ends in a plain one which takes every valid shape. There is no table of operators
-// to edit: a family's header declares its operators, one file per implementation defines them.
-
-#include "kernels/runtime/device.h"
-#include "kernels/shapes.h"
+// What an operator is: a name, a shape struct, a struct of arguments, and for every backend an ordered list
+// of implementations, best first, that ends in a plain one which takes every valid shape. There is no table
+// of operators to edit: a family's header declares its operators, one file per implementation defines them.
 
 #include <cstddef>
 #include <span>
 #include <string>
+
+#include "kernels/runtime/device.h"
+#include "kernels/shapes.h"
 
 namespace rtfq::kernels {
 
@@ -38,8 +38,9 @@ const char* supports_all(const Shape&) {
   return nullptr;
 }
 
-/// Makes `choose` pick the implementation called `implementation` for operator `op` ("conv2d.forward") wherever it
-/// supports the shape. An empty name takes the preference back. Set it before worker threads start.
+/// Makes `choose` pick the implementation called `implementation` for operator `op` ("conv2d.forward")
+/// wherever it supports the shape. An empty name takes the preference back. Set it before worker threads
+/// start.
 void prefer(const std::string& op, const std::string& implementation);
 const std::string& preference(const std::string& op);
 
@@ -63,6 +64,19 @@ const typename Op::Impl& choose(Backend backend, const typename Op::Shape& shape
   throw_no_implementation(Op::name, reasons);
 }
 
+/// The operator's list for a backend. Throws std::runtime_error naming the operator when this build has no
+/// such backend or the operator no kernel for it.
+template <class Op>
+std::span<const typename Op::Impl> implementations_of(Backend backend) {
+  if (backend == Backend::cpu) return Op::cpu();
+  if constexpr (requires { Op::simt(); }) {
+    if (backend == Backend::simt) return Op::simt();
+    if constexpr (built_with_cuda)
+      if (backend == Backend::cuda) return Op::cuda();
+  }
+  throw_backend_absent(Op::name, backend);
+}
+
 /// Bytes an operator must move and arithmetic operations it must do at least (a multiply-add counts two).
 struct Cost {
   double bytes = 0;
@@ -72,16 +86,27 @@ struct Cost {
 }  // namespace rtfq::kernels
 
 /// Declares an operator: RTFQ_OPERATOR(Conv2dForward, "conv2d.forward", Conv2dShape, Conv2dForwardArgs).
-/// Its list for the CPU is defined as `Name::cpu()` below kernels/cpu, for other backends alike.
-#define RTFQ_OPERATOR(Name, text, ShapeType, ArgsType)                         \
+/// Its list for the CPU is defined as `Name::cpu()` below kernels/cpu.
+#define RTFQ_OPERATOR(Name, text, ShapeType, ArgsType) RTFQ_OPERATOR_(Name, text, ShapeType, ArgsType, )
+
+/// Declares an operator that has kernels in kernels/cuda too. One list there is `Name::cuda()` where nvcc
+/// compiles it and `Name::simt()` where the host's compiler does, for the executor (kernels/cuda/gpu.h).
+// clang-format off
+#define RTFQ_CUDA_OPERATOR(Name, text, ShapeType, ArgsType) \
+  RTFQ_OPERATOR_(Name, text, ShapeType, ArgsType,           \
+    static std::span<const Impl> cuda();                    \
+    static std::span<const Impl> simt();)
+
+#define RTFQ_OPERATOR_(Name, text, ShapeType, ArgsType, more_lists)            \
   struct Name {                                                                \
     using Shape = ShapeType;                                                   \
     using Args = ArgsType;                                                     \
     using Impl = ::rtfq::kernels::Implementation<Shape, Args>;                 \
     static constexpr const char* name = text;                                  \
     static std::span<const Impl> cpu();                                        \
+    more_lists                                                                 \
     static std::span<const Impl> implementations(::rtfq::kernels::Backend b) { \
-      if (b == ::rtfq::kernels::Backend::cpu) return cpu();                    \
-      ::rtfq::kernels::throw_backend_absent(name, b);                          \
+      return ::rtfq::kernels::implementations_of<Name>(b);                     \
     }                                                                          \
   }
+// clang-format on

@@ -50,9 +50,9 @@ struct SquaredNormArgs {
   double* out;
 };
 
-RTFQ_OPERATOR(Sgd, "optimizer.sgd", OptimizerShape, SgdArgs);
-RTFQ_OPERATOR(MovingAverage, "optimizer.moving_average", OptimizerShape, MovingAverageArgs);
-RTFQ_OPERATOR(SquaredNorm, "optimizer.squared_norm", OptimizerShape, SquaredNormArgs);
+RTFQ_CUDA_OPERATOR(Sgd, "optimizer.sgd", OptimizerShape, SgdArgs);
+RTFQ_CUDA_OPERATOR(MovingAverage, "optimizer.moving_average", OptimizerShape, MovingAverageArgs);
+RTFQ_CUDA_OPERATOR(SquaredNorm, "optimizer.squared_norm", OptimizerShape, SquaredNormArgs);
 
 Cost cost(const Sgd&, const OptimizerShape&);
 Cost cost(const MovingAverage&, const OptimizerShape&);
