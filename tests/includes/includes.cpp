@@ -62,6 +62,9 @@ void scan_file(const fs::path& root, const fs::path& path, const std::string& ro
       findings.violations.push_back(where + ": " + room + " may not depend on " + first);
     if (room != "kernels" && is_vendor(header))
       findings.violations.push_back(where + ": vendor headers stay below kernels/");
+    if (fs::relative(path, root).string().rfind("kernels/simt/", 0) == 0 && names_room &&
+        header.rfind("kernels/simt/", 0) != 0)
+      findings.violations.push_back(where + ": the executor depends on nothing else of the project");
     if (header.rfind("../", 0) == 0 || header.find("/../") != header.npos)
       findings.violations.push_back(where + ": write the path from the root of the project");
     if (quoted && !fs::exists(root / header) && !is_vendor(header))
@@ -133,6 +136,8 @@ TEST_CASE("includes: tests, vendor headers, relative and missing paths are found
     CHECK(violations("tools/b.cu", header) == 1);
     CHECK(violations("kernels/cuda/b.cu", header) == 0);
   }
+  CHECK(violations("kernels/simt/b.h", "\"kernels/a.h\"") == 1);
+  CHECK(violations("kernels/simt/b.h", "<boost/context/detail/fcontext.hpp>") == 0);
   CHECK(violations("engine/b.cpp", "\"../kernels/a.h\"") >= 1);
   CHECK(violations("engine/b.cpp", "\"a.h\"") == 1);
   CHECK(violations("engine/b.cpp", "<vector>") == 0);

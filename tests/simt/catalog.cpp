@@ -1,0 +1,68 @@
+// The catalog's small cases for every implementation in kernels/cuda, by the executor, under several
+// schedules. Codes, values and everything computed from exact data must be right to the bit under each.
+#include "kernels/catalog/catalog.h"
+
+#include <catch2/catch.hpp>
+
+#include "kernels/simt/executor.h"
+
+using namespace rtfq;
+using namespace rtfq::kernels;
+
+namespace {
+
+/// A case moves less than this; what lies above repeats code paths of smaller ones.
+constexpr double most_bytes = 4e6;
+
+/// Of an operator that has no kernels in kernels/cuda: none.
+std::vector<std::string> on_simt(const catalog::Instance& instance) {
+  try {
+    return instance.implementations(Backend::simt);
+  } catch (const std::runtime_error&) {
+    return {};
+  }
+}
+
+/// Each operator of the family must have kernels, and all of them must run.
+void check_family(const std::string& prefix, int schedules) {
+  const simt::ScopedOptions scope;
+  std::size_t ran = 0;
+  for (const auto& entry : catalog::entries()) {
+    if (entry.large || entry.op.rfind(prefix, 0) != 0) continue;
+    const auto instance = entry.make();
+    if (instance->cost().bytes > most_bytes) continue;
+    const auto names = on_simt(*instance);
+    INFO(entry.op << " " << entry.case_name);
+    CHECK_FALSE(names.empty());
+    for (const auto& name : names) {
+      if (!instance->unsupported(Backend::simt, name).empty()) continue;
+      for (int i = 0; i < schedules; ++i) {
+        simt::options().seed = static_cast<uint64_t>(1 + i);
+        std::string message;
+        try {
+          message = instance->verify(Backend::simt, name).message;
+        } catch (const simt::Error& error) {
+          message = error.what();
+        }
+        INFO("by " << name << ", seed " << i + 1 << ": " << message);
+        CHECK(message.empty());
+        ++ran;
+      }
+    }
+  }
+  INFO("operators starting with " << prefix);
+  REQUIRE(ran > 0);
+}
+
+}  // namespace
+
+TEST_CASE("catalog on simt: fakequant") {
+  check_family("fakequant.", 3);
+}
+TEST_CASE("catalog on simt: elementwise") {
+  check_family("relu.", 3);
+  check_family("add", 3);
+}
+TEST_CASE("catalog on simt: optimizer") {
+  check_family("optimizer.", 3);
+}
