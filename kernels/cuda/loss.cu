@@ -151,21 +151,23 @@ __global__ void __launch_bounds__(threads)
   const auto q = [=](int64_t j, double p) {
     return slope(static_cast<double>(a.mean[j])) - log_prior(j) - slope(p);
   };
-  double loss = 0;
+  const double factor = static_cast<double>(a.weight) / n;
+  double entropies = 0;
   for (int64_t i = warp(); i < s.n; i += warps) {
     const LogSoftmax row = log_softmax(a.z + i * s.k, s.k, 1.0);
     double average = 0;
     for (int64_t j = lane(); j < s.k; j += 32) {
       const double p = row.p(j);
-      loss -= p * log(p + floor) / n;
+      entropies -= p * log(p + floor);
       average += p * q(j, p);
     }
     average = warp_sum(average);
     for (int64_t j = lane(); j < s.k; j += 32) {
       const double p = row.p(j);
-      a.dz[i * s.k + j] += static_cast<float>(static_cast<double>(a.weight) * p * (q(j, p) - average) / n);
+      a.dz[i * s.k + j] += static_cast<float>(factor * p * (q(j, p) - average));
     }
   }
+  double loss = entropies / n;
   for (int64_t j = threadIdx.x; j < s.k; j += threads) {
     const double m = static_cast<double>(a.mean[j]);
     loss += m * (log(m + floor) - log_prior(j));

@@ -66,3 +66,7 @@ TEST_CASE("catalog on simt: elementwise") {
 TEST_CASE("catalog on simt: optimizer") {
   check_family("optimizer.", 3);
 }
+TEST_CASE("catalog on simt: loss") {
+  check_family("softmax", 3);
+  check_family("loss.", 3);
+}
