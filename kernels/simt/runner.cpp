@@ -136,7 +136,7 @@ void Runner::run_block(uint64_t block) {
   }
 }
 
-/// Frames on the fibers are abandoned: kernels own no resources.
+/// Frames of threads that wait are abandoned: they own nothing.
 void Runner::discard_stacks() {
   for (const auto& thread : threads_) thread->reset(thread_main);
 }
@@ -151,9 +151,17 @@ void Runner::thread_main(Fiber*) {
   Runner& runner = here();  // a fiber stays on one operating-system thread
   for (;;) {
     order_acquire(&runner.start_order_);
-    runner.launch_->body(runner.launch_->argument);
-    order_release(&runner.end_order_);
-    runner.finish_thread();
+    try {
+      runner.launch_->body(runner.launch_->argument);
+      order_release(&runner.end_order_);
+      runner.finish_thread();
+      continue;
+    } catch (const std::exception& error) {
+      runner.error_ = error.what();
+    }
+    // Not from inside the handler: which exceptions are being handled is a matter of the operating-system
+    // thread.
+    Fiber::switch_to(*runner.current_, runner.main_);
   }
 }
 
@@ -169,12 +177,11 @@ void Runner::finish_thread() {
   next();
 }
 
+/// Unwinds the thread's stack; thread_main ends the block.
 void Runner::fail(const std::string& what) {
   if (!current_) throw Error(what);
-  error_ = "thread (" + std::to_string(threadIdx.x) + "," + std::to_string(threadIdx.y) + "," +
-           std::to_string(threadIdx.z) + "): " + what;
-  Fiber::switch_to(*current_, main_);
-  __builtin_unreachable();  // the stack is discarded
+  throw Error("thread (" + std::to_string(threadIdx.x) + "," + std::to_string(threadIdx.y) + "," +
+              std::to_string(threadIdx.z) + "): " + what);
 }
 
 void Runner::switch_to(CudaThread& to) {
