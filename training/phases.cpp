@@ -1,5 +1,7 @@
 #include "training/phases.h"
 
+#include <algorithm>
+
 #include "training/network.h"
 
 namespace rtfq {
@@ -35,6 +37,22 @@ std::vector<PassPlan> passes_at(const Config& config, int64_t step) {
   if (trains_single(config)) return single_pass(teaching_subnet(config));
   return sample_passes(config.model.bank, train.sampler, train.passes, train.seed,
                        static_cast<uint64_t>(step));
+}
+
+TeacherQuestions teacher_questions(const Config& config, const std::vector<PassPlan>& passes) {
+  const LossConfig& loss = config.loss;
+  const auto any = [&](Role role) {
+    return std::any_of(passes.begin(), passes.end(), [&](const PassPlan& p) { return p.role == role; });
+  };
+  TeacherQuestions asked;
+  asked.distils = loss.distillation > 0 && (any(Role::smallest) || any(Role::random));
+  asked.labels = loss.pseudo_label > 0 && loss.pseudo_source == "teacher" && any(Role::largest);
+  asked.shares = loss.information > 0 && loss.information_prior == "teacher";
+  if (config.train.method == "mcc") return {};  // learns from no teacher
+  if (asked.distils && any(Role::smallest) && loss.ensemble != "largest")
+    asked.ensemble = loss.ensemble == "all" ? intermediate_teachers(config.model.bank)
+                                            : intermediate_teachers(config.model.bank, passes);
+  return asked;
 }
 
 }  // namespace rtfq

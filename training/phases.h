@@ -26,4 +26,15 @@ std::vector<Phase> phases_of(const TrainConfig&);
 /// The passes of a step: one in phase "float" and of a single network, else the sampler's.
 std::vector<PassPlan> passes_at(const Config&, int64_t step);
 
+/// What the teacher is asked in a step of phase "adapt".
+struct TeacherQuestions {
+  bool distils = false;  ///< the largest teacher's probabilities, for random and smallest subnets
+  bool labels = false;   ///< the same, as pseudo-labels of the largest
+  bool shares = false;   ///< the same, for the class shares of loss.information_prior
+  /// Whose mean the smallest learns from; empty: the largest teacher's alone.
+  std::vector<Subnet> ensemble;
+  bool any() const { return distils || labels || shares; }
+};
+TeacherQuestions teacher_questions(const Config&, const std::vector<PassPlan>&);
+
 }  // namespace rtfq

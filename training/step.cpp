@@ -1,10 +1,10 @@
 #include "training/step.h"
 
-#include <algorithm>
 #include <cmath>
 
 #include "engine/reducer.h"
 #include "training/network.h"
+#include "training/phases.h"
 
 namespace rtfq {
 namespace {
@@ -33,36 +33,23 @@ struct Teaching {
   Tensor labels;   ///< of the largest subnet at temperature 1, for pseudo-labels
 };
 
-bool any_role(const std::vector<PassPlan>& passes, Role role) {
-  return std::any_of(passes.begin(), passes.end(), [&](const PassPlan& p) { return p.role == role; });
-}
-
 /// All teacher forwards of a step come before its update; a subnet that several students learn from runs
 /// once.
 Teaching ask_teacher(Supernet& teacher, const Config& config, const std::vector<PassPlan>& passes,
                      ImagePyramid& target) {
-  const Bank& bank = config.model.bank;
-  const LossConfig& loss = config.loss;
-  const bool smallest = any_role(passes, Role::smallest);
-  const bool distils = loss.distillation > 0 && (smallest || any_role(passes, Role::random));
-  const bool labels =
-      loss.pseudo_label > 0 && loss.pseudo_source == "teacher" && any_role(passes, Role::largest);
-  const bool shares = loss.information > 0 && loss.information_prior == "teacher";
-  if (!distils && !labels && !shares) return {};
-  Teaching teaching;
+  const TeacherQuestions asked = teacher_questions(config, passes);
+  if (!asked.any()) return {};
+  const double temperature = config.loss.teacher_temperature;
   const Subnet largest = teaching_subnet(config);
   const Tensor logits = teacher_logits(teacher, largest, target);
-  teaching.largest = softmax(logits, loss.teacher_temperature);
-  if (labels) teaching.labels = softmax(logits, 1);
-  teaching.mean = teaching.largest;
-  if (!distils || !smallest || loss.ensemble == "largest") return teaching;
+  Teaching teaching;
+  teaching.largest = softmax(logits, temperature);
+  if (asked.labels) teaching.labels = softmax(logits, 1);
   std::vector<Tensor> probabilities;
-  for (const Subnet& subnet :
-       loss.ensemble == "all" ? intermediate_teachers(bank) : intermediate_teachers(bank, passes))
-    probabilities.push_back(subnet == largest
-                                ? teaching.largest
-                                : softmax(teacher_logits(teacher, subnet, target), loss.teacher_temperature));
-  if (!probabilities.empty()) teaching.mean = mean_of(probabilities);
+  for (const Subnet& subnet : asked.ensemble)
+    probabilities.push_back(
+        subnet == largest ? teaching.largest : softmax(teacher_logits(teacher, subnet, target), temperature));
+  teaching.mean = probabilities.empty() ? teaching.largest : mean_of(probabilities);
   return teaching;
 }
 

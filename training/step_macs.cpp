@@ -8,20 +8,12 @@
 namespace rtfq {
 namespace {
 
-/// Whom run_step asks: ask_teacher in training/step.cpp.
+/// Whom run_step asks, each once.
 std::vector<Subnet> teachers(const Config& config, const std::vector<PassPlan>& passes) {
-  const LossConfig& loss = config.loss;
-  const auto any = [&](Role role) {
-    return std::any_of(passes.begin(), passes.end(), [&](const PassPlan& p) { return p.role == role; });
-  };
-  const bool distils = loss.distillation > 0 && (any(Role::smallest) || any(Role::random));
-  const bool labels = loss.pseudo_label > 0 && loss.pseudo_source == "teacher" && any(Role::largest);
-  if (!distils && !labels && !(loss.information > 0 && loss.information_prior == "teacher")) return {};
+  const TeacherQuestions asked = teacher_questions(config, passes);
+  if (!asked.any()) return {};
   std::vector<Subnet> all{teaching_subnet(config)};
-  if (!distils || !any(Role::smallest) || loss.ensemble == "largest") return all;
-  const Bank& bank = config.model.bank;
-  for (const Subnet& subnet :
-       loss.ensemble == "all" ? intermediate_teachers(bank) : intermediate_teachers(bank, passes))
+  for (const Subnet& subnet : asked.ensemble)
     if (subnet != all.front()) all.push_back(subnet);
   return all;
 }

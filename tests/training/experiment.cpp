@@ -335,9 +335,13 @@ TEST_CASE("experiment: multiply-adds of training, by hand") {
     return static_cast<double>(subnet_cost(options, {width, 1, 32, 8}).macs);
   };
   const std::string phases = R"("train.steps": 9, "train.float_steps": 4, "train.source_steps": 2, )";
-  const Config alone = config(phases + R"("train.sampler": "fixed", "train.subnet": "width=0.5", )");
-  // 6 steps of 10 images, 3 steps of 20; nobody asks the teacher of a single network.
+  const std::string single = phases + R"("train.sampler": "fixed", "train.subnet": "width=0.5", )";
+  const Config alone =
+      config(single + R"("loss.pseudo_source": "own", "loss.information_prior": "uniform", )");
+  // 6 steps of 10 images, 3 steps of 20; its own labels and equal shares need no teacher.
   CHECK(training_macs(alone, 10) == Approx(3 * (6 * 10 + 3 * 20) * macs(alone, 0.5)));
+  const Config taught = config(single + R"("loss.pseudo_source": "teacher", )");
+  CHECK(training_macs(taught, 10) == Approx((3 * (6 * 10 + 3 * 20) + 3 * 10) * macs(taught, 0.5)));
   const Config source = config(phases + R"("train.method": "source_only", )");
   CHECK(training_macs(source, 10) == Approx(3 * 9 * 10 * macs(source, 1)));
   // Two passes, largest and smallest; the teacher's largest is asked once.
