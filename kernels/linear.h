@@ -34,9 +34,9 @@ struct LinearWgradArgs {
   void* workspace;
 };
 
-RTFQ_OPERATOR(LinearForward, "linear.forward", LinearShape, LinearForwardArgs);
-RTFQ_OPERATOR(LinearDgrad, "linear.dgrad", LinearShape, LinearDgradArgs);
-RTFQ_OPERATOR(LinearWgrad, "linear.wgrad", LinearShape, LinearWgradArgs);
+RTFQ_CUDA_OPERATOR(LinearForward, "linear.forward", LinearShape, LinearForwardArgs);
+RTFQ_CUDA_OPERATOR(LinearDgrad, "linear.dgrad", LinearShape, LinearDgradArgs);
+RTFQ_CUDA_OPERATOR(LinearWgrad, "linear.wgrad", LinearShape, LinearWgradArgs);
 
 Cost cost(const LinearForward&, const LinearShape&);
 Cost cost(const LinearDgrad&, const LinearShape&);

@@ -31,10 +31,10 @@ struct AveragePoolBackwardArgs {
   void* dx;       ///< [n,h,w,c], overwritten
 };
 
-RTFQ_OPERATOR(MaxPoolForward, "maxpool.forward", PoolShape, MaxPoolForwardArgs);
-RTFQ_OPERATOR(MaxPoolBackward, "maxpool.backward", PoolShape, MaxPoolBackwardArgs);
-RTFQ_OPERATOR(AveragePoolForward, "avgpool.forward", PoolShape, AveragePoolForwardArgs);
-RTFQ_OPERATOR(AveragePoolBackward, "avgpool.backward", PoolShape, AveragePoolBackwardArgs);
+RTFQ_CUDA_OPERATOR(MaxPoolForward, "maxpool.forward", PoolShape, MaxPoolForwardArgs);
+RTFQ_CUDA_OPERATOR(MaxPoolBackward, "maxpool.backward", PoolShape, MaxPoolBackwardArgs);
+RTFQ_CUDA_OPERATOR(AveragePoolForward, "avgpool.forward", PoolShape, AveragePoolForwardArgs);
+RTFQ_CUDA_OPERATOR(AveragePoolBackward, "avgpool.backward", PoolShape, AveragePoolBackwardArgs);
 
 Cost cost(const MaxPoolForward&, const PoolShape&);
 Cost cost(const MaxPoolBackward&, const PoolShape&);

@@ -70,3 +70,8 @@ TEST_CASE("catalog on simt: loss") {
   check_family("softmax", 3);
   check_family("loss.", 3);
 }
+TEST_CASE("catalog on simt: linear") { check_family("linear.", 2); }
+TEST_CASE("catalog on simt: pool") {
+  check_family("maxpool.", 2);
+  check_family("avgpool.", 2);
+}

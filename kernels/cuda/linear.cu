@@ -1,0 +1,92 @@
+// Fully connected layer: forward, data gradient, weight and bias gradient, as the formulas of
+// kernels/linear.h read. A block of 128 threads takes 128 neighbouring outputs, a thread one of them, whose
+// sum it takes alone in a fixed order: in f32 over channels, in double over the batch. For comparison and for
+// whole networks on the executor, not for speed. Floor: 2 n c k operations a pass; the operands once. Limits:
+// f32; outputs fewer than 2^31 blocks. Not yet timed on a GPU.
+#include "kernels/cuda/gpu.h"
+#include "kernels/linear.h"
+
+namespace rtfq::kernels {
+namespace RTFQ_GPU {
+namespace {
+
+constexpr int threads = 128;
+
+__device__ __forceinline__ int64_t this_thread() {
+  return static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x;
+}
+
+__global__ void __launch_bounds__(threads)
+    forward(LinearShape s, const float* x, const float* w, const float* bias, float* y) {
+  const int64_t i = this_thread();
+  if (i >= s.n * s.k) return;
+  const float* from = x + i / s.k * s.c;
+  const float* filter = w + i % s.k * s.c_parent;
+  float sum = bias ? bias[i % s.k] : 0.0f;
+  for (int64_t c = 0; c < s.c; ++c) sum = __fmaf_rn(from[c], filter[c], sum);
+  y[i] = sum;
+}
+
+__global__ void __launch_bounds__(threads) dgrad(LinearShape s, const float* g, const float* w, float* dx) {
+  const int64_t i = this_thread();
+  if (i >= s.n * s.c) return;
+  const float* from = g + i / s.c * s.k;
+  float sum = 0;
+  for (int64_t k = 0; k < s.k; ++k) sum = __fmaf_rn(from[k], w[k * s.c_parent + i % s.c], sum);
+  dx[i] = sum;
+}
+
+/// Outputs are the weights' gradients, then the biases'.
+__global__ void __launch_bounds__(threads)
+    wgrad(LinearShape s, const float* x, const float* g, float* dw, float* dbias, bool accumulate) {
+  const int64_t i = this_thread();
+  const bool weight = i < s.k * s.c;
+  if (i >= s.k * s.c + (dbias ? s.k : 0)) return;
+  const int64_t k = weight ? i / s.c : i - s.k * s.c, c = i % s.c;
+  double sum = 0;
+  for (int64_t n = 0; n < s.n; ++n)
+    sum += static_cast<double>(g[n * s.k + k]) * (weight ? static_cast<double>(x[n * s.c + c]) : 1.0);
+  float* to = weight ? dw + k * s.c_parent + c : dbias + k;
+  *to = static_cast<float>(accumulate ? static_cast<double>(*to) + sum : sum);
+}
+
+dim3 blocks_for(int64_t outputs) {
+  return dim3(static_cast<unsigned>((outputs + threads - 1) / threads));
+}
+
+void launch_forward(const LinearShape& s, const LinearForwardArgs& a, Stream stream) {
+  simt::launch(forward, blocks_for(s.n * s.k), dim3(threads), 0, stream_of(stream), s,
+               static_cast<const float*>(a.x), static_cast<const float*>(a.w), a.bias,
+               static_cast<float*>(a.y));
+}
+void launch_dgrad(const LinearShape& s, const LinearDgradArgs& a, Stream stream) {
+  simt::launch(dgrad, blocks_for(s.n * s.c), dim3(threads), 0, stream_of(stream), s,
+               static_cast<const float*>(a.g), static_cast<const float*>(a.w), static_cast<float*>(a.dx));
+}
+void launch_wgrad(const LinearShape& s, const LinearWgradArgs& a, Stream stream) {
+  simt::launch(wgrad, blocks_for(s.k * (s.c + 1)), dim3(threads), 0, stream_of(stream), s,
+               static_cast<const float*>(a.x), static_cast<const float*>(a.g), a.dw, a.dbias, a.accumulate);
+}
+
+const char* linear_unsupported(const LinearShape& s) {
+  return s.x_type == RTFQ_F32 && s.w_type == RTFQ_F32 && s.y_type == RTFQ_F32 ? nullptr
+                                                                              : "takes f32 operands only";
+}
+
+}  // namespace
+}  // namespace RTFQ_GPU
+
+std::span<const LinearForward::Impl> LinearForward::RTFQ_GPU_LIST() {
+  static constexpr Impl list[] = {{"naive", RTFQ_GPU::linear_unsupported, RTFQ_GPU::launch_forward}};
+  return list;
+}
+std::span<const LinearDgrad::Impl> LinearDgrad::RTFQ_GPU_LIST() {
+  static constexpr Impl list[] = {{"naive", RTFQ_GPU::linear_unsupported, RTFQ_GPU::launch_dgrad}};
+  return list;
+}
+std::span<const LinearWgrad::Impl> LinearWgrad::RTFQ_GPU_LIST() {
+  static constexpr Impl list[] = {{"naive", RTFQ_GPU::linear_unsupported, RTFQ_GPU::launch_wgrad}};
+  return list;
+}
+
+}  // namespace rtfq::kernels
