@@ -1,6 +1,6 @@
-// A run's checkpoint: one safetensors file. Tensors "student/NAME", "momentum/NAME", "teacher/NAME" and
-// "norms/NAME"; metadata with the configuration, the classes and the step. Sampler, data order and
-// augmentation are functions of seed and step.
+// A run's checkpoint: one safetensors file. Tensors "student/NAME", "momentum/NAME", "teacher/NAME",
+// "norms/NAME" and "shares/NAME" (averages of the classes' shares); metadata with the configuration, the
+// classes and the step. Sampler, data order and augmentation are functions of seed and step.
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <unordered_map>
