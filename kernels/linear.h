@@ -7,8 +7,13 @@ namespace rtfq::kernels {
 
 using LinearShape = rtfq_linear_shape;
 
-/// Throws std::invalid_argument ("[linear] ...") unless all counts are positive and c <= c_parent. All f32.
+/// Throws std::invalid_argument ("[linear] ...") unless all counts are positive and c <= c_parent. All f32; `with_types`
+/// makes another of it.
 LinearShape make_linear_shape(int64_t n, int64_t c, int64_t k, int64_t c_parent);
+
+/// The same problem on other types: all f32, or in the forward pass x u8 or s8 with w s8 and y f32 (codes: exact s32 sums,
+/// y = scale[k] * f32(sum) + bias[k], each operation rounded once). Throws std::invalid_argument ("[linear] ...") otherwise.
+LinearShape with_types(LinearShape, rtfq_dtype x, rtfq_dtype w, rtfq_dtype y);
 
 struct LinearForwardArgs {
   const void* x;      ///< [n,c]
@@ -16,6 +21,7 @@ struct LinearForwardArgs {
   const float* bias;  ///< [k] or nullptr
   void* y;            ///< [n,k], overwritten
   void* workspace;
+  const float* scale = nullptr;  ///< [k] with codes
 };
 
 struct LinearDgradArgs {

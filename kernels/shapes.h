@@ -20,7 +20,9 @@ typedef enum rtfq_dtype {
 } rtfq_dtype;
 
 /* y[n,p,q,k] = sum over r,s,c of x[n, p*stride - pad + r, q*stride - pad + s, c] * w[k,r,s,c].
- * x: [n,h,w,c] dense. y: [n,p,q,k] dense. w[k,r,s,c] at ((k*r_ + r)*s_ + s)*c_parent + c. */
+ * x: [n,h,w,c] dense. y: [n,p,q,k] dense. w[k,r,s,c] at ((k*r_ + r)*s_ + s)*c_parent + c.
+ * The types are those of the three tensors and, in the gradients, of the tensors of the same place: x_type of x and dx,
+ * w_type of the weights as they are stored, y_type of y and g. kernels/conv2d.h says which go together. */
 typedef struct rtfq_conv2d_shape {
   int64_t n, h, w;  /* images, input height and width */
   int64_t c, k;     /* active input and output channels */
@@ -56,6 +58,30 @@ typedef struct rtfq_batchnorm_shape {
   float epsilon;
   rtfq_dtype type;
 } rtfq_batchnorm_shape;
+
+/* What is added to a normalized convolution before it is quantized. */
+typedef enum rtfq_residual {
+  RTFQ_RESIDUAL_NONE = 0,
+  RTFQ_RESIDUAL_VALUES = 1, /* a tensor of norm.type */
+  RTFQ_RESIDUAL_CODES = 2,  /* u8 codes times one step */
+  RTFQ_RESIDUAL_NORM = 3    /* another convolution's result of norm.type, normalized by statistics of its own */
+} rtfq_residual;
+
+/* What the identity path reads of a quantized sum. */
+typedef enum rtfq_identity {
+  RTFQ_IDENTITY_NONE = 0,  /* nothing */
+  RTFQ_IDENTITY_CODES = 1, /* u8 codes in [0, identity_qp] with a step of their own */
+  RTFQ_IDENTITY_VALUES = 2 /* max(z, 0), of norm.type */
+} rtfq_identity;
+
+/* Batch normalization, an optional residual and unsigned quantization in one pass: z = norm(x) + residual, codes in
+ * [0, qp] of z, and what the identity path reads of z. `norm.type` is the type of x, of values and of gradients. */
+typedef struct rtfq_normquant_shape {
+  rtfq_batchnorm_shape norm;
+  rtfq_residual residual;
+  rtfq_identity identity;
+  int32_t qp, identity_qp; /* at most 255 */
+} rtfq_normquant_shape;
 
 /* Elementwise work on `count` dense elements. */
 typedef struct rtfq_elementwise_shape {
