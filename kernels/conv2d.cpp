@@ -23,8 +23,28 @@ double elements_y(const Conv2dShape& s) {
 }
 
 /// Each operand once; every direction reads two of them and writes the third.
-Cost cost_of(const Conv2dShape& s) {
-  return {4 * (elements_x(s) + elements_w(s) + elements_y(s)), 2.0 * static_cast<double>(macs(s))};
+Cost cost_of(const Conv2dShape& s, rtfq_dtype w_type) {
+  const auto bytes = [](rtfq_dtype type) { return static_cast<double>(element_bytes(type)); };
+  return {bytes(s.x_type) * elements_x(s) + bytes(w_type) * elements_w(s) + bytes(s.y_type) * elements_y(s),
+          2.0 * static_cast<double>(macs(s))};
+}
+
+bool is_code(rtfq_dtype type) {
+  return type == RTFQ_U8 || type == RTFQ_S8;
+}
+bool is_float(rtfq_dtype type) {
+  return type == RTFQ_F32 || type == RTFQ_BF16;
+}
+
+/// f32 or bf16 throughout.
+bool one_float_type(const Conv2dShape& s) {
+  return is_float(s.x_type) && s.w_type == RTFQ_F32 && s.y_type == s.x_type;
+}
+bool forward_of_codes(const Conv2dShape& s) {
+  return is_code(s.x_type) && s.w_type == RTFQ_S8 && (is_float(s.y_type) || s.y_type == RTFQ_S32);
+}
+bool wgrad_of_codes(const Conv2dShape& s) {
+  return is_code(s.x_type) && s.w_type == RTFQ_F32 && is_float(s.y_type);
 }
 
 }  // namespace
@@ -53,6 +73,38 @@ Conv2dShape make_conv2d_shape(int64_t n, int64_t h, int64_t w, int64_t c, int64_
   return {n, h, w, c, k, filter, filter, stride, pad, c_parent, RTFQ_F32, RTFQ_F32, RTFQ_F32};
 }
 
+Conv2dShape with_types(Conv2dShape s, rtfq_dtype x, rtfq_dtype w, rtfq_dtype y) {
+  s.x_type = x;
+  s.w_type = w;
+  s.y_type = y;
+  if (!one_float_type(s) && !forward_of_codes(s) && !wgrad_of_codes(s))
+    throw std::invalid_argument(
+        std::string("[conv2d] expected f32 or bf16 activations with f32 weights, or codes (u8 "
+                    "or s8) with s8 weights, got x ") +
+        type_name(x) + ", weights " + type_name(w) + ", y " + type_name(y) +
+        ": kernels/conv2d.h lists the types that go together");
+  const int64_t most = INT32_MAX / (128 * (x == RTFQ_U8 ? 255 : 128));
+  if (forward_of_codes(s) && s.r * s.s * s.c > most)
+    throw std::invalid_argument("[conv2d] expected at most " + std::to_string(most) +
+                                " products in a sum of codes, got " + std::to_string(s.r * s.s * s.c) +
+                                ": it could leave 32 bits, use bf16 or split the input channels");
+  return s;
+}
+
+const char* unsupported_types(const Conv2dForward&, const Conv2dShape& s) {
+  return one_float_type(s) || forward_of_codes(s)
+             ? nullptr
+             : "takes f32 or bf16 activations with f32 weights, or codes with s8 "
+               "weights";
+}
+const char* unsupported_types(const Conv2dDgrad&, const Conv2dShape& s) {
+  return one_float_type(s) ? nullptr : "takes f32 or bf16 gradients with f32 weights";
+}
+const char* unsupported_types(const Conv2dWgrad&, const Conv2dShape& s) {
+  return one_float_type(s) || wgrad_of_codes(s) ? nullptr
+                                                : "takes f32, bf16 or codes with f32 or bf16 gradients";
+}
+
 int64_t output_height(const Conv2dShape& s) {
   return (s.h + 2 * s.pad - s.r) / s.stride + 1;
 }
@@ -65,13 +117,18 @@ int64_t macs(const Conv2dShape& s) {
 }
 
 Cost cost(const Conv2dForward&, const Conv2dShape& s) {
-  return cost_of(s);
+  Cost total = cost_of(s, s.w_type);
+  if (forward_of_codes(s) && s.y_type != RTFQ_S32) {
+    total.bytes += 4 * static_cast<double>(s.k);  // one scale a channel
+    total.operations += elements_y(s);
+  }
+  return total;
 }
 Cost cost(const Conv2dDgrad&, const Conv2dShape& s) {
-  return cost_of(s);
+  return cost_of(s, s.w_type);
 }
 Cost cost(const Conv2dWgrad&, const Conv2dShape& s) {
-  return cost_of(s);
+  return cost_of(s, RTFQ_F32);  // the gradient, whatever the weights are
 }
 
 }  // namespace rtfq::kernels

@@ -20,7 +20,8 @@ Conv2dShape make_conv2d_shape(int64_t n, int64_t h, int64_t w, int64_t c, int64_
 /// | forward | u8 or s8 | s8 | f32, bf16 or s32 | codes: exact s32 sums; y = scale[k] * f32(sum), one f32 product |
 /// | wgrad | u8 or s8 | f32 | f32 or bf16 | x holds codes; dw (+)= scale * sum |
 ///
-/// Throws std::invalid_argument ("[conv2d] ...") for a combination that is in no row.
+/// Throws std::invalid_argument ("[conv2d] ...") for a combination that is in no row, and for sums of codes that could leave
+/// 32 bits (from r*s*c = 65,794 with u8, 131,072 with s8).
 Conv2dShape with_types(Conv2dShape, rtfq_dtype x, rtfq_dtype w, rtfq_dtype y);
 /// Output height and width: (size + 2 pad - filter) / stride + 1, rounded down.
 int64_t output_height(const Conv2dShape&);
@@ -55,6 +56,11 @@ struct Conv2dWgradArgs {
 RTFQ_OPERATOR(Conv2dForward, "conv2d.forward", Conv2dShape, Conv2dForwardArgs);
 RTFQ_OPERATOR(Conv2dDgrad, "conv2d.dgrad", Conv2dShape, Conv2dDgradArgs);
 RTFQ_OPERATOR(Conv2dWgrad, "conv2d.wgrad", Conv2dShape, Conv2dWgradArgs);
+
+/// Why the operator has no such types, or nullptr: its own rows of the table above.
+const char* unsupported_types(const Conv2dForward&, const Conv2dShape&);
+const char* unsupported_types(const Conv2dDgrad&, const Conv2dShape&);
+const char* unsupported_types(const Conv2dWgrad&, const Conv2dShape&);
 
 Cost cost(const Conv2dForward&, const Conv2dShape&);
 Cost cost(const Conv2dDgrad&, const Conv2dShape&);

@@ -77,6 +77,11 @@ std::span<const typename Op::Impl> implementations_of(Backend backend) {
   throw_backend_absent(Op::name, backend);
 }
 
+/// Bytes of one element in memory. Throws std::logic_error for a type that is none.
+int64_t element_bytes(rtfq_dtype);
+/// "f32", "bf16", ..., for messages; "?" for a type that is none.
+const char* type_name(rtfq_dtype);
+
 /// Bytes an operator must move and arithmetic operations it must do at least (a multiply-add counts two).
 struct Cost {
   double bytes = 0;

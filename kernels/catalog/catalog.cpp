@@ -1,5 +1,6 @@
 #include "kernels/catalog/catalog.h"
 
+#include "kernels/bf16.h"
 #include "kernels/philox.h"
 
 #include <cmath>
@@ -25,14 +26,12 @@ double element(const Expectation& e, const Buffer& buffer, std::size_t i) {
     case RTFQ_U8: return buffer.as<uint8_t>()[i];
     case RTFQ_S8: return buffer.as<int8_t>()[i];
     case RTFQ_S32: return buffer.as<int32_t>()[i];
+    case RTFQ_BF16: return to_float(buffer.as<bf16>()[i]);
     default: throw std::logic_error("[catalog] no comparison for this dtype");
   }
 }
 
-std::size_t element_bytes(const Expectation& e) {
-  if (e.is_double) return 8;
-  return e.type == RTFQ_F32 || e.type == RTFQ_S32 ? 4 : e.type == RTFQ_U8 || e.type == RTFQ_S8 ? 1 : 2;
-}
+std::size_t bytes_of(const Expectation& e) { return e.is_double ? 8 : static_cast<std::size_t>(element_bytes(e.type)); }
 
 }  // namespace
 
@@ -73,7 +72,7 @@ void fill_normal(float* x, std::size_t count, uint64_t seed, float mean, float d
 }
 
 Verdict compare(const Expectation& e, const Buffer& buffer) {
-  if (e.values.empty() || e.values.size() * element_bytes(e) != buffer.bytes())
+  if (e.values.empty() || e.values.size() * bytes_of(e) != buffer.bytes())
     return {false, e.name + ": the case expects " + std::to_string(e.values.size()) + " elements in " +
                        std::to_string(buffer.bytes()) + " bytes", 0};
   Verdict verdict{true, "", 0};

@@ -1,95 +1,14 @@
 // Convolutions of residual networks: every filter kind, slices of wider parents, odd sizes, channel counts
-// off the vector width. References are the three sums of kernels/shapes.h, term by term in double.
+// off the vector width. Here all operands are f32; conv2d_types.cpp has the other rows of kernels/conv2d.h.
 #include "kernels/conv2d.h"
 
 #include "kernels/catalog/catalog.h"
+#include "kernels/catalog/conv2d_reference.h"
 
 namespace rtfq::kernels::catalog {
 namespace {
 
-struct Case {
-  const char* name;
-  int64_t n, h, w, c, k, filter, stride, pad;
-  int64_t c_parent = 0, k_parent = 0;  ///< 0: as many as active
-  Conv2dShape shape() const {
-    return make_conv2d_shape(n, h, w, c, k, filter, stride, pad, c_parent ? c_parent : c);
-  }
-  std::size_t parent_size() const {
-    return static_cast<std::size_t>((k_parent ? k_parent : k) * filter * filter * (c_parent ? c_parent : c));
-  }
-};
-
 enum class Data { exact, normal };
-
-/// Walks all (output pixel, filter tap) pairs that meet inside the image, for one image: body(p, q, r, s, h,
-/// w).
-template <class Body>
-void for_each_tap(const Conv2dShape& z, int64_t p, const Body& body) {
-  for (int64_t q = 0; q < output_width(z); ++q)
-    for (int64_t r = 0; r < z.r; ++r)
-      for (int64_t s = 0; s < z.s; ++s) {
-        const int64_t h = p * z.stride - z.pad + r, w = q * z.stride - z.pad + s;
-        if (h >= 0 && h < z.h && w >= 0 && w < z.w) body(q, r, s, h, w);
-      }
-}
-
-int64_t weight_at(const Conv2dShape& z, int64_t k, int64_t r, int64_t s) {
-  return ((k * z.r + r) * z.s + s) * z.c_parent;
-}
-
-std::vector<double> reference_forward(const Conv2dShape& z, const float* x, const float* weights) {
-  const int64_t P = output_height(z), Q = output_width(z);
-  std::vector<double> y(static_cast<std::size_t>(z.n * P * Q * z.k), 0.0);
-#pragma omp parallel for collapse(2) schedule(static)
-  for (int64_t n = 0; n < z.n; ++n)
-    for (int64_t p = 0; p < P; ++p)
-      for_each_tap(z, p, [&](int64_t q, int64_t r, int64_t s, int64_t h, int64_t w) {
-        const float* from = x + ((n * z.h + h) * z.w + w) * z.c;
-        double* to = y.data() + ((n * P + p) * Q + q) * z.k;
-        for (int64_t k = 0; k < z.k; ++k) {
-          const float* filter = weights + weight_at(z, k, r, s);
-          double sum = 0;
-#pragma omp simd reduction(+ : sum)
-          for (int64_t c = 0; c < z.c; ++c)
-            sum += static_cast<double>(from[c]) * static_cast<double>(filter[c]);
-          to[k] += sum;
-        }
-      });
-  return y;
-}
-
-std::vector<double> reference_dgrad(const Conv2dShape& z, const float* g, const float* weights) {
-  const int64_t P = output_height(z), Q = output_width(z);
-  std::vector<double> dx(static_cast<std::size_t>(z.n * z.h * z.w * z.c), 0.0);
-#pragma omp parallel for schedule(static)
-  for (int64_t n = 0; n < z.n; ++n)
-    for (int64_t p = 0; p < P; ++p)
-      for_each_tap(z, p, [&](int64_t q, int64_t r, int64_t s, int64_t h, int64_t w) {
-        const float* from = g + ((n * P + p) * Q + q) * z.k;
-        double* to = dx.data() + ((n * z.h + h) * z.w + w) * z.c;
-        for (int64_t k = 0; k < z.k; ++k) {
-          const float* filter = weights + weight_at(z, k, r, s);
-          const double gradient = from[k];
-          for (int64_t c = 0; c < z.c; ++c) to[c] += gradient * static_cast<double>(filter[c]);
-        }
-      });
-  return dx;
-}
-
-/// Adds the gradient to the slice inside `dw`, the parent's values.
-void reference_wgrad(const Conv2dShape& z, const float* x, const float* g, std::vector<double>* dw) {
-  const int64_t P = output_height(z), Q = output_width(z);
-#pragma omp parallel for schedule(static)
-  for (int64_t k = 0; k < z.k; ++k)
-    for (int64_t n = 0; n < z.n; ++n)
-      for (int64_t p = 0; p < P; ++p)
-        for_each_tap(z, p, [&](int64_t q, int64_t r, int64_t s, int64_t h, int64_t w) {
-          const double gradient = g[((n * P + p) * Q + q) * z.k + k];
-          const float* from = x + ((n * z.h + h) * z.w + w) * z.c;
-          double* to = dw->data() + weight_at(z, k, r, s);
-          for (int64_t c = 0; c < z.c; ++c) to[c] += gradient * static_cast<double>(from[c]);
-        });
-}
 
 /// Exact: integers of at most 4 times a power of two, so that up to 2^20 products add up without rounding.
 void fill(Data data, float* x, std::size_t count, uint64_t seed, float scale) {
@@ -110,13 +29,6 @@ double relative_tolerance(Data data) {
   return data == Data::exact ? 0.0 : 0x1p-19;
 }
 
-std::size_t count_x(const Conv2dShape& s) {
-  return static_cast<std::size_t>(s.n * s.h * s.w * s.c);
-}
-std::size_t count_y(const Conv2dShape& s) {
-  return static_cast<std::size_t>(s.n * output_height(s) * output_width(s) * s.k);
-}
-
 /// Fills the slice of a parent; what lies outside keeps its poison, so that reading it shows.
 void fill_slice(Data data, const Conv2dShape& s, float* parent, uint64_t seed) {
   std::vector<float> row(static_cast<std::size_t>(s.c));
@@ -126,17 +38,17 @@ void fill_slice(Data data, const Conv2dShape& s, float* parent, uint64_t seed) {
   }
 }
 
-std::unique_ptr<Problem<Conv2dForward>> forward(const Case& the_case, Data data) {
+std::unique_ptr<Problem<Conv2dForward>> forward(const Conv2dCase& the_case, Data data) {
   auto problem = std::make_unique<Problem<Conv2dForward>>();
   const auto s = problem->shape = the_case.shape();
-  float* x = problem->add<float>(count_x(s));
-  fill(data, x, count_x(s), 1, 1.0f);
+  float* x = problem->add<float>(conv2d_count_x(s));
+  fill(data, x, conv2d_count_x(s), 1, 1.0f);
   float* w = problem->add<float>(the_case.parent_size());
   fill_slice(data, s, w, 1000);
-  float* y = problem->add<float>(count_y(s));
+  float* y = problem->add<float>(conv2d_count_y(s));
   problem->expected.push_back({.name = "y",
                                .buffer = problem->last(),
-                               .values = reference_forward(s, x, w),
+                               .values = conv2d_reference_forward(s, x, w),
                                .absolute = tolerance(data, s.r * s.s * s.c),
                                .relative = relative_tolerance(data)});
   problem->args = {x, nullptr, y, nullptr};
@@ -146,17 +58,17 @@ std::unique_ptr<Problem<Conv2dForward>> forward(const Case& the_case, Data data)
   return problem;
 }
 
-std::unique_ptr<Problem<Conv2dDgrad>> dgrad(const Case& the_case, Data data) {
+std::unique_ptr<Problem<Conv2dDgrad>> dgrad(const Conv2dCase& the_case, Data data) {
   auto problem = std::make_unique<Problem<Conv2dDgrad>>();
   const auto s = problem->shape = the_case.shape();
-  float* g = problem->add<float>(count_y(s));
-  fill(data, g, count_y(s), 2, 0.5f);
+  float* g = problem->add<float>(conv2d_count_y(s));
+  fill(data, g, conv2d_count_y(s), 2, 0.5f);
   float* w = problem->add<float>(the_case.parent_size());
   fill_slice(data, s, w, 2000);
-  float* dx = problem->add<float>(count_x(s));
+  float* dx = problem->add<float>(conv2d_count_x(s));
   problem->expected.push_back({.name = "dx",
                                .buffer = problem->last(),
-                               .values = reference_dgrad(s, g, w),
+                               .values = conv2d_reference_dgrad(s, g, w),
                                .absolute = tolerance(data, s.r * s.s * s.k),
                                .relative = relative_tolerance(data)});
   problem->args = {g, nullptr, dx, nullptr};
@@ -166,13 +78,13 @@ std::unique_ptr<Problem<Conv2dDgrad>> dgrad(const Case& the_case, Data data) {
   return problem;
 }
 
-std::unique_ptr<Problem<Conv2dWgrad>> wgrad(const Case& the_case, Data data, bool accumulate) {
+std::unique_ptr<Problem<Conv2dWgrad>> wgrad(const Conv2dCase& the_case, Data data, bool accumulate) {
   auto problem = std::make_unique<Problem<Conv2dWgrad>>();
   const auto s = problem->shape = the_case.shape();
-  float* x = problem->add<float>(count_x(s));
-  fill(data, x, count_x(s), 3, 1.0f);
-  float* g = problem->add<float>(count_y(s));
-  fill(data, g, count_y(s), 4, 0.5f);
+  float* x = problem->add<float>(conv2d_count_x(s));
+  fill(data, x, conv2d_count_x(s), 3, 1.0f);
+  float* g = problem->add<float>(conv2d_count_y(s));
+  fill(data, g, conv2d_count_y(s), 4, 0.5f);
 
   const std::size_t size = the_case.parent_size();
   auto before = std::make_shared<std::vector<float>>(size);
@@ -184,7 +96,7 @@ std::unique_ptr<Problem<Conv2dWgrad>> wgrad(const Case& the_case, Data data, boo
   if (!accumulate)
     for (std::size_t i = 0; i < size; ++i)
       if (active[i]) expected[i] = 0;
-  reference_wgrad(s, x, g, &expected);
+  conv2d_reference_wgrad(s, x, g, &expected);
 
   float* dw = problem->add<float>(size);
   // The parent holds gradients all over; where they are to be overwritten it stays poisoned.
@@ -202,7 +114,7 @@ std::unique_ptr<Problem<Conv2dWgrad>> wgrad(const Case& the_case, Data data, boo
   return problem;
 }
 
-void add(std::vector<Entry>* list, const Case& c, Data data, bool large) {
+void add(std::vector<Entry>* list, const Conv2dCase& c, Data data, bool large) {
   const std::string name = c.name + std::string(data == Data::exact ? "" : "_normal");
   list->push_back(entry<Conv2dForward>(
       name, [=] { return forward(c, data); }, large));
@@ -214,7 +126,7 @@ void add(std::vector<Entry>* list, const Case& c, Data data, bool large) {
 }
 
 // n, h, w, c, k, filter, stride, pad, c_parent, k_parent
-const Case small_cases[] = {
+const Conv2dCase small_cases[] = {
     {"3x3_8x8_16_16", 2, 8, 8, 16, 16, 3, 1, 1},
     {"3x3_8x8_64_64", 2, 8, 8, 64, 64, 3, 1, 1},
     {"3x3s2_8x8_32_64", 2, 8, 8, 32, 64, 3, 2, 1},
@@ -251,7 +163,7 @@ const Case small_cases[] = {
     {"1x1_padded_4x4_8_8", 1, 4, 4, 8, 8, 1, 1, 1},
 };
 
-const Case normal_cases[] = {
+const Conv2dCase normal_cases[] = {
     {"3x3_8x8_64_64", 2, 8, 8, 64, 64, 3, 1, 1},
     {"3x3s2_9x7_24_56_slice_of_32_64", 2, 9, 7, 24, 56, 3, 2, 1, 32, 64},
     {"1x1_7x7_200_56_slice_of_256_64", 2, 7, 7, 200, 56, 1, 1, 0, 256, 64},
@@ -263,7 +175,7 @@ const Case normal_cases[] = {
 
 // ResNet-18 at 112 pixels with batch 64, a small ResNet of 32-64-128 channels at 32 pixels with batch 128 and
 // its slices, and a bottleneck of ResNet-50 at 224 with batch 16.
-const Case large_cases[] = {
+const Conv2dCase large_cases[] = {
     {"resnet18_7x7s2_112x112_3_64", 64, 112, 112, 3, 64, 7, 2, 3},
     {"resnet18_3x3_28x28_64_64", 64, 28, 28, 64, 64, 3, 1, 1},
     {"resnet18_3x3s2_28x28_64_128", 64, 28, 28, 64, 128, 3, 2, 1},
@@ -302,6 +214,8 @@ std::vector<Entry> conv2d_entries() {
   for (const auto& c : small_cases) add(&list, c, Data::exact, false);
   for (const auto& c : normal_cases) add(&list, c, Data::normal, false);
   for (const auto& c : large_cases) add(&list, c, Data::normal, true);
+  for (const auto& c : small_cases) add_conv2d_types(&list, c, false);
+  for (const auto& c : large_cases) add_conv2d_types(&list, c, true);
   return list;
 }
 

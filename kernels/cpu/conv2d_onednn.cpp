@@ -1,209 +1,152 @@
-// With oneDNN 3.2 every shape of a ResNet, also with one or three input channels and with channel counts that
-// are only multiples of 8, gets a jit kernel, and so do the reorders from and to strided slices (20 to 150
-// GB/s, 0.2 to 0.6 ms for the largest layer of a ResNet-18); tests/kernels/conv2d_onednn.cpp keeps watch.
-// Measured on two Zen 4 cores, AVX-512, f32: 3x3 layers of a ResNet-18 at 112 pixels, batch 64, forward and
-// data gradient 210 to 315 GFLOP/s, weight gradient 180 to 245. The data gradient of a stem (few input
-// channels) is slow, 10 to 50, but no training asks for it.
+// With oneDNN 3.2 every shape of a ResNet, also with one or three input channels and with channel counts
+// that are only multiples of 8, gets a jit kernel in f32, bf16 and on codes, and so do the reorders from and
+// to strided slices; tests/kernels/conv2d_onednn.cpp keeps watch. Rates: docs/results/conv-cpu.md. The data
+// gradient of a stem (few input channels) is slow, but no training asks for it.
 #include "kernels/cpu/conv2d_onednn.h"
 
 #include <algorithm>
+#include <dnnl.hpp>
 
-#include "kernels/cpu/onednn.h"
-#include "kernels/cpu/plan_cache.h"
+#include "kernels/cpu/conv2d_onednn_plan.h"
+#include "kernels/cpu/convert_codes.h"
+#include "kernels/cpu/features.h"
 
 namespace rtfq::kernels::onednn {
 namespace {
 
 using dnnl::memory;
 
-constexpr auto direct = dnnl::algorithm::convolution_direct;
-
-PlanKey key_of(const Conv2dShape& s) {
-  return {s.n, s.h, s.w, s.c, s.k, s.r, s.s, s.stride, s.pad, s.c_parent, 0, 0};
+bool has_avx512() {
+  constexpr auto bits = static_cast<unsigned>(dnnl::cpu_isa::avx512_core);
+  static const bool answer = (static_cast<unsigned>(dnnl::get_effective_cpu_isa()) & bits) == bits;
+  return answer;
 }
 
-struct Descs {
-  memory::desc x, w, y, slice;
-  memory::dims strides, pads;
-  explicit Descs(const Conv2dShape& s)
-      : x(nhwc(s.n, s.h, s.w, s.c)),
-        w({s.k, s.c, s.r, s.s}, memory::data_type::f32, memory::format_tag::any),
-        y(nhwc(s.n, output_height(s), output_width(s), s.k)),
-        slice(krsc(s.k, s.r, s.s, s.c, s.c_parent)),
-        strides{s.stride, s.stride},
-        pads{s.pad, s.pad} {}
-};
-
-dnnl::convolution_forward::primitive_desc forward_desc(const Descs& d) {
-  return {engine(),    dnnl::prop_kind::forward_training, direct, d.x, d.w, d.y, d.strides, d.pads, d.pads,
-          attributes()};
-}
-
-/// The descriptors of our own operands, one convolution and the reorders between its weights and the slice.
-struct Plan {
-  memory::desc x, w, y, slice, scratch;
-  dnnl::primitive convolution;
-  dnnl::reorder pack, store, add;
-  memory::desc pack_scratch, store_scratch, add_scratch;
-  std::string kernel;
-};
-
-dnnl::reorder make_reorder(const memory::desc& from, const memory::desc& to, bool accumulate,
-                           memory::desc* scratch, std::string* kernel) {
-  const dnnl::reorder::primitive_desc desc(engine(), from, engine(), to, attributes(accumulate));
-  *scratch = desc.scratchpad_desc();
-  *kernel += std::string(", weights ") + desc.impl_info_str();
-  return dnnl::reorder(desc);
-}
-
-template <class Desc>
-Plan plan_of(const Descs& d, const Desc& desc, const memory::desc& weights,
-             const dnnl::primitive& convolution) {
-  Plan plan;
-  plan.x = d.x;
-  plan.w = weights;
-  plan.y = d.y;
-  plan.slice = d.slice;
-  plan.scratch = desc.scratchpad_desc();
-  plan.convolution = convolution;
-  plan.kernel = desc.impl_info_str();
-  return plan;
-}
-
-/// `make()` through the direction's cache.
-template <class Make>
-std::shared_ptr<const Plan> cached(PlanCache<Plan>& cache, const char* op, const Conv2dShape& s,
-                                   const Make& make) {
-  try {
-    return cache.get(key_of(s), make);
-  } catch (const dnnl::error& error) {
-    rethrow(op, error);
-  }
-}
-
-std::shared_ptr<const Plan> forward_plan(const Conv2dShape& s) {
-  static PlanCache<Plan> cache;
-  return cached(cache, Conv2dForward::name, s, [&] {
-    const Descs d(s);
-    const auto desc = forward_desc(d);
-    Plan plan = plan_of(d, desc, desc.weights_desc(), dnnl::convolution_forward(desc));
-    plan.pack = make_reorder(plan.slice, plan.w, false, &plan.pack_scratch, &plan.kernel);
-    return plan;
-  });
-}
-
-std::shared_ptr<const Plan> dgrad_plan(const Conv2dShape& s) {
-  static PlanCache<Plan> cache;
-  return cached(cache, Conv2dDgrad::name, s, [&] {
-    const Descs d(s);
-    const dnnl::convolution_backward_data::primitive_desc desc(engine(), direct, d.x, d.w, d.y, d.strides,
-                                                               d.pads, d.pads, forward_desc(d), attributes());
-    Plan plan = plan_of(d, desc, desc.weights_desc(), dnnl::convolution_backward_data(desc));
-    plan.pack = make_reorder(plan.slice, plan.w, false, &plan.pack_scratch, &plan.kernel);
-    return plan;
-  });
-}
-
-std::shared_ptr<const Plan> wgrad_plan(const Conv2dShape& s) {
-  static PlanCache<Plan> cache;
-  return cached(cache, Conv2dWgrad::name, s, [&] {
-    const Descs d(s);
-    const dnnl::convolution_backward_weights::primitive_desc desc(
-        engine(), direct, d.x, d.w, d.y, d.strides, d.pads, d.pads, forward_desc(d), attributes());
-    Plan plan = plan_of(d, desc, desc.diff_weights_desc(), dnnl::convolution_backward_weights(desc));
-    plan.store = make_reorder(plan.w, plan.slice, false, &plan.store_scratch, &plan.kernel);
-    plan.add = make_reorder(plan.w, plan.slice, true, &plan.add_scratch, &plan.kernel);
-    return plan;
-  });
+const char* unsupported(const Conv2dShape& s) {
+  if (s.pad >= s.r || s.pad >= s.s)
+    return "padding as wide as the filter runs in the library's reference code";
+  if ((s.x_type == RTFQ_BF16 || s.y_type == RTFQ_BF16) && !has_avx512()) return "needs AVX-512 for bf16";
+  return nullptr;
 }
 
 /// Packed weights, and behind them the scratch memory of packing.
-std::size_t packed_size(const Plan& plan) {
-  return align64(plan.w.get_size()) + plan.pack_scratch.get_size();
+std::size_t packed_size(const Conv2dPlan& plan) {
+  return align64(plan.w.get_size()) + plan.pack.scratch.get_size();
 }
 
-void pack(const Plan& plan, const void* weights, void* packed) {
+void pack(const Conv2dPlan& plan, const void* weights, void* packed) {
   void* scratch = static_cast<std::byte*>(packed) + align64(plan.w.get_size());
-  plan.pack.execute(stream(), {{DNNL_ARG_FROM, wrap(plan.slice, weights)},
-                               {DNNL_ARG_TO, wrap(plan.w, packed)},
-                               {DNNL_ARG_SCRATCHPAD, wrap(plan.pack_scratch, scratch)}});
+  plan.pack.primitive.execute(stream(), {{DNNL_ARG_FROM, wrap(plan.slice, weights)},
+                                         {DNNL_ARG_TO, wrap(plan.w, packed)},
+                                         {DNNL_ARG_SCRATCHPAD, wrap(plan.pack.scratch, scratch)}});
 }
 
 /// The weight gradient's workspace: scratch of whichever primitive runs, then the gradient in the library's
-/// layout.
-std::size_t wgrad_scratch(const Plan& plan) {
-  return align64(
-      std::max({plan.scratch.get_size(), plan.store_scratch.get_size(), plan.add_scratch.get_size()}));
+/// layout, then the converted codes.
+struct WgradWorkspace {
+  std::size_t gradient, codes, size;
+  WgradWorkspace(const Conv2dPlan& plan, const Conv2dShape& s)
+      : gradient(align64(
+            std::max({plan.scratch.get_size(), plan.store.scratch.get_size(), plan.add.scratch.get_size()}))),
+        codes(gradient + align64(plan.w.get_size())),
+        size(codes + (s.x_type == s.y_type ? 0 : plan.x.get_size())) {}
+};
+
+template <class X>
+void convert(const Conv2dShape& s, const void* x, void* to) {
+  const int64_t count = s.n * s.h * s.w * s.c;
+  const auto* codes = static_cast<const X*>(x);
+  if (s.y_type == RTFQ_BF16)
+    cpu::convert_codes(codes, static_cast<bf16*>(to), count);
+  else
+    cpu::convert_codes(codes, static_cast<float*>(to), count);
 }
 
 }  // namespace
 
-const char* conv2d_unsupported(const Conv2dShape& s) {
-  if (s.x_type != RTFQ_F32 || s.w_type != RTFQ_F32 || s.y_type != RTFQ_F32) return "takes f32 operands only";
-  if (s.pad >= s.r || s.pad >= s.s)
-    return "padding as wide as the filter runs in the library's reference code";
-  return nullptr;
+const char* conv2d_forward_unsupported(const Conv2dShape& s) {
+  if (const char* reason = unsupported_types(Conv2dForward{}, s)) return reason;
+  if (s.w_type == RTFQ_S8 && !cpu::fast_int8())
+    return "needs VNNI for codes: without it the library's products saturate";
+  return unsupported(s);
+}
+const char* conv2d_dgrad_unsupported(const Conv2dShape& s) {
+  const char* reason = unsupported_types(Conv2dDgrad{}, s);
+  return reason ? reason : unsupported(s);
+}
+const char* conv2d_wgrad_unsupported(const Conv2dShape& s) {
+  const char* reason = unsupported_types(Conv2dWgrad{}, s);
+  return reason ? reason : unsupported(s);
 }
 
 void conv2d_forward(const Conv2dShape& s, const Conv2dForwardArgs& a, Stream) {
-  const auto plan = forward_plan(s);
-  plan->convolution.execute(stream(), {{DNNL_ARG_SRC, wrap(plan->x, a.x)},
+  const auto plan = conv2d_forward_plan(s);
+  std::unordered_map<int, memory> args{{DNNL_ARG_SRC, wrap(plan->x, a.x)},
                                        {DNNL_ARG_WEIGHTS, wrap(plan->w, a.packed)},
                                        {DNNL_ARG_DST, wrap(plan->y, a.y)},
-                                       {DNNL_ARG_SCRATCHPAD, wrap(plan->scratch, a.workspace)}});
+                                       {DNNL_ARG_SCRATCHPAD, wrap(plan->scratch, a.workspace)}};
+  if (plan->scaled) args.emplace(DNNL_ARG_ATTR_SCALES | DNNL_ARG_WEIGHTS, wrap(vector(s.k), a.scale));
+  plan->convolution.execute(stream(), args);
 }
 std::size_t conv2d_forward_workspace(const Conv2dShape& s) {
-  return forward_plan(s)->scratch.get_size();
+  return conv2d_forward_plan(s)->scratch.get_size();
 }
 std::size_t conv2d_forward_packed(const Conv2dShape& s) {
-  return packed_size(*forward_plan(s));
+  return packed_size(*conv2d_forward_plan(s));
 }
 void conv2d_forward_pack(const Conv2dShape& s, const void* weights, void* packed, Stream) {
-  pack(*forward_plan(s), weights, packed);
+  pack(*conv2d_forward_plan(s), weights, packed);
 }
 std::string conv2d_forward_kernel(const Conv2dShape& s) {
-  return forward_plan(s)->kernel;
+  return conv2d_forward_plan(s)->kernel;
 }
 
 void conv2d_dgrad(const Conv2dShape& s, const Conv2dDgradArgs& a, Stream) {
-  const auto plan = dgrad_plan(s);
+  const auto plan = conv2d_dgrad_plan(s);
   plan->convolution.execute(stream(), {{DNNL_ARG_DIFF_DST, wrap(plan->y, a.g)},
                                        {DNNL_ARG_WEIGHTS, wrap(plan->w, a.packed)},
                                        {DNNL_ARG_DIFF_SRC, wrap(plan->x, a.dx)},
                                        {DNNL_ARG_SCRATCHPAD, wrap(plan->scratch, a.workspace)}});
 }
 std::size_t conv2d_dgrad_workspace(const Conv2dShape& s) {
-  return dgrad_plan(s)->scratch.get_size();
+  return conv2d_dgrad_plan(s)->scratch.get_size();
 }
 std::size_t conv2d_dgrad_packed(const Conv2dShape& s) {
-  return packed_size(*dgrad_plan(s));
+  return packed_size(*conv2d_dgrad_plan(s));
 }
 void conv2d_dgrad_pack(const Conv2dShape& s, const void* weights, void* packed, Stream) {
-  pack(*dgrad_plan(s), weights, packed);
+  pack(*conv2d_dgrad_plan(s), weights, packed);
 }
 std::string conv2d_dgrad_kernel(const Conv2dShape& s) {
-  return dgrad_plan(s)->kernel;
+  return conv2d_dgrad_plan(s)->kernel;
 }
 
 void conv2d_wgrad(const Conv2dShape& s, const Conv2dWgradArgs& a, Stream) {
-  const auto plan = wgrad_plan(s);
-  const memory dw = wrap(plan->w, static_cast<std::byte*>(a.workspace) + wgrad_scratch(*plan));
-  plan->convolution.execute(stream(), {{DNNL_ARG_SRC, wrap(plan->x, a.x)},
+  const auto plan = conv2d_wgrad_plan(s);
+  const WgradWorkspace at(*plan, s);
+  auto* workspace = static_cast<std::byte*>(a.workspace);
+  const void* x = a.x;
+  if (s.x_type != s.y_type) {
+    s.x_type == RTFQ_U8 ? convert<uint8_t>(s, a.x, workspace + at.codes)
+                        : convert<int8_t>(s, a.x, workspace + at.codes);
+    x = workspace + at.codes;
+  }
+  const memory dw = wrap(plan->w, workspace + at.gradient);
+  plan->convolution.execute(stream(), {{DNNL_ARG_SRC, wrap(plan->x, x)},
                                        {DNNL_ARG_DIFF_DST, wrap(plan->y, a.g)},
                                        {DNNL_ARG_DIFF_WEIGHTS, dw},
-                                       {DNNL_ARG_SCRATCHPAD, wrap(plan->scratch, a.workspace)}});
-  (a.accumulate ? plan->add : plan->store)
-      .execute(stream(), {{DNNL_ARG_FROM, dw},
-                          {DNNL_ARG_TO, wrap(plan->slice, a.dw)},
-                          {DNNL_ARG_SCRATCHPAD,
-                           wrap(a.accumulate ? plan->add_scratch : plan->store_scratch, a.workspace)}});
+                                       {DNNL_ARG_SCRATCHPAD, wrap(plan->scratch, workspace)}});
+  const Reorder& finish = a.accumulate ? plan->add : plan->store;
+  finish.primitive.execute(stream(), {{DNNL_ARG_FROM, dw},
+                                      {DNNL_ARG_TO, wrap(plan->slice, a.dw)},
+                                      {DNNL_ARG_ATTR_SCALES | DNNL_ARG_FROM, wrap(vector(1), &a.scale)},
+                                      {DNNL_ARG_SCRATCHPAD, wrap(finish.scratch, workspace)}});
 }
 std::size_t conv2d_wgrad_workspace(const Conv2dShape& s) {
-  const auto plan = wgrad_plan(s);
-  return wgrad_scratch(*plan) + plan->w.get_size();
+  return WgradWorkspace(*conv2d_wgrad_plan(s), s).size;
 }
 std::string conv2d_wgrad_kernel(const Conv2dShape& s) {
-  return wgrad_plan(s)->kernel;
+  return conv2d_wgrad_plan(s)->kernel;
 }
 
 }  // namespace rtfq::kernels::onednn

@@ -1,0 +1,38 @@
+#pragma once
+// What the convolution's catalog files share: a case, and the fp64 references on operands given as floats
+// (codes and bf16 values are floats too).
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "kernels/catalog/catalog.h"
+#include "kernels/conv2d.h"
+
+namespace rtfq::kernels::catalog {
+
+struct Conv2dCase {
+  const char* name;
+  int64_t n, h, w, c, k, filter, stride, pad;
+  int64_t c_parent = 0, k_parent = 0;  ///< 0: as many as active
+  Conv2dShape shape() const {
+    return make_conv2d_shape(n, h, w, c, k, filter, stride, pad, c_parent ? c_parent : c);
+  }
+  std::size_t parent_size() const {
+    return static_cast<std::size_t>((k_parent ? k_parent : k) * filter * filter * (c_parent ? c_parent : c));
+  }
+};
+
+std::size_t conv2d_count_x(const Conv2dShape&);
+std::size_t conv2d_count_y(const Conv2dShape&);
+
+/// `weights` is the parent's first element.
+std::vector<double> conv2d_reference_forward(const Conv2dShape&, const float* x, const float* weights);
+std::vector<double> conv2d_reference_dgrad(const Conv2dShape&, const float* g, const float* weights);
+/// Adds the gradient to the slice inside `dw`, the parent's values.
+void conv2d_reference_wgrad(const Conv2dShape&, const float* x, const float* g, std::vector<double>* dw);
+
+/// Cases of the rows of types beside f32.
+void add_conv2d_types(std::vector<Entry>* list, const Conv2dCase&, bool large);
+
+}  // namespace rtfq::kernels::catalog

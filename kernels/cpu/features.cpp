@@ -1,0 +1,30 @@
+#include "kernels/cpu/features.h"
+
+#include <dnnl.hpp>
+
+namespace rtfq::kernels::cpu {
+namespace {
+
+/// oneDNN's instruction sets are sets of bits, each containing what it builds on.
+bool has(dnnl::cpu_isa wanted) {
+  const auto bits = static_cast<unsigned>(wanted);
+  return (static_cast<unsigned>(dnnl::get_effective_cpu_isa()) & bits) == bits;
+}
+
+}  // namespace
+
+bool fast_bf16() {
+  return has(dnnl::cpu_isa::avx512_core_bf16);
+}
+
+bool fast_int8() {
+  return has(dnnl::cpu_isa::avx512_core_vnni) || has(dnnl::cpu_isa::avx2_vnni);
+}
+
+std::string describe_features() {
+  if (has(dnnl::cpu_isa::avx512_core_amx)) return "AMX";
+  const std::string vectors = has(dnnl::cpu_isa::avx512_core) ? "AVX-512" : "AVX2";
+  return vectors + (fast_bf16() ? ", BF16" : ", no BF16") + (fast_int8() ? ", VNNI" : ", no VNNI");
+}
+
+}  // namespace rtfq::kernels::cpu
