@@ -1,0 +1,95 @@
+#pragma once
+// Apply: one read of what each gradient needs, one write of each. Where g_z was not stored it is made again
+// from z.
+
+#include "kernels/cpu/normquant_element.h"
+
+namespace rtfq::kernels::cpu {
+
+/// factor * (g - mean_g - centred*slope)
+template <class V>
+typename V::Floats norm_gradient(typename V::Floats centred, typename V::Floats g, const NormLanes& norm,
+                                 const float* mean_g, const float* slope, int64_t lane) {
+  const auto projected =
+      V::subtract_product(centred, V::load(slope + lane), V::subtract(g, V::load(mean_g + lane)));
+  return V::multiply(V::load(norm.factor + lane), projected);
+}
+
+/// `stored`: g_z is given. `residual` is NONE or NORM then, whatever else was added.
+template <class V, class T, rtfq_residual residual, rtfq_identity identity, bool stored, bool stream>
+void normquant_apply(const NormQuantShape& s, const NormQuantApplyArgs& a) {
+  using Floats = typename V::Floats;
+  constexpr bool two = residual == RTFQ_RESIDUAL_NORM;
+  const ChannelTiles tiles(s.norm.c);
+  const RowBlocks blocks = normquant_blocks(s.norm, tiles);
+  const SumGradient<V, T, identity> gradient(s, a.in, a.g_codes, a.g_identity);
+  const auto* g_z = static_cast<const T*>(a.g_z);
+  auto *dx = static_cast<T*>(a.dx), *other_dx = static_cast<T*>(a.other_dx);
+#pragma omp parallel for schedule(static) if (elements(s.norm) >= parallel_elements)
+  for (int64_t i = 0; i < blocks.total(); ++i) {
+    const auto block = blocks[i];
+    ResidualSum<V, T, residual> sum(a.in);
+    GradientLanes main, other;
+    tiles.walk(
+        block, block.rows,
+        [&](int64_t channel, int64_t width) {
+          const float count = a.counts[block.segment];
+          sum.begin(s.norm, block.segment, channel, width);
+          main.fill(s.norm, a.in.main.variance, a.sum_g, a.sum_gx, count, block.segment, channel, width);
+          if constexpr (two)
+            other.fill(s.norm, a.in.other.variance, a.sum_g, a.other_sum_gx, count, block.segment, channel,
+                       width);
+        },
+        [&](int64_t from, int64_t rows, int64_t width) {
+          for (int64_t row = 0; row < rows; ++row, from += tiles.lanes())
+            for_each_vector(width, [&](int64_t lane, int64_t n, auto whole) {
+              const int64_t at = from + lane;
+              const auto e = sum.at(lane, at, n, whole);
+              Floats g, unused = V::all(0.0f);
+              if constexpr (stored)
+                g = read<V>(g_z + at, n, whole);
+              else
+                g = gradient.at(e.z, at, n, unused, unused, whole);
+              write<V, stream>(
+                  dx + at, norm_gradient<V>(e.main, g, sum.main(), main.mean_g, main.slope, lane), n, whole);
+              if constexpr (two)
+                write<V, stream>(other_dx + at,
+                                 norm_gradient<V>(e.other, g, sum.other(), main.mean_g, other.slope, lane), n,
+                                 whole);
+            });
+        });
+    finish_stores<stream>();
+  }
+}
+
+/// Streamed gradients want whole vectors at their natural alignment and no operand in their place, which is
+/// in the caches.
+template <class T>
+bool streams_gradient(const NormQuantShape& s, const NormQuantApplyArgs& a, const void* to) {
+  const int64_t bytes = s.norm.n * s.norm.hw * s.norm.c * static_cast<int64_t>(sizeof(T));
+  const bool operand =
+      to == a.g_z || to == a.g_codes || to == a.g_identity || to == a.in.main.x || to == a.in.other.x;
+  return s.norm.c % 16 == 0 && !operand && bytes >= 4 * streamed_elements &&
+         reinterpret_cast<std::uintptr_t>(to) % 64 == 0;
+}
+
+template <class V, class T>
+void normquant_apply(const NormQuantShape& s, const NormQuantApplyArgs& a) {
+  const bool two = s.residual == RTFQ_RESIDUAL_NORM;
+  const bool stream = streams_gradient<T>(s, a, a.dx) && (!two || streams_gradient<T>(s, a, a.other_dx));
+  const auto with_stream = [&](auto residual, auto identity, auto stored) {
+    stream ? normquant_apply<V, T, residual(), identity(), stored(), true>(s, a)
+           : normquant_apply<V, T, residual(), identity(), stored(), false>(s, a);
+  };
+  const std::integral_constant<rtfq_identity, RTFQ_IDENTITY_NONE> none;
+  if (a.g_z && two)
+    with_stream(std::integral_constant<rtfq_residual, RTFQ_RESIDUAL_NORM>{}, none, std::true_type{});
+  else if (a.g_z)
+    with_stream(std::integral_constant<rtfq_residual, RTFQ_RESIDUAL_NONE>{}, none, std::true_type{});
+  else
+    with_residual(s.residual, [&](auto residual) {
+      with_identity(s.identity, [&](auto identity) { with_stream(residual, identity, std::false_type{}); });
+    });
+}
+
+}  // namespace rtfq::kernels::cpu

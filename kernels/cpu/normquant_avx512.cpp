@@ -1,0 +1,33 @@
+// The fused norm and quantizers in AVX-512, for processors that have it. What other files compile too is
+// included before the instructions are switched on, because the linker takes any file's copy of an inline
+// function. g++ 12 takes the undefined operands in its own AVX-512 header for uninitialized (GCC bug 105593).
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#include <immintrin.h>
+
+#include "kernels/cpu/bf16.h"
+#include "kernels/cpu/channel_tiles.h"
+#include "kernels/cpu/normquant_layout.h"
+
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,prefer-vector-width=512")
+#include "kernels/cpu/lanes_avx512.h"
+#include "kernels/cpu/normquant_apply.h"
+#include "kernels/cpu/normquant_forward.h"
+#include "kernels/cpu/normquant_reduce.h"
+
+namespace rtfq::kernels::cpu {
+
+void normquant_forward_avx512(const NormQuantShape& s, const NormQuantForwardArgs& a, Stream) {
+  s.norm.type == RTFQ_BF16 ? normquant_forward<Avx512, bf16>(s, a) : normquant_forward<Avx512, float>(s, a);
+}
+void normquant_reduce_avx512(const NormQuantShape& s, const NormQuantReduceArgs& a, Stream) {
+  s.norm.type == RTFQ_BF16 ? normquant_reduce<Avx512, bf16>(s, a) : normquant_reduce<Avx512, float>(s, a);
+}
+void normquant_apply_avx512(const NormQuantShape& s, const NormQuantApplyArgs& a, Stream) {
+  s.norm.type == RTFQ_BF16 ? normquant_apply<Avx512, bf16>(s, a) : normquant_apply<Avx512, float>(s, a);
+}
+
+}  // namespace rtfq::kernels::cpu
+
+#pragma GCC pop_options

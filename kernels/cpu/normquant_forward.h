@@ -1,0 +1,60 @@
+#pragma once
+// Forward: one read of what z is made of, one write of the codes and of the identity. Included by the files
+// that name instructions (normquant_avx2.cpp).
+
+#include "kernels/cpu/normquant_element.h"
+
+namespace rtfq::kernels::cpu {
+
+template <class V, class T, rtfq_residual residual, rtfq_identity identity, bool stream>
+void normquant_forward(const NormQuantShape& s, const NormQuantForwardArgs& a) {
+  const ChannelTiles tiles(s.norm.c);
+  const RowBlocks blocks = normquant_blocks(s.norm, tiles);
+  const UnsignedQuantizer<V> quantizer(a.in.step, s.qp),
+      identity_quantizer(identity == RTFQ_IDENTITY_CODES ? a.in.identity_step : nullptr, s.identity_qp);
+#pragma omp parallel for schedule(static) if (elements(s.norm) >= parallel_elements)
+  for (int64_t i = 0; i < blocks.total(); ++i) {
+    const auto block = blocks[i];
+    ResidualSum<V, T, residual> sum(a.in);
+    const auto store_codes = [](uint8_t* to, __m128i codes, int64_t n, auto whole) {
+      if constexpr (!whole)
+        std::memcpy(to, &codes, static_cast<std::size_t>(n));
+      else if constexpr (stream)
+        _mm_stream_si128(reinterpret_cast<__m128i*>(to), codes);
+      else
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(to), codes);
+    };
+    tiles.walk(
+        block, block.rows,
+        [&](int64_t channel, int64_t width) { sum.begin(s.norm, block.segment, channel, width); },
+        [&](int64_t from, int64_t rows, int64_t width) {
+          for (int64_t row = 0; row < rows; ++row, from += tiles.lanes())
+            for_each_vector(width, [&](int64_t lane, int64_t n, auto whole) {
+              const int64_t at = from + lane;
+              const auto z = sum.at(lane, at, n, whole).z;
+              store_codes(a.codes + at, quantizer.codes(z), n, whole);
+              if constexpr (identity == RTFQ_IDENTITY_CODES)
+                store_codes(static_cast<uint8_t*>(a.identity) + at, identity_quantizer.codes(z), n, whole);
+              if constexpr (identity == RTFQ_IDENTITY_VALUES)
+                write<V, stream>(static_cast<T*>(a.identity) + at, V::maximum(V::all(0.0f), z), n, whole);
+            });
+        });
+    finish_stores<stream>();
+  }
+}
+
+template <class V, class T>
+void normquant_forward(const NormQuantShape& s, const NormQuantForwardArgs& a) {
+  const int64_t n = s.norm.n * s.norm.hw * s.norm.c;
+  const bool aligned =
+      s.identity == RTFQ_IDENTITY_NONE || reinterpret_cast<std::uintptr_t>(a.identity) % 64 == 0;
+  const bool stream = s.norm.c % 16 == 0 && aligned && streams_codes(a.codes, n);
+  with_residual(s.residual, [&](auto residual) {
+    with_identity(s.identity, [&](auto identity) {
+      stream ? normquant_forward<V, T, residual(), identity(), true>(s, a)
+             : normquant_forward<V, T, residual(), identity(), false>(s, a);
+    });
+  });
+}
+
+}  // namespace rtfq::kernels::cpu
