@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "kernels/batchnorm.h"
+#include "kernels/cpu/policy.h"
 
 namespace rtfq::kernels::cpu {
 
@@ -41,14 +42,15 @@ class RowBlocks {
     int64_t row, rows;  ///< first row in the tensor, number of rows
   };
 
-  RowBlocks(const BatchNormShape& s, int64_t rows_per_block) : shape_(s), per_block_(rows_per_block) {
+  RTFQ_INLINE RowBlocks(const BatchNormShape& s, int64_t rows_per_block)
+      : shape_(s), per_block_(rows_per_block) {
     for (int i = 0; i < s.segments; ++i)
       first_[i + 1] = first_[i] + (count(s, i) + per_block_ - 1) / per_block_;
   }
-  int64_t total() const { return first_[shape_.segments]; }
+  RTFQ_INLINE int64_t total() const { return first_[shape_.segments]; }
   /// Index of a segment's first block.
-  int64_t first(int segment) const { return first_[segment]; }
-  Block operator[](int64_t index) const {
+  RTFQ_INLINE int64_t first(int segment) const { return first_[segment]; }
+  RTFQ_INLINE Block operator[](int64_t index) const {
     int segment = 0;
     while (index >= first_[segment + 1]) ++segment;
     const int64_t begin = (segment ? shape_.segment_end[segment - 1] : 0) * shape_.hw;
@@ -64,11 +66,11 @@ class RowBlocks {
 
 /// The factor of a normalized value, in f32 so that every backend has the same bits: square root and division
 /// are correctly rounded.
-inline float inverse_deviation(float variance, float epsilon) {
+RTFQ_INLINE float inverse_deviation(float variance, float epsilon) {
   return 1.0f / __builtin_sqrtf(variance + epsilon);
 }
 
-inline double elements(const BatchNormShape& s) {
+RTFQ_INLINE double elements(const BatchNormShape& s) {
   return static_cast<double>(s.n) * s.hw * s.c;
 }
 

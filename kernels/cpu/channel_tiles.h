@@ -9,6 +9,7 @@
 
 #include "kernels/batchnorm.h"
 #include "kernels/cpu/batchnorm_layout.h"
+#include "kernels/cpu/policy.h"
 
 namespace rtfq::kernels::cpu {
 
@@ -20,26 +21,30 @@ struct ChannelTiles {
   static constexpr int64_t room =
       tile + 16;  ///< of such an array: equal places of several do not share a set
 
-  explicit ChannelTiles(int64_t channels) : c(channels), fold(1) {
+  RTFQ_INLINE explicit ChannelTiles(int64_t channels) : c(channels), fold(1) {
     int64_t rows = 16 / std::gcd<int64_t>(16, c);
     rows *= (least - 1 + rows * c) / (rows * c);
     if (rows * c <= tile) fold = rows;
   }
-  int64_t lanes() const { return fold * c; }
-  int64_t step() const { return lanes() <= tile ? lanes() : 512; }
+  RTFQ_INLINE int64_t lanes() const { return fold * c; }
+  RTFQ_INLINE int64_t step() const { return lanes() <= tile ? lanes() : 512; }
 
   /// Calls begin(first channel, lanes) for each tile of a block and stretch(offset, rows, lanes) for its
   /// rows, at most `most_rows` at a time and `lanes()` elements apart; a stretch of fewer lanes holds rows
   /// that do not fill a wide one.
   template <class Begin, class Stretch>
-  void walk(const RowBlocks::Block& block, int64_t most_rows, Begin&& begin, Stretch&& stretch) const {
+  RTFQ_INLINE void walk(const RowBlocks::Block& block, int64_t most_rows, Begin&& begin,
+                        Stretch&& stretch) const {
     const int64_t whole = block.rows / fold, rest = (block.rows - whole * fold) * c;
     for (int64_t t = 0; t < lanes(); t += step()) {
       const int64_t width = std::min(step(), lanes() - t);
       begin(t, width);
-      for (int64_t i = 0; i < whole; i += most_rows)
-        stretch(block.row * c + i * lanes() + t, std::min(most_rows, whole - i), width);
-      if (rest) stretch((block.row + whole * fold) * c, 1, rest);
+      // One place that calls: all of it is inlined there.
+      for (int64_t i = 0; i < whole + (rest ? 1 : 0);) {
+        const int64_t rows = i < whole ? std::min(most_rows, whole - i) : 1;
+        stretch(block.row * c + i * lanes() + t, rows, i < whole ? width : rest);
+        i += rows;
+      }
     }
   }
 
@@ -49,14 +54,14 @@ struct ChannelTiles {
 /// Calls f(lane, count, std::true_type) for each whole vector of a row, and with std::false_type for a
 /// partial one.
 template <class F>
-void for_each_vector(int64_t lanes, F&& f) {
+RTFQ_INLINE void for_each_vector(int64_t lanes, F&& f) {
   int64_t l = 0;
   for (; l + 16 <= lanes; l += 16) f(l, int64_t{16}, std::true_type{});
   if (l < lanes) f(l, lanes - l, std::false_type{});
 }
 
 /// Fills the lanes beyond the first c of a wide row.
-inline void repeat_channels(float* lanes, int64_t c, int64_t width) {
+RTFQ_INLINE void repeat_channels(float* lanes, int64_t c, int64_t width) {
   for (int64_t l = c; l < width; ++l) lanes[l] = lanes[l - c];
 }
 
@@ -66,8 +71,9 @@ struct NormLanes {
   alignas(64) float factor[ChannelTiles::room];  ///< inverse deviation times scale
   alignas(64) float shift[ChannelTiles::room];
 
-  void fill(const BatchNormShape& s, const float* means, const float* variances, const float* scales,
-            const float* shifts, int segment, int64_t channel, int64_t width) {
+  RTFQ_INLINE void fill(const BatchNormShape& s, const float* means, const float* variances,
+                        const float* scales, const float* shifts, int segment, int64_t channel,
+                        int64_t width) {
     const int64_t at = segment * s.c + channel, channels = std::min(width, s.c);
     for (int64_t l = 0; l < channels; ++l) {
       mean[l] = means[at + l];
@@ -83,8 +89,8 @@ struct GradientLanes {
   alignas(64) float mean_g[ChannelTiles::room];
   alignas(64) float slope[ChannelTiles::room];
 
-  void fill(const BatchNormShape& s, const float* variances, const float* sum_g, const float* sum_gx,
-            float count, int segment, int64_t channel, int64_t width) {
+  RTFQ_INLINE void fill(const BatchNormShape& s, const float* variances, const float* sum_g,
+                        const float* sum_gx, float count, int segment, int64_t channel, int64_t width) {
     const int64_t at = segment * s.c + channel, channels = std::min(width, s.c);
     for (int64_t l = 0; l < channels; ++l) {
       mean_g[l] = sum_g[at + l] / count;

@@ -21,105 +21,107 @@ struct Avx2 {
     __m256d part[4];
   };
 
-  static Floats all(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
-  static Floats load(const float* from) { return {load8(from), load8(from + 8)}; }
-  static Floats load(const bf16* from) { return {load8(from), load8(from + 8)}; }
-  static Floats load(const uint8_t* from) {
+  RTFQ_INLINE static Floats all(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
+  RTFQ_INLINE static Floats load(const float* from) { return {load8(from), load8(from + 8)}; }
+  RTFQ_INLINE static Floats load(const bf16* from) { return {load8(from), load8(from + 8)}; }
+  RTFQ_INLINE static Floats load(const uint8_t* from) {
     const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
     return {_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes)),
             _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_unpackhi_epi64(bytes, bytes)))};
   }
   template <class T>
-  static Floats load(const T* from, int64_t n) {
+  RTFQ_INLINE static Floats load(const T* from, int64_t n) {
     T whole[width] = {};
     std::memcpy(whole, from, static_cast<std::size_t>(n) * sizeof(T));
     return load(whole);
   }
 
   template <bool stream, class T>
-  static void store(T* to, Floats x) {
+  RTFQ_INLINE static void store(T* to, Floats x) {
     store8<stream>(to, x.low);
     store8<stream>(to + 8, x.high);
   }
   template <class T>
-  static void store(T* to, Floats x, int64_t n) {
+  RTFQ_INLINE static void store(T* to, Floats x, int64_t n) {
     T whole[width];
     store<false>(whole, x);
     std::memcpy(to, whole, static_cast<std::size_t>(n) * sizeof(T));
   }
   /// As T would hold it.
   template <class T>
-  static Floats rounded(Floats x) {
+  RTFQ_INLINE static Floats rounded(Floats x) {
     return {rounded_to<T>(x.low), rounded_to<T>(x.high)};
   }
 
   /// Integers in [0, 255], to nearest even.
-  static __m128i bytes(Floats x) {
+  RTFQ_INLINE static __m128i bytes(Floats x) {
     const __m256i words = _mm256_packus_epi32(_mm256_cvtps_epi32(x.low), _mm256_cvtps_epi32(x.high));
     const __m256i ordered = _mm256_permute4x64_epi64(words, 0xd8);
     return _mm_packus_epi16(_mm256_castsi256_si128(ordered), _mm256_extracti128_si256(ordered, 1));
   }
 
-  static Floats add(Floats a, Floats b) {
+  RTFQ_INLINE static Floats add(Floats a, Floats b) {
     return {_mm256_add_ps(a.low, b.low), _mm256_add_ps(a.high, b.high)};
   }
-  static Floats subtract(Floats a, Floats b) {
+  RTFQ_INLINE static Floats subtract(Floats a, Floats b) {
     return {_mm256_sub_ps(a.low, b.low), _mm256_sub_ps(a.high, b.high)};
   }
-  static Floats multiply(Floats a, Floats b) {
+  RTFQ_INLINE static Floats multiply(Floats a, Floats b) {
     return {_mm256_mul_ps(a.low, b.low), _mm256_mul_ps(a.high, b.high)};
   }
   /// a*b + c, rounded once.
-  static Floats multiply_add(Floats a, Floats b, Floats c) {
+  RTFQ_INLINE static Floats multiply_add(Floats a, Floats b, Floats c) {
     return {_mm256_fmadd_ps(a.low, b.low, c.low), _mm256_fmadd_ps(a.high, b.high, c.high)};
   }
   /// c - a*b, rounded once.
-  static Floats subtract_product(Floats a, Floats b, Floats c) {
+  RTFQ_INLINE static Floats subtract_product(Floats a, Floats b, Floats c) {
     return {_mm256_fnmadd_ps(a.low, b.low, c.low), _mm256_fnmadd_ps(a.high, b.high, c.high)};
   }
   /// The second operand where either is a NaN.
-  static Floats maximum(Floats a, Floats b) {
+  RTFQ_INLINE static Floats maximum(Floats a, Floats b) {
     return {_mm256_max_ps(a.low, b.low), _mm256_max_ps(a.high, b.high)};
   }
-  static Floats minimum(Floats a, Floats b) {
+  RTFQ_INLINE static Floats minimum(Floats a, Floats b) {
     return {_mm256_min_ps(a.low, b.low), _mm256_min_ps(a.high, b.high)};
   }
-  static Floats round(Floats a) {
+  RTFQ_INLINE static Floats round(Floats a) {
     constexpr int nearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
     return {_mm256_round_ps(a.low, nearest), _mm256_round_ps(a.high, nearest)};
   }
 
   /// a < b; false for a NaN.
-  static Mask less(Floats a, Floats b) {
+  RTFQ_INLINE static Mask less(Floats a, Floats b) {
     return {_mm256_cmp_ps(a.low, b.low, _CMP_LT_OQ), _mm256_cmp_ps(a.high, b.high, _CMP_LT_OQ)};
   }
   /// a >= b; false for a NaN.
-  static Mask at_least(Floats a, Floats b) {
+  RTFQ_INLINE static Mask at_least(Floats a, Floats b) {
     return {_mm256_cmp_ps(a.low, b.low, _CMP_GE_OQ), _mm256_cmp_ps(a.high, b.high, _CMP_GE_OQ)};
   }
-  static Mask both(Mask a, Mask b) { return {_mm256_and_ps(a.low, b.low), _mm256_and_ps(a.high, b.high)}; }
+  RTFQ_INLINE static Mask both(Mask a, Mask b) {
+    return {_mm256_and_ps(a.low, b.low), _mm256_and_ps(a.high, b.high)};
+  }
   /// x where the mask holds, else 0.
-  static Floats where(Mask mask, Floats x) { return both(mask, x); }
+  RTFQ_INLINE static Floats where(Mask mask, Floats x) { return both(mask, x); }
   /// a where the mask holds, else b.
-  static Floats choose(Mask mask, Floats a, Floats b) {
+  RTFQ_INLINE static Floats choose(Mask mask, Floats a, Floats b) {
     return {_mm256_blendv_ps(b.low, a.low, mask.low), _mm256_blendv_ps(b.high, a.high, mask.high)};
   }
 
-  static Doubles no_doubles() {
+  RTFQ_INLINE static Doubles no_doubles() {
     const __m256d zero = _mm256_setzero_pd();
     return {{zero, zero, zero, zero}};
   }
-  static void add_to(Doubles& sum, Floats x) {
+  RTFQ_INLINE static void add_to(Doubles& sum, Floats x) {
     const auto add_half = [](__m256d& to, __m128 half) { to = _mm256_add_pd(to, _mm256_cvtps_pd(half)); };
     add_half(sum.part[0], _mm256_castps256_ps128(x.low));
     add_half(sum.part[1], _mm256_extractf128_ps(x.low, 1));
     add_half(sum.part[2], _mm256_castps256_ps128(x.high));
     add_half(sum.part[3], _mm256_extractf128_ps(x.high, 1));
   }
-  static void load(const double* from, Doubles& to) {
+  RTFQ_INLINE static void load(const double* from, Doubles& to) {
     for (int i = 0; i < 4; ++i) to.part[i] = _mm256_loadu_pd(from + 4 * i);
   }
-  static void store(double* to, const Doubles& x) {
+  RTFQ_INLINE static void store(double* to, const Doubles& x) {
     for (int i = 0; i < 4; ++i) _mm256_storeu_pd(to + 4 * i, x.part[i]);
   }
 };

@@ -1,6 +1,7 @@
 #pragma once
-// lanes_avx2.h in AVX-512. To be included behind a `#pragma GCC target` that switches on the instructions; a
-// family's list asks the processor.
+// lanes_avx2.h in AVX-512, for files named *_avx512.cpp: kernels/CMakeLists.txt switches the instructions on
+// for them alone, and a family's list asks the processor. What they share with other files is always inlined,
+// because the linker takes any file's copy of an inline function.
 
 #include <cstring>
 
@@ -17,33 +18,39 @@ struct Avx512 {
     __m512d part[2];
   };
 
-  static Floats all(float x) { return _mm512_set1_ps(x); }
-  static Floats load(const float* from) { return _mm512_loadu_ps(from); }
-  static Floats load(const bf16* from) {
+  RTFQ_INLINE static Floats all(float x) { return _mm512_set1_ps(x); }
+  RTFQ_INLINE static Floats load(const float* from) { return _mm512_loadu_ps(from); }
+  RTFQ_INLINE static Floats load(const bf16* from) {
     return widened(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
   }
-  static Floats load(const uint8_t* from) {
+  RTFQ_INLINE static Floats load(const uint8_t* from) {
     return floats(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
   }
-  static Floats load(const float* from, int64_t n) { return _mm512_maskz_loadu_ps(first(n), from); }
-  static Floats load(const bf16* from, int64_t n) {
+  RTFQ_INLINE static Floats load(const float* from, int64_t n) {
+    return _mm512_maskz_loadu_ps(first(n), from);
+  }
+  RTFQ_INLINE static Floats load(const bf16* from, int64_t n) {
     return widened(_mm256_maskz_loadu_epi16(first(n), from));
   }
-  static Floats load(const uint8_t* from, int64_t n) { return floats(_mm_maskz_loadu_epi8(first(n), from)); }
+  RTFQ_INLINE static Floats load(const uint8_t* from, int64_t n) {
+    return floats(_mm_maskz_loadu_epi8(first(n), from));
+  }
 
   template <bool stream>
-  static void store(float* to, Floats x) {
+  RTFQ_INLINE static void store(float* to, Floats x) {
     stream ? _mm512_stream_ps(to, x) : _mm512_storeu_ps(to, x);
   }
   template <bool stream>
-  static void store(bf16* to, Floats x) {
+  RTFQ_INLINE static void store(bf16* to, Floats x) {
     auto* words = reinterpret_cast<__m256i*>(to);
     stream ? _mm256_stream_si256(words, narrowed(x)) : _mm256_storeu_si256(words, narrowed(x));
   }
-  static void store(float* to, Floats x, int64_t n) { _mm512_mask_storeu_ps(to, first(n), x); }
-  static void store(bf16* to, Floats x, int64_t n) { _mm256_mask_storeu_epi16(to, first(n), narrowed(x)); }
+  RTFQ_INLINE static void store(float* to, Floats x, int64_t n) { _mm512_mask_storeu_ps(to, first(n), x); }
+  RTFQ_INLINE static void store(bf16* to, Floats x, int64_t n) {
+    _mm256_mask_storeu_epi16(to, first(n), narrowed(x));
+  }
   template <class T>
-  static Floats rounded(Floats x) {
+  RTFQ_INLINE static Floats rounded(Floats x) {
     if constexpr (std::is_same_v<T, bf16>)
       return _mm512_castsi512_ps(
           _mm512_and_si512(rounded_words(x), _mm512_set1_epi32(static_cast<int>(0xffff0000))));
@@ -51,52 +58,56 @@ struct Avx512 {
       return x;
   }
 
-  static __m128i bytes(Floats x) { return _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(x)); }
+  RTFQ_INLINE static __m128i bytes(Floats x) { return _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(x)); }
 
-  static Floats add(Floats a, Floats b) { return _mm512_add_ps(a, b); }
-  static Floats subtract(Floats a, Floats b) { return _mm512_sub_ps(a, b); }
-  static Floats multiply(Floats a, Floats b) { return _mm512_mul_ps(a, b); }
-  static Floats multiply_add(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
-  static Floats subtract_product(Floats a, Floats b, Floats c) { return _mm512_fnmadd_ps(a, b, c); }
-  static Floats maximum(Floats a, Floats b) { return _mm512_max_ps(a, b); }
-  static Floats minimum(Floats a, Floats b) { return _mm512_min_ps(a, b); }
-  static Floats round(Floats a) {
+  RTFQ_INLINE static Floats add(Floats a, Floats b) { return _mm512_add_ps(a, b); }
+  RTFQ_INLINE static Floats subtract(Floats a, Floats b) { return _mm512_sub_ps(a, b); }
+  RTFQ_INLINE static Floats multiply(Floats a, Floats b) { return _mm512_mul_ps(a, b); }
+  RTFQ_INLINE static Floats multiply_add(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
+  RTFQ_INLINE static Floats subtract_product(Floats a, Floats b, Floats c) {
+    return _mm512_fnmadd_ps(a, b, c);
+  }
+  RTFQ_INLINE static Floats maximum(Floats a, Floats b) { return _mm512_max_ps(a, b); }
+  RTFQ_INLINE static Floats minimum(Floats a, Floats b) { return _mm512_min_ps(a, b); }
+  RTFQ_INLINE static Floats round(Floats a) {
     return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   }
 
-  static Mask less(Floats a, Floats b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
-  static Mask at_least(Floats a, Floats b) { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ); }
-  static Mask both(Mask a, Mask b) { return static_cast<Mask>(a & b); }
-  static Floats where(Mask mask, Floats x) { return _mm512_maskz_mov_ps(mask, x); }
-  static Floats choose(Mask mask, Floats a, Floats b) { return _mm512_mask_blend_ps(mask, b, a); }
+  RTFQ_INLINE static Mask less(Floats a, Floats b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
+  RTFQ_INLINE static Mask at_least(Floats a, Floats b) { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ); }
+  RTFQ_INLINE static Mask both(Mask a, Mask b) { return static_cast<Mask>(a & b); }
+  RTFQ_INLINE static Floats where(Mask mask, Floats x) { return _mm512_maskz_mov_ps(mask, x); }
+  RTFQ_INLINE static Floats choose(Mask mask, Floats a, Floats b) { return _mm512_mask_blend_ps(mask, b, a); }
 
-  static Doubles no_doubles() { return {{_mm512_setzero_pd(), _mm512_setzero_pd()}}; }
-  static void add_to(Doubles& sum, Floats x) {
+  RTFQ_INLINE static Doubles no_doubles() { return {{_mm512_setzero_pd(), _mm512_setzero_pd()}}; }
+  RTFQ_INLINE static void add_to(Doubles& sum, Floats x) {
     sum.part[0] = _mm512_add_pd(sum.part[0], _mm512_cvtps_pd(_mm512_castps512_ps256(x)));
     sum.part[1] = _mm512_add_pd(sum.part[1], _mm512_cvtps_pd(_mm512_extractf32x8_ps(x, 1)));
   }
-  static void load(const double* from, Doubles& to) {
+  RTFQ_INLINE static void load(const double* from, Doubles& to) {
     for (int i = 0; i < 2; ++i) to.part[i] = _mm512_loadu_pd(from + 8 * i);
   }
-  static void store(double* to, const Doubles& x) {
+  RTFQ_INLINE static void store(double* to, const Doubles& x) {
     for (int i = 0; i < 2; ++i) _mm512_storeu_pd(to + 8 * i, x.part[i]);
   }
 
  private:
-  static Mask first(int64_t n) { return static_cast<Mask>((1u << n) - 1); }
-  static Floats widened(__m256i words) {
+  RTFQ_INLINE static Mask first(int64_t n) { return static_cast<Mask>((1u << n) - 1); }
+  RTFQ_INLINE static Floats widened(__m256i words) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(words), 16));
   }
-  static Floats floats(__m128i codes) { return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(codes)); }
+  RTFQ_INLINE static Floats floats(__m128i codes) { return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(codes)); }
   /// kernels/bf16.h's rounding; the result is the upper half of each word.
-  static __m512i rounded_words(Floats x) {
+  RTFQ_INLINE static __m512i rounded_words(Floats x) {
     const __m512i bits = _mm512_castps_si512(x);
     const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
     const __m512i sum = _mm512_add_epi32(_mm512_add_epi32(bits, odd), _mm512_set1_epi32(0x7fff));
     return _mm512_mask_or_epi32(sum, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), bits,
                                 _mm512_set1_epi32(0x400000));
   }
-  static __m256i narrowed(Floats x) { return _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded_words(x), 16)); }
+  RTFQ_INLINE static __m256i narrowed(Floats x) {
+    return _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded_words(x), 16));
+  }
 };
 
 }  // namespace rtfq::kernels::cpu

@@ -8,8 +8,9 @@ namespace rtfq::kernels::cpu {
 
 /// factor * (g - mean_g - centred*slope)
 template <class V>
-typename V::Floats norm_gradient(typename V::Floats centred, typename V::Floats g, const NormLanes& norm,
-                                 const float* mean_g, const float* slope, int64_t lane) {
+RTFQ_INLINE typename V::Floats norm_gradient(typename V::Floats centred, typename V::Floats g,
+                                             const NormLanes& norm, const float* mean_g, const float* slope,
+                                             int64_t lane) {
   const auto projected =
       V::subtract_product(centred, V::load(slope + lane), V::subtract(g, V::load(mean_g + lane)));
   return V::multiply(V::load(norm.factor + lane), projected);
@@ -18,43 +19,44 @@ typename V::Floats norm_gradient(typename V::Floats centred, typename V::Floats 
 /// `stored`: g_z is given. `residual` is NONE or NORM then, whatever else was added.
 template <class V, class T, rtfq_residual residual, rtfq_identity identity, bool stored, bool stream>
 void normquant_apply(const NormQuantShape& s, const NormQuantApplyArgs& a) {
-  using Floats = typename V::Floats;
   constexpr bool two = residual == RTFQ_RESIDUAL_NORM;
   const ChannelTiles tiles(s.norm.c);
   const RowBlocks blocks = normquant_blocks(s.norm, tiles);
-  const SumGradient<V, T, identity> gradient(s, a.in, a.g_codes, a.g_identity);
-  const auto* g_z = static_cast<const T*>(a.g_z);
-  auto *dx = static_cast<T*>(a.dx), *other_dx = static_cast<T*>(a.other_dx);
 #pragma omp parallel for schedule(static) if (elements(s.norm) >= parallel_elements)
   for (int64_t i = 0; i < blocks.total(); ++i) {
     const auto block = blocks[i];
-    ResidualSum<V, T, residual> sum(a.in);
+    const int64_t stride = tiles.lanes();
+    const ResidualSum<V, T, residual> sum(a.in);
+    const SumGradient<V, T, identity> gradient(s, a.in, a.g_codes, a.g_identity);
+    const T* const g_z = static_cast<const T*>(a.g_z);
+    T *const dx = static_cast<T*>(a.dx), *const other_dx = static_cast<T*>(a.other_dx);
+    SumLanes lanes;
     GradientLanes main, other;
     tiles.walk(
         block, block.rows,
         [&](int64_t channel, int64_t width) {
           const float count = a.counts[block.segment];
-          sum.begin(s.norm, block.segment, channel, width);
+          lanes.fill(s, a.in, block.segment, channel, width);
           main.fill(s.norm, a.in.main.variance, a.sum_g, a.sum_gx, count, block.segment, channel, width);
           if constexpr (two)
             other.fill(s.norm, a.in.other.variance, a.sum_g, a.other_sum_gx, count, block.segment, channel,
                        width);
         },
-        [&](int64_t from, int64_t rows, int64_t width) {
-          for (int64_t row = 0; row < rows; ++row, from += tiles.lanes())
-            for_each_vector(width, [&](int64_t lane, int64_t n, auto whole) {
+        [&](int64_t from, int64_t rows, int64_t width) RTFQ_INLINE_LAMBDA {
+          for (int64_t row = 0; row < rows; ++row, from += stride)
+            for_each_vector(width, [&](int64_t lane, int64_t n, auto whole) RTFQ_INLINE_LAMBDA {
               const int64_t at = from + lane;
-              const auto e = sum.at(lane, at, n, whole);
-              Floats g, unused = V::all(0.0f);
+              const auto e = sum.at(lanes, lane, at, n, whole);
+              auto g = V::all(0.0f), unused = g;
               if constexpr (stored)
                 g = read<V>(g_z + at, n, whole);
               else
                 g = gradient.at(e.z, at, n, unused, unused, whole);
               write<V, stream>(
-                  dx + at, norm_gradient<V>(e.main, g, sum.main(), main.mean_g, main.slope, lane), n, whole);
+                  dx + at, norm_gradient<V>(e.main, g, lanes.main, main.mean_g, main.slope, lane), n, whole);
               if constexpr (two)
                 write<V, stream>(other_dx + at,
-                                 norm_gradient<V>(e.other, g, sum.other(), main.mean_g, other.slope, lane), n,
+                                 norm_gradient<V>(e.other, g, lanes.other, main.mean_g, other.slope, lane), n,
                                  whole);
             });
         });

@@ -1,16 +1,4 @@
-// The fused norm and quantizers in AVX-512, for processors that have it. What other files compile too is
-// included before the instructions are switched on, because the linker takes any file's copy of an inline
-// function. g++ 12 takes the undefined operands in its own AVX-512 header for uninitialized (GCC bug 105593).
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#include <immintrin.h>
-
-#include "kernels/cpu/bf16.h"
-#include "kernels/cpu/channel_tiles.h"
-#include "kernels/cpu/normquant_layout.h"
-
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,prefer-vector-width=512")
+// The fused norm and quantizers in AVX-512, for processors that have it.
 #include "kernels/cpu/lanes_avx512.h"
 #include "kernels/cpu/normquant_apply.h"
 #include "kernels/cpu/normquant_forward.h"
@@ -29,5 +17,3 @@ void normquant_apply_avx512(const NormQuantShape& s, const NormQuantApplyArgs& a
 }
 
 }  // namespace rtfq::kernels::cpu
-
-#pragma GCC pop_options

@@ -7,7 +7,7 @@
 namespace rtfq::kernels::cpu {
 
 template <class V, bool whole, class T>
-typename V::Floats read(const T* from, int64_t n, std::bool_constant<whole>) {
+RTFQ_INLINE typename V::Floats read(const T* from, int64_t n, std::bool_constant<whole>) {
   if constexpr (whole)
     return V::load(from);
   else
@@ -15,7 +15,7 @@ typename V::Floats read(const T* from, int64_t n, std::bool_constant<whole>) {
 }
 
 template <class V, bool stream = false, bool whole, class T>
-void write(T* to, typename V::Floats x, int64_t n, std::bool_constant<whole>) {
+RTFQ_INLINE void write(T* to, typename V::Floats x, int64_t n, std::bool_constant<whole>) {
   if constexpr (whole)
     V::template store<stream>(to, x);
   else
@@ -29,16 +29,16 @@ struct UnsignedQuantizer {
   Floats r, high;
 
   /// A null step: the quantizer is not used.
-  UnsignedQuantizer(const float* step, int32_t qp)
+  RTFQ_INLINE UnsignedQuantizer(const float* step, int32_t qp)
       : r(V::all(step ? 1.0f / *step : 0.0f)), high(V::all(static_cast<float>(qp))) {}
 
   /// The maximum answers its second operand for a NaN: the lowest code.
-  Floats clamped(Floats v) const { return V::minimum(V::maximum(v, V::all(0.0f)), high); }
+  RTFQ_INLINE Floats clamped(Floats v) const { return V::minimum(V::maximum(v, V::all(0.0f)), high); }
 
-  __m128i codes(Floats z) const { return V::bytes(clamped(V::multiply(z, r))); }
+  RTFQ_INLINE __m128i codes(Floats z) const { return V::bytes(clamped(V::multiply(z, r))); }
 
   /// g where 0 < v < qp, and g*t added to `sum`: t is qp from qp on, 0 up to 0, the rounding error between.
-  Floats backward(Floats z, Floats g, Floats& sum) const {
+  RTFQ_INLINE Floats backward(Floats z, Floats g, Floats& sum) const {
     const Floats v = V::multiply(z, r), inside = clamped(v);
     const auto above = V::at_least(v, high);
     sum = V::multiply_add(g, V::choose(above, high, V::subtract(V::round(inside), inside)), sum);
@@ -46,7 +46,23 @@ struct UnsignedQuantizer {
   }
 };
 
-/// z = norm(x) + residual.
+/// What z needs of its channels, for a tile.
+struct SumLanes {
+  NormLanes main, other;
+
+  RTFQ_INLINE void fill(const NormQuantShape& s, const NormQuantOperands& in, int segment, int64_t channel,
+                        int64_t width) {
+    const auto one = [&](NormLanes& lanes, const NormQuantInput& from) RTFQ_INLINE_LAMBDA {
+      lanes.fill(s.norm, from.mean, from.variance, from.scale[segment], from.shift[segment], segment, channel,
+                 width);
+    };
+    one(main, in.main);
+    if (s.residual == RTFQ_RESIDUAL_NORM) one(other, in.other);
+  }
+};
+
+/// z = norm(x) + residual. A value, whose members a kernel's loop keeps in registers: bytes that it stores
+/// could change anything in memory.
 template <class V, class T, rtfq_residual residual>
 class ResidualSum {
  public:
@@ -57,52 +73,37 @@ class ResidualSum {
     Floats z;
   };
 
-  explicit ResidualSum(const NormQuantOperands& in) : in_(in), step_(V::all(in.residual_step)) {}
-
-  void begin(const BatchNormShape& s, int segment, int64_t channel, int64_t width) {
-    const auto fill = [&](NormLanes& lanes, const NormQuantInput& from) {
-      lanes.fill(s, from.mean, from.variance, from.scale[segment], from.shift[segment], segment, channel,
-                 width);
-    };
-    fill(main_, in_.main);
-    if constexpr (two_norms) fill(other_, in_.other);
-  }
+  RTFQ_INLINE explicit ResidualSum(const NormQuantOperands& in)
+      : x_(static_cast<const T*>(in.main.x)),
+        other_x_(static_cast<const T*>(in.other.x)),
+        values_(static_cast<const T*>(in.residual)),
+        codes_(static_cast<const uint8_t*>(in.residual)),
+        step_(V::all(in.residual_step)) {}
 
   template <bool whole>
-  Element at(int64_t lane, int64_t offset, int64_t n, std::bool_constant<whole> all) const {
+  RTFQ_INLINE Element at(const SumLanes& lanes, int64_t lane, int64_t offset, int64_t n,
+                         std::bool_constant<whole> all) const {
     Element e;
-    e.main = centred(in_.main, main_, lane, offset, n, all);
-    e.z = normalized(e.main, main_, lane);
-    if constexpr (residual == RTFQ_RESIDUAL_VALUES)
-      e.z = V::add(e.z, read<V>(static_cast<const T*>(in_.residual) + offset, n, all));
+    e.main = V::subtract(read<V>(x_ + offset, n, all), V::load(lanes.main.mean + lane));
+    e.z = normalized(e.main, lanes.main, lane);
+    if constexpr (residual == RTFQ_RESIDUAL_VALUES) e.z = V::add(e.z, read<V>(values_ + offset, n, all));
     if constexpr (residual == RTFQ_RESIDUAL_CODES)
-      e.z = V::add(e.z,
-                   V::multiply(read<V>(static_cast<const uint8_t*>(in_.residual) + offset, n, all), step_));
-    if constexpr (two_norms) {
-      e.other = centred(in_.other, other_, lane, offset, n, all);
-      e.z = V::add(e.z, normalized(e.other, other_, lane));
+      e.z = V::add(e.z, V::multiply(read<V>(codes_ + offset, n, all), step_));
+    if constexpr (residual == RTFQ_RESIDUAL_NORM) {
+      e.other = V::subtract(read<V>(other_x_ + offset, n, all), V::load(lanes.other.mean + lane));
+      e.z = V::add(e.z, normalized(e.other, lanes.other, lane));
     }
     return e;
   }
 
-  const NormLanes& main() const { return main_; }
-  const NormLanes& other() const { return other_; }
-
  private:
-  static constexpr bool two_norms = residual == RTFQ_RESIDUAL_NORM;
-
-  template <bool whole>
-  static Floats centred(const NormQuantInput& in, const NormLanes& lanes, int64_t lane, int64_t offset,
-                        int64_t n, std::bool_constant<whole> all) {
-    return V::subtract(read<V>(static_cast<const T*>(in.x) + offset, n, all), V::load(lanes.mean + lane));
-  }
-  static Floats normalized(Floats centred, const NormLanes& lanes, int64_t lane) {
+  RTFQ_INLINE static Floats normalized(Floats centred, const NormLanes& lanes, int64_t lane) {
     return V::multiply_add(centred, V::load(lanes.factor + lane), V::load(lanes.shift + lane));
   }
 
-  const NormQuantOperands& in_;
+  const T *x_, *other_x_, *values_;
+  const uint8_t* codes_;
   Floats step_;
-  NormLanes main_, other_;
 };
 
 /// The gradient of z from those of the codes' values and of the identity's; null gradients are zero.
@@ -112,16 +113,16 @@ struct SumGradient {
   UnsignedQuantizer<V> codes, identity_codes;
   const T *g_codes, *g_identity;
 
-  SumGradient(const NormQuantShape& s, const NormQuantOperands& in, const void* of_codes,
-              const void* of_identity)
+  RTFQ_INLINE SumGradient(const NormQuantShape& s, const NormQuantOperands& in, const void* of_codes,
+                          const void* of_identity)
       : codes(in.step, s.qp),
         identity_codes(identity == RTFQ_IDENTITY_CODES ? in.identity_step : nullptr, s.identity_qp),
         g_codes(static_cast<const T*>(of_codes)),
         g_identity(identity == RTFQ_IDENTITY_NONE ? nullptr : static_cast<const T*>(of_identity)) {}
 
   template <bool whole>
-  Floats at(Floats z, int64_t offset, int64_t n, Floats& ds, Floats& identity_ds,
-            std::bool_constant<whole> all) const {
+  RTFQ_INLINE Floats at(Floats z, int64_t offset, int64_t n, Floats& ds, Floats& identity_ds,
+                        std::bool_constant<whole> all) const {
     Floats g = V::all(0.0f);
     if (g_codes) g = codes.backward(z, read<V>(g_codes + offset, n, all), ds);
     if constexpr (identity == RTFQ_IDENTITY_NONE) return g;

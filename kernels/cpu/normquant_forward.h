@@ -6,37 +6,43 @@
 
 namespace rtfq::kernels::cpu {
 
+template <bool stream, bool whole>
+RTFQ_INLINE void store_codes(uint8_t* to, __m128i codes, int64_t n, std::bool_constant<whole>) {
+  if constexpr (!whole)
+    std::memcpy(to, &codes, static_cast<std::size_t>(n));
+  else if constexpr (stream)
+    _mm_stream_si128(reinterpret_cast<__m128i*>(to), codes);
+  else
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), codes);
+}
+
 template <class V, class T, rtfq_residual residual, rtfq_identity identity, bool stream>
 void normquant_forward(const NormQuantShape& s, const NormQuantForwardArgs& a) {
   const ChannelTiles tiles(s.norm.c);
   const RowBlocks blocks = normquant_blocks(s.norm, tiles);
-  const UnsignedQuantizer<V> quantizer(a.in.step, s.qp),
-      identity_quantizer(identity == RTFQ_IDENTITY_CODES ? a.in.identity_step : nullptr, s.identity_qp);
 #pragma omp parallel for schedule(static) if (elements(s.norm) >= parallel_elements)
   for (int64_t i = 0; i < blocks.total(); ++i) {
     const auto block = blocks[i];
-    ResidualSum<V, T, residual> sum(a.in);
-    const auto store_codes = [](uint8_t* to, __m128i codes, int64_t n, auto whole) {
-      if constexpr (!whole)
-        std::memcpy(to, &codes, static_cast<std::size_t>(n));
-      else if constexpr (stream)
-        _mm_stream_si128(reinterpret_cast<__m128i*>(to), codes);
-      else
-        _mm_storeu_si128(reinterpret_cast<__m128i*>(to), codes);
-    };
+    const int64_t stride = tiles.lanes();
+    const ResidualSum<V, T, residual> sum(a.in);
+    const UnsignedQuantizer<V> quantizer(a.in.step, s.qp),
+        identity_quantizer(identity == RTFQ_IDENTITY_CODES ? a.in.identity_step : nullptr, s.identity_qp);
+    uint8_t *const codes = a.codes, *const identity_codes = static_cast<uint8_t*>(a.identity);
+    T* const identity_values = static_cast<T*>(a.identity);
+    SumLanes lanes;
     tiles.walk(
         block, block.rows,
-        [&](int64_t channel, int64_t width) { sum.begin(s.norm, block.segment, channel, width); },
-        [&](int64_t from, int64_t rows, int64_t width) {
-          for (int64_t row = 0; row < rows; ++row, from += tiles.lanes())
-            for_each_vector(width, [&](int64_t lane, int64_t n, auto whole) {
+        [&](int64_t channel, int64_t width) { lanes.fill(s, a.in, block.segment, channel, width); },
+        [&](int64_t from, int64_t rows, int64_t width) RTFQ_INLINE_LAMBDA {
+          for (int64_t row = 0; row < rows; ++row, from += stride)
+            for_each_vector(width, [&](int64_t lane, int64_t n, auto whole) RTFQ_INLINE_LAMBDA {
               const int64_t at = from + lane;
-              const auto z = sum.at(lane, at, n, whole).z;
-              store_codes(a.codes + at, quantizer.codes(z), n, whole);
+              const auto z = sum.at(lanes, lane, at, n, whole).z;
+              store_codes<stream>(codes + at, quantizer.codes(z), n, whole);
               if constexpr (identity == RTFQ_IDENTITY_CODES)
-                store_codes(static_cast<uint8_t*>(a.identity) + at, identity_quantizer.codes(z), n, whole);
+                store_codes<stream>(identity_codes + at, identity_quantizer.codes(z), n, whole);
               if constexpr (identity == RTFQ_IDENTITY_VALUES)
-                write<V, stream>(static_cast<T*>(a.identity) + at, V::maximum(V::all(0.0f), z), n, whole);
+                write<V, stream>(identity_values + at, V::maximum(V::all(0.0f), z), n, whole);
             });
         });
     finish_stores<stream>();

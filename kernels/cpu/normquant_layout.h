@@ -9,13 +9,13 @@
 namespace rtfq::kernels::cpu {
 
 /// Blocks large enough that computing the factors does not show.
-inline RowBlocks normquant_blocks(const BatchNormShape& s, const ChannelTiles& tiles) {
+RTFQ_INLINE RowBlocks normquant_blocks(const BatchNormShape& s, const ChannelTiles& tiles) {
   constexpr int64_t least_elements = 65536, least_wide_rows = 64;
   return {s, std::max(least_elements / tiles.lanes(), least_wide_rows) * tiles.fold};
 }
 
 /// Streamed codes want whole vectors at their natural alignment.
-inline bool streams_codes(const void* to, int64_t elements) {
+RTFQ_INLINE bool streams_codes(const void* to, int64_t elements) {
   return elements >= 4 * streamed_elements && reinterpret_cast<std::uintptr_t>(to) % 16 == 0;
 }
 
@@ -23,7 +23,7 @@ inline bool streams_codes(const void* to, int64_t elements) {
 struct ReducePartials {
   static constexpr int64_t rows_per_sum = 64, block_elements = 65536;
 
-  explicit ReducePartials(const NormQuantShape& s)
+  RTFQ_INLINE explicit ReducePartials(const NormQuantShape& s)
       : tiles(s.norm.c),
         sums(s.residual == RTFQ_RESIDUAL_NORM ? 3 : 2),
         per_block(sums * s.norm.c + 2),
@@ -36,7 +36,7 @@ struct ReducePartials {
 };
 
 /// Adds lanes to their channels' doubles.
-inline void add_lanes(const float* lanes, int64_t count, int64_t c, double* channels) {
+RTFQ_INLINE void add_lanes(const float* lanes, int64_t count, int64_t c, double* channels) {
   for (int64_t l = 0; l < count; l += c)
     for (int64_t i = 0; i < std::min(c, count - l); ++i) channels[i] += static_cast<double>(lanes[l + i]);
 }

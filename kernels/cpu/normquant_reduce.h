@@ -17,53 +17,52 @@ double total(const typename V::Doubles& lanes) {
 
 template <class V, class T, rtfq_residual residual, rtfq_identity identity>
 void normquant_reduce(const NormQuantShape& s, const NormQuantReduceArgs& a) {
-  using Floats = typename V::Floats;
   const ReducePartials layout(s);
-  const ChannelTiles& tiles = layout.tiles;
-  const SumGradient<V, T, identity> gradient(s, a.in, a.g_codes, a.g_identity);
-  auto* g_z = static_cast<T*>(a.g_z);
   constexpr int sums = residual == RTFQ_RESIDUAL_NORM ? 3 : 2;
 #pragma omp parallel for schedule(static) if (elements(s.norm) >= parallel_elements)
   for (int64_t i = 0; i < layout.blocks.total(); ++i) {
     const auto block = layout.blocks[i];
-    double* partial = static_cast<double*>(a.workspace) + i * layout.per_block;
+    const int64_t c = s.norm.c, stride = layout.tiles.lanes();
+    double* const partial = static_cast<double*>(a.workspace) + i * layout.per_block;
     std::fill_n(partial, layout.per_block, 0.0);
+    const ResidualSum<V, T, residual> residual_sum(a.in);
+    const SumGradient<V, T, identity> gradient(s, a.in, a.g_codes, a.g_identity);
+    T* const g_z = static_cast<T*>(a.g_z);
+    SumLanes lanes;
     alignas(64) float sum[sums][ChannelTiles::room];
-    ResidualSum<V, T, residual> residual_sum(a.in);
-    typename V::Doubles ds = V::no_doubles(), identity_ds = V::no_doubles();
+    auto ds = V::no_doubles(), identity_ds = V::no_doubles();
     int64_t first = 0;
-    const auto row = [&](int64_t from, int64_t width) {
-      Floats row_ds = V::all(0.0f), row_identity_ds = V::all(0.0f);
-      for_each_vector(width, [&](int64_t lane, int64_t n, auto whole) {
-        const int64_t at = from + lane;
-        const auto e = residual_sum.at(lane, at, n, whole);
-        Floats g = gradient.at(e.z, at, n, row_ds, row_identity_ds, whole);
-        if (g_z) {
-          g = V::template rounded<T>(g);
-          write<V>(g_z + at, g, n, whole);
-        }
-        const auto add = [&](float* to, Floats x) { V::template store<false>(to + lane, x); };
-        add(sum[0], V::add(V::load(sum[0] + lane), g));
-        add(sum[1], V::multiply_add(g, e.main, V::load(sum[1] + lane)));
-        if constexpr (sums == 3) add(sum[2], V::multiply_add(g, e.other, V::load(sum[2] + lane)));
-      });
-      V::add_to(ds, row_ds);
-      if constexpr (identity == RTFQ_IDENTITY_CODES) V::add_to(identity_ds, row_identity_ds);
-    };
-    tiles.walk(
+    layout.tiles.walk(
         block, ReducePartials::rows_per_sum,
         [&](int64_t channel, int64_t width) {
-          residual_sum.begin(s.norm, block.segment, channel, width);
+          lanes.fill(s, a.in, block.segment, channel, width);
           first = channel;
         },
-        [&](int64_t from, int64_t rows, int64_t width) {
-          for (auto& lanes : sum) std::fill_n(lanes, (width + 15) / 16 * 16, 0.0f);
-          for (int64_t r = 0; r < rows; ++r) row(from + r * tiles.lanes(), width);
+        [&](int64_t from, int64_t rows, int64_t width) RTFQ_INLINE_LAMBDA {
+          for (auto& of : sum) std::fill_n(of, (width + 15) / 16 * 16, 0.0f);
+          for (int64_t row = 0; row < rows; ++row, from += stride) {
+            auto row_ds = V::all(0.0f), row_identity_ds = row_ds;
+            for_each_vector(width, [&](int64_t lane, int64_t n, auto whole) RTFQ_INLINE_LAMBDA {
+              const int64_t at = from + lane;
+              const auto e = residual_sum.at(lanes, lane, at, n, whole);
+              auto g = gradient.at(e.z, at, n, row_ds, row_identity_ds, whole);
+              if (g_z) {
+                g = V::template rounded<T>(g);
+                write<V>(g_z + at, g, n, whole);
+              }
+              V::template store<false>(sum[0] + lane, V::add(V::load(sum[0] + lane), g));
+              V::template store<false>(sum[1] + lane, V::multiply_add(g, e.main, V::load(sum[1] + lane)));
+              if constexpr (sums == 3)
+                V::template store<false>(sum[2] + lane, V::multiply_add(g, e.other, V::load(sum[2] + lane)));
+            });
+            V::add_to(ds, row_ds);
+            if constexpr (identity == RTFQ_IDENTITY_CODES) V::add_to(identity_ds, row_identity_ds);
+          }
           for (int which = 0; which < sums; ++which)
-            add_lanes(sum[which], width, s.norm.c, partial + which * s.norm.c + first);
+            add_lanes(sum[which], width, c, partial + which * c + first);
         });
-    partial[sums * s.norm.c] = total<V>(ds);
-    partial[sums * s.norm.c + 1] = total<V>(identity_ds);
+    partial[sums * c] = total<V>(ds);
+    partial[sums * c + 1] = total<V>(identity_ds);
   }
   normquant_combine(s, a);
 }

@@ -5,6 +5,11 @@
 
 #include <cstdint>
 
+/// For what a kernel does with a vector: a call would pass vectors through memory, several times slower.
+#define RTFQ_INLINE [[gnu::always_inline]] inline
+/// The same behind a lambda's parameters.
+#define RTFQ_INLINE_LAMBDA __attribute__((always_inline))
+
 namespace rtfq::kernels::cpu {
 
 /// Launches of fewer elements stay on the calling thread: waking others costs some microseconds, about what
@@ -17,13 +22,13 @@ inline constexpr int64_t parallel_elements = 32768;
 inline constexpr int64_t streamed_elements = (16 << 20) / 4;
 
 /// Streaming stores need whole vectors at their natural alignment.
-inline bool streams(const void* to, int64_t elements) {
+RTFQ_INLINE bool streams(const void* to, int64_t elements) {
   return elements >= streamed_elements && reinterpret_cast<std::uintptr_t>(to) % 32 == 0;
 }
 
 /// Stores eight floats.
 template <bool stream>
-inline void store(float* to, __m256 value) {
+RTFQ_INLINE void store(float* to, __m256 value) {
   if constexpr (stream)
     _mm256_stream_ps(to, value);
   else
@@ -32,7 +37,7 @@ inline void store(float* to, __m256 value) {
 
 /// Orders this thread's streamed stores before what other threads do next. Once at the end of each block.
 template <bool stream>
-inline void finish_stores() {
+RTFQ_INLINE void finish_stores() {
   if constexpr (stream) _mm_sfence();
 }
 
