@@ -33,27 +33,32 @@ LinearShape make_linear_shape(int64_t n, int64_t c, int64_t k, int64_t c_parent)
   return {n, c, k, c_parent, RTFQ_F32, RTFQ_F32, RTFQ_F32};
 }
 
+bool all_f32(const LinearShape& s) {
+  return s.x_type == RTFQ_F32 && s.w_type == RTFQ_F32 && s.y_type == RTFQ_F32;
+}
+bool on_codes(const LinearShape& s) {
+  return (s.x_type == RTFQ_U8 || s.x_type == RTFQ_S8) && s.w_type == RTFQ_S8 && s.y_type == RTFQ_F32;
+}
+
 LinearShape with_types(LinearShape s, rtfq_dtype x, rtfq_dtype w, rtfq_dtype y) {
-  const bool floats = x == RTFQ_F32 && w == RTFQ_F32 && y == RTFQ_F32;
-  const bool codes = (x == RTFQ_U8 || x == RTFQ_S8) && w == RTFQ_S8 && y == RTFQ_F32;
-  if (!floats && !codes)
+  s.x_type = x;
+  s.w_type = w;
+  s.y_type = y;
+  if (!all_f32(s) && !on_codes(s))
     throw std::invalid_argument(
         std::string("[linear] expected f32 throughout, or codes (u8 or s8) with s8 weights and an "
                     "f32 result, got x ") +
         type_name(x) + ", weights " + type_name(w) + ", y " + type_name(y) + ": convert the operands first");
   const int64_t most = INT32_MAX / (128 * (x == RTFQ_U8 ? 255 : 128));
-  if (codes && s.c > most)
+  if (on_codes(s) && s.c > most)
     throw std::invalid_argument("[linear] expected at most " + std::to_string(most) +
                                 " products in a sum of codes, got " + std::to_string(s.c) +
                                 ": it could leave 32 bits, use f32");
-  s.x_type = x;
-  s.w_type = w;
-  s.y_type = y;
   return s;
 }
 
 Cost cost(const LinearForward&, const LinearShape& s) {
-  const bool codes = s.w_type == RTFQ_S8;  // then one scale a row of the weights too
+  const bool codes = on_codes(s);  // then one scale a row of the weights too
   Cost total = cost_of(s, static_cast<double>(codes ? 2 * s.k : s.k));
   total.operations += static_cast<double>(s.n) * s.k * (codes ? 2 : 1);
   return total;

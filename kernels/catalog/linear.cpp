@@ -2,6 +2,7 @@
 #include "kernels/linear.h"
 
 #include "kernels/catalog/catalog.h"
+#include "kernels/philox.h"
 
 namespace rtfq::kernels::catalog {
 namespace {
@@ -63,6 +64,43 @@ std::unique_ptr<Problem<LinearForward>> forward(const Case& the_case, bool with_
                                .absolute = the_case.tolerance(s.c),
                                .relative = the_case.relative_tolerance()});
   problem->args = {x, w, bias, y, nullptr};
+  problem->workspace = &problem->args.workspace;
+  return problem;
+}
+
+/// Codes over their whole range and both ends of it; the sum is exact, the product and the addition round
+/// once each.
+template <class X>
+std::unique_ptr<Problem<LinearForward>> forward_codes(const Case& the_case, rtfq_dtype x_type,
+                                                      bool with_bias) {
+  auto problem = std::make_unique<Problem<LinearForward>>();
+  const auto s = problem->shape = with_types(the_case.shape(), x_type, RTFQ_S8, RTFQ_F32);
+  const auto code = [](uint64_t seed, int64_t i, int low) {
+    const uint32_t drawn = philox4x32(seed, static_cast<uint64_t>(i), 3)[0];
+    return drawn % 5 == 0 ? low : drawn % 5 == 1 ? low + 255 : low + static_cast<int>(drawn / 5 % 256);
+  };
+  auto* x = problem->add<X>(static_cast<std::size_t>(s.n * s.c));
+  for (int64_t i = 0; i < s.n * s.c; ++i) x[i] = static_cast<X>(code(13, i, x_type == RTFQ_U8 ? 0 : -128));
+  auto* w = problem->add<int8_t>(the_case.parent_size());
+  for (int64_t k = 0; k < s.k; ++k)
+    for (int64_t c = 0; c < s.c; ++c)
+      w[k * s.c_parent + c] = static_cast<int8_t>(code(14, k * s.c + c, -128));
+  auto* scale = problem->add<float>(static_cast<std::size_t>(s.k));
+  for (int64_t k = 0; k < s.k; ++k) scale[k] = 0.00137f * static_cast<float>(k % 7 + 1);
+  const float* bias = with_bias ? add_filled(problem.get(), the_case, s.k, 15) : nullptr;
+  std::vector<double> expected;
+  for (int64_t n = 0; n < s.n; ++n)
+    for (int64_t k = 0; k < s.k; ++k) {
+      int64_t sum = 0;
+      for (int64_t c = 0; c < s.c; ++c) sum += x[n * s.c + c] * w[k * s.c_parent + c];
+      float y =
+          static_cast<float>(static_cast<double>(static_cast<float>(sum)) * static_cast<double>(scale[k]));
+      if (bias) y = static_cast<float>(static_cast<double>(y) + static_cast<double>(bias[k]));
+      expected.push_back(y);
+    }
+  float* y = problem->add<float>(static_cast<std::size_t>(s.n * s.k));
+  problem->expected.push_back({.name = "y", .buffer = problem->last(), .values = std::move(expected)});
+  problem->args = {x, w, bias, y, nullptr, scale};
   problem->workspace = &problem->args.workspace;
   return problem;
 }
@@ -166,6 +204,13 @@ std::vector<Entry> linear_entries() {
     const std::string name = c.name;
     list.push_back(entry<LinearForward>(name, [=] { return forward(c, true); }));
     list.push_back(entry<LinearForward>(name + "_no_bias", [=] { return forward(c, false); }));
+    for (const bool bias : {true, false}) {
+      const std::string suffix = bias ? "" : "_no_bias";
+      list.push_back(entry<LinearForward>(name + "_u8" + suffix,
+                                          [=] { return forward_codes<uint8_t>(c, RTFQ_U8, bias); }));
+      list.push_back(entry<LinearForward>(name + "_s8" + suffix,
+                                          [=] { return forward_codes<int8_t>(c, RTFQ_S8, bias); }));
+    }
     list.push_back(entry<LinearDgrad>(name, [=] { return dgrad(c); }));
     list.push_back(entry<LinearWgrad>(name, [=] { return wgrad(c, true, false); }));
     list.push_back(entry<LinearWgrad>(name + "_add", [=] { return wgrad(c, true, true); }));
@@ -174,6 +219,8 @@ std::vector<Entry> linear_entries() {
   for (const auto& c : large_cases) {
     list.push_back(entry<LinearForward>(
         c.name, [=] { return forward(c, true); }, true));
+    list.push_back(entry<LinearForward>(
+        c.name + std::string("_u8"), [=] { return forward_codes<uint8_t>(c, RTFQ_U8, true); }, true));
     list.push_back(entry<LinearDgrad>(
         c.name, [=] { return dgrad(c); }, true));
     list.push_back(entry<LinearWgrad>(

@@ -6,8 +6,9 @@ namespace rtfq::kernels {
 
 std::span<const LinearForward::Impl> LinearForward::cpu() {
   static constexpr Impl list[] = {
-      {"onednn", onednn::linear_unsupported, onednn::linear_forward, onednn::linear_forward_workspace},
-      {"naive", supports_all<Shape>, naive::linear_forward},
+      {"onednn", onednn::linear_forward_unsupported, onednn::linear_forward,
+       onednn::linear_forward_workspace},
+      {"naive", naive::linear_forward_unsupported, naive::linear_forward},
   };
   return list;
 }
@@ -15,7 +16,7 @@ std::span<const LinearForward::Impl> LinearForward::cpu() {
 std::span<const LinearDgrad::Impl> LinearDgrad::cpu() {
   static constexpr Impl list[] = {
       {"onednn", onednn::linear_unsupported, onednn::linear_dgrad, onednn::linear_dgrad_workspace},
-      {"naive", supports_all<Shape>, naive::linear_dgrad},
+      {"naive", naive::linear_unsupported, naive::linear_dgrad},
   };
   return list;
 }
@@ -23,7 +24,7 @@ std::span<const LinearDgrad::Impl> LinearDgrad::cpu() {
 std::span<const LinearWgrad::Impl> LinearWgrad::cpu() {
   static constexpr Impl list[] = {
       {"onednn", onednn::linear_unsupported, onednn::linear_wgrad, onednn::linear_wgrad_workspace},
-      {"naive", supports_all<Shape>, naive::linear_wgrad},
+      {"naive", naive::linear_unsupported, naive::linear_wgrad},
   };
   return list;
 }

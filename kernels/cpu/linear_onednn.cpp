@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/cpu/features.h"
 #include "kernels/cpu/onednn.h"
 #include "kernels/cpu/plan_cache.h"
 
@@ -13,6 +14,7 @@ using dnnl::memory;
 struct Plan {
   memory::desc a, b, bias, c, scratch;
   dnnl::matmul product;
+  std::string kernel;
 };
 
 /// c = a * b (+ bias) (+ c).
@@ -28,6 +30,7 @@ Plan make_plan(const memory::desc& a, const memory::desc& b, const memory::desc&
                               : dnnl::matmul::primitive_desc(engine(), a, b, c, attr);
   plan.scratch = desc.scratchpad_desc();
   plan.product = dnnl::matmul(desc);
+  plan.kernel = desc.impl_info_str();
   return plan;
 }
 
@@ -37,11 +40,12 @@ enum class Direction { forward, dgrad, wgrad };
 std::shared_ptr<const Plan> plan_for(const char* op, Direction direction, const LinearShape& s, bool option) {
   static PlanCache<Plan> cache;
   try {
-    return cache.get({static_cast<int64_t>(direction), option, s.n, s.c, s.k, s.c_parent}, [&] {
-      const auto x = matrix(s.n, s.c, s.c, 1), y = matrix(s.n, s.k, s.k, 1);
+    return cache.get({static_cast<int64_t>(direction), option, s.n, s.c, s.k, s.c_parent, s.x_type}, [&] {
+      const auto sums = on_codes(s) ? RTFQ_S32 : RTFQ_F32;
+      const auto x = matrix(s.n, s.c, s.c, 1, s.x_type), y = matrix(s.n, s.k, s.k, 1, sums);
       switch (direction) {
         case Direction::forward:
-          return make_plan(x, matrix(s.c, s.k, 1, s.c_parent), y, option, false);
+          return make_plan(x, matrix(s.c, s.k, 1, s.c_parent, s.w_type), y, option, false);
         case Direction::dgrad:
           return make_plan(y, matrix(s.k, s.c, s.c_parent, 1), x, false, false);
         case Direction::wgrad:
@@ -66,17 +70,42 @@ void run(const Plan& plan, const void* a, const void* b, const void* bias, const
 }  // namespace
 
 const char* linear_unsupported(const LinearShape& s) {
-  return s.x_type == RTFQ_F32 && s.w_type == RTFQ_F32 && s.y_type == RTFQ_F32 ? nullptr
-                                                                              : "takes f32 operands only";
+  return all_f32(s) ? nullptr : "takes f32 operands only";
+}
+
+const char* linear_forward_unsupported(const LinearShape& s) {
+  if (!on_codes(s))
+    return all_f32(s) ? nullptr : "takes f32 operands, or codes with s8 weights and an f32 result";
+  return cpu::fast_int8() ? nullptr : "needs VNNI for codes: without it the library's products saturate";
 }
 
 void linear_forward(const LinearShape& s, const LinearForwardArgs& a, Stream) {
-  const bool with_bias = a.bias != nullptr;
-  run(*plan_for(LinearForward::name, Direction::forward, s, with_bias), a.x, a.w, a.bias, a.y, a.workspace);
+  if (!on_codes(s)) {
+    const bool with_bias = a.bias != nullptr;
+    run(*plan_for(LinearForward::name, Direction::forward, s, with_bias), a.x, a.w, a.bias, a.y, a.workspace);
+    return;
+  }
+  // The workspace: scratch, then the sums.
+  const auto plan = plan_for(LinearForward::name, Direction::forward, s, false);
+  auto* sums = static_cast<int32_t*>(
+      static_cast<void*>(static_cast<std::byte*>(a.workspace) + align64(plan->scratch.get_size())));
+  run(*plan, a.x, a.w, nullptr, sums, a.workspace);
+  auto* y = static_cast<float*>(a.y);
+  for (int64_t n = 0; n < s.n; ++n)
+    for (int64_t k = 0; k < s.k; ++k) {
+      const float scaled = a.scale[k] * static_cast<float>(sums[n * s.k + k]);
+      y[n * s.k + k] = a.bias ? scaled + a.bias[k] : scaled;
+    }
 }
 std::size_t linear_forward_workspace(const LinearShape& s) {
-  return std::max(plan_for(LinearForward::name, Direction::forward, s, false)->scratch.get_size(),
-                  plan_for(LinearForward::name, Direction::forward, s, true)->scratch.get_size());
+  const auto scratch = [&](bool with_bias) {
+    return plan_for(LinearForward::name, Direction::forward, s, with_bias)->scratch.get_size();
+  };
+  if (on_codes(s)) return align64(scratch(false)) + static_cast<std::size_t>(s.n * s.k) * sizeof(int32_t);
+  return std::max(scratch(false), scratch(true));
+}
+std::string linear_forward_kernel(const LinearShape& s) {
+  return plan_for(LinearForward::name, Direction::forward, s, false)->kernel;
 }
 
 void linear_dgrad(const LinearShape& s, const LinearDgradArgs& a, Stream) {

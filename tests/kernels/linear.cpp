@@ -3,6 +3,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "kernels/cpu/features.h"
 #include "tests/kernels/launch.h"
 
 using namespace rtfq::kernels;
@@ -19,6 +20,24 @@ TEST_CASE("linear: impossible shapes are refused") {
   CHECK_THROWS_AS(make_linear_shape(1, 9, 8, 8), std::invalid_argument);
 }
 
+TEST_CASE("linear: types that go together") {
+  const auto s = make_linear_shape(4, 96, 10, 128);
+  const auto u8 = with_types(s, RTFQ_U8, RTFQ_S8, RTFQ_F32);
+  CHECK((u8.x_type == RTFQ_U8 && u8.w_type == RTFQ_S8 && u8.y_type == RTFQ_F32));
+  CHECK(with_types(u8, RTFQ_F32, RTFQ_F32, RTFQ_F32).w_type == RTFQ_F32);
+  CHECK_THROWS_WITH(with_types(s, RTFQ_U8, RTFQ_F32, RTFQ_F32),
+                    Contains("[linear]") && Contains("got x u8, weights f32"));
+  CHECK_THROWS_AS(with_types(s, RTFQ_BF16, RTFQ_F32, RTFQ_BF16), std::invalid_argument);
+  CHECK_THROWS_AS(with_types(s, RTFQ_U8, RTFQ_S8, RTFQ_BF16), std::invalid_argument);
+  // 255 * 128 * 65793 is the greatest sum below 2^31.
+  CHECK_NOTHROW(with_types(make_linear_shape(1, 65793, 1, 65793), RTFQ_U8, RTFQ_S8, RTFQ_F32));
+  CHECK_THROWS_WITH(with_types(make_linear_shape(1, 65794, 1, 65794), RTFQ_U8, RTFQ_S8, RTFQ_F32),
+                    Contains("at most 65793 products"));
+  CHECK_NOTHROW(with_types(make_linear_shape(1, 131071, 1, 131071), RTFQ_S8, RTFQ_S8, RTFQ_F32));
+  CHECK_THROWS_AS(choose<LinearDgrad>(Backend::cpu, u8), std::runtime_error);
+  CHECK_THROWS_AS(choose<LinearWgrad>(Backend::cpu, u8), std::runtime_error);
+}
+
 TEST_CASE("linear: declared costs count the slice, not the parent") {
   const auto s = make_linear_shape(64, 1744, 65, 2048);
   const double products = 64.0 * 1744 * 65;
@@ -28,6 +47,9 @@ TEST_CASE("linear: declared costs count the slice, not the parent") {
   CHECK(cost(LinearDgrad{}, s).operations == 2 * products);
   CHECK(cost(LinearDgrad{}, s).bytes == 4 * matrices);
   CHECK(cost(LinearWgrad{}, s).operations == 2 * products + 64 * 65);
+  const Cost codes = cost(LinearForward{}, with_types(s, RTFQ_U8, RTFQ_S8, RTFQ_F32));
+  CHECK(codes.bytes == 64.0 * 1744 + 1744.0 * 65 + 4 * (64.0 * 65 + 2 * 65));
+  CHECK(codes.operations == 2 * products + 2 * 64 * 65);
 }
 
 TEST_CASE("linear: the library comes first, the plain one can be preferred") {
@@ -39,8 +61,11 @@ TEST_CASE("linear: the library comes first, the plain one can be preferred") {
   prefer(LinearWgrad::name, "");
   CHECK(choose<LinearWgrad>(Backend::cpu, s).name == std::string("onednn"));
   LinearShape bytes = s;
-  bytes.w_type = RTFQ_S8;
-  CHECK(LinearForward::cpu().front().unsupported(bytes) != nullptr);
+  bytes.w_type = RTFQ_S8;  // no row of types
+  for (const auto& implementation : LinearForward::cpu()) CHECK(implementation.unsupported(bytes) != nullptr);
+  const auto codes = with_types(s, RTFQ_U8, RTFQ_S8, RTFQ_F32);
+  CHECK(choose<LinearForward>(Backend::cpu, codes).name ==
+        std::string(cpu::fast_int8() ? "onednn" : "naive"));
 }
 
 TEST_CASE("linear: the plain implementation does not depend on the number of threads") {
