@@ -86,6 +86,55 @@ TEST_CASE("conv2d: impossible shapes are refused with what to do") {
   CHECK_THROWS_AS(make(1, 8, 2, 16, 16, 5, 1, 1, 16)(), std::invalid_argument);
 }
 
+TEST_CASE("conv2d: types that go together, and which operator takes them") {
+  const auto s = make_conv2d_shape(2, 8, 8, 16, 24, 3, 1, 1, 32);
+  const rtfq_dtype all[] = {RTFQ_F32, RTFQ_BF16, RTFQ_F16, RTFQ_U8, RTFQ_S8, RTFQ_S32};
+  int forward = 0, dgrad = 0, wgrad = 0, refused = 0;
+  for (const auto x : all)
+    for (const auto w : all)
+      for (const auto y : all) {
+        Conv2dShape typed = s;
+        try {
+          typed = with_types(s, x, w, y);
+        } catch (const std::invalid_argument& error) {
+          ++refused;
+          CHECK_THAT(error.what(),
+                     Contains("[conv2d] expected") && Contains(std::string("got x ") + type_name(x)));
+          typed.x_type = x, typed.w_type = w, typed.y_type = y;
+        }
+        // The plain implementation takes exactly the operator's rows.
+        forward += Conv2dForward::cpu().back().unsupported(typed) == nullptr;
+        dgrad += Conv2dDgrad::cpu().back().unsupported(typed) == nullptr;
+        wgrad += Conv2dWgrad::cpu().back().unsupported(typed) == nullptr;
+      }
+  CHECK(refused == 6 * 6 * 6 - 2 - 6 - 4);
+  CHECK(forward == 2 + 6);
+  CHECK(dgrad == 2);
+  CHECK(wgrad == 2 + 4);
+  // 255 * 128 * 65793 is the greatest sum below 2^31.
+  const auto wide = [](int64_t c) { return make_conv2d_shape(1, 1, 1, c, 1, 1, 1, 0, c); };
+  CHECK_NOTHROW(with_types(wide(65793), RTFQ_U8, RTFQ_S8, RTFQ_S32));
+  CHECK_THROWS_WITH(with_types(wide(65794), RTFQ_U8, RTFQ_S8, RTFQ_S32), Contains("at most 65793 products"));
+  CHECK_NOTHROW(with_types(wide(131071), RTFQ_S8, RTFQ_S8, RTFQ_F32));
+  CHECK_THROWS_WITH(with_types(wide(131072), RTFQ_S8, RTFQ_S8, RTFQ_F32),
+                    Contains("at most 131071 products"));
+  CHECK_NOTHROW(with_types(wide(65794), RTFQ_U8, RTFQ_F32, RTFQ_BF16));  // a weight gradient's sums are f32
+}
+
+TEST_CASE("conv2d: costs count each operand in its own type") {
+  const auto s = make_conv2d_shape(2, 8, 8, 16, 24, 3, 2, 1, 32);
+  const double x = 2 * 8 * 8 * 16, w = 24 * 9 * 16, y = 2 * 4 * 4 * 24;
+  const auto bf16_shape = with_types(s, RTFQ_BF16, RTFQ_F32, RTFQ_BF16);
+  CHECK(cost(Conv2dForward{}, bf16_shape).bytes == 2 * x + 4 * w + 2 * y);
+  CHECK(cost(Conv2dDgrad{}, bf16_shape).bytes == 2 * x + 4 * w + 2 * y);
+  CHECK(cost(Conv2dWgrad{}, bf16_shape).bytes == 2 * x + 4 * w + 2 * y);
+  CHECK(cost(Conv2dForward{}, with_types(s, RTFQ_U8, RTFQ_S8, RTFQ_S32)).bytes == x + w + 4 * y);
+  const Cost scaled = cost(Conv2dForward{}, with_types(s, RTFQ_S8, RTFQ_S8, RTFQ_BF16));
+  CHECK(scaled.bytes == x + w + 2 * y + 4 * 24);
+  CHECK(scaled.operations == 2 * static_cast<double>(macs(s)) + y);
+  CHECK(cost(Conv2dWgrad{}, with_types(s, RTFQ_U8, RTFQ_F32, RTFQ_BF16)).bytes == x + 4 * w + 2 * y);
+}
+
 TEST_CASE("conv2d: declared costs") {
   // 56x56 64 -> 64, 3x3: the textbook 115.6 million multiply-adds an image.
   const auto s = make_conv2d_shape(2, 56, 56, 64, 64, 3, 1, 1, 80);

@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <thread>
 
+#include "kernels/cpu/features.h"
 #include "tests/kernels/launch.h"
 
 using namespace rtfq::kernels;
@@ -51,16 +52,49 @@ TEST_CASE("conv2d onednn: every layer of a ResNet gets a jitted kernel") {
       layers.push_back({8, size, c, 4 * c, 1, 1, 0});
       layers.push_back({8, size, 4 * c, c, 1, 1, 0});
     }
+  const auto check = [](const std::string& kernel) {
+    INFO(kernel);
+    CHECK(is_fast(kernel));
+    if (without_avx512()) CHECK(kernel.find("avx512") == kernel.npos);
+  };
+  std::size_t checked = 0;
   for (const auto& l : layers) {
     const auto s = make_conv2d_shape(l.n, l.size, l.size, l.c, l.k, l.filter, l.stride, l.pad, l.c + 8);
     INFO(l.filter << "x" << l.filter << "/" << l.stride << " " << l.c << " to " << l.k << " on " << l.size);
-    for (const auto& kernel :
-         {onednn::conv2d_forward_kernel(s), onednn::conv2d_dgrad_kernel(s), onednn::conv2d_wgrad_kernel(s)}) {
-      INFO(kernel);
-      CHECK(is_fast(kernel));
-      if (without_avx512()) CHECK(kernel.find("avx512") == kernel.npos);
-    }
+    const auto run = [&](rtfq_dtype x, rtfq_dtype w, rtfq_dtype y) {
+      const auto typed = with_types(s, x, w, y);
+      INFO(type_name(x) << " " << type_name(w) << " " << type_name(y));
+      if (!onednn::conv2d_forward_unsupported(typed)) check(onednn::conv2d_forward_kernel(typed)), ++checked;
+      if (!onednn::conv2d_wgrad_unsupported(typed)) check(onednn::conv2d_wgrad_kernel(typed)), ++checked;
+      // The data gradient of images is not asked for.
+      if (!onednn::conv2d_dgrad_unsupported(typed) && (x == RTFQ_F32 || l.c > 3))
+        check(onednn::conv2d_dgrad_kernel(typed)), ++checked;
+    };
+    run(RTFQ_F32, RTFQ_F32, RTFQ_F32);
+    run(RTFQ_BF16, RTFQ_F32, RTFQ_BF16);
+    for (const auto x : {RTFQ_U8, RTFQ_S8})
+      for (const auto y : {RTFQ_F32, RTFQ_BF16}) {
+        run(x, RTFQ_S8, y);
+        run(x, RTFQ_F32, y);
+      }
   }
+  CHECK(checked >= (without_avx512() ? 5 : 12) * layers.size());
+}
+
+TEST_CASE("conv2d onednn: what the processor lacks is refused") {
+  const auto s = make_conv2d_shape(2, 8, 8, 16, 16, 3, 1, 1, 16);
+  const auto codes = with_types(s, RTFQ_U8, RTFQ_S8, RTFQ_F32);
+  const auto half = with_types(s, RTFQ_BF16, RTFQ_F32, RTFQ_BF16);
+  CHECK((onednn::conv2d_forward_unsupported(codes) == nullptr) == cpu::fast_int8());
+  if (cpu::fast_bf16())
+    CHECK((!onednn::conv2d_forward_unsupported(half) && !onednn::conv2d_dgrad_unsupported(half) &&
+           !onednn::conv2d_wgrad_unsupported(half)));
+  if (!without_avx512()) return;
+  CHECK_FALSE(cpu::fast_int8());
+  CHECK_FALSE(cpu::fast_bf16());
+  CHECK(cpu::describe_features() == "AVX2, no BF16, no VNNI");
+  CHECK(onednn::conv2d_forward_unsupported(half) != nullptr);
+  CHECK(choose<Conv2dForward>(Backend::cpu, codes).name != std::string("onednn"));
 }
 
 TEST_CASE("conv2d onednn: packed weights and workspace outlive a change of the thread count") {
@@ -112,8 +146,9 @@ TEST_CASE("conv2d onednn: the same without AVX-512") {
   std::array<char, 4096> path{};
   REQUIRE(readlink("/proc/self/exe", path.data(), path.size() - 1) > 0);
   const std::string exe = path.data();
-  for (const std::string only : {"catalog: conv2d", "catalog: linear",
-                                 "conv2d onednn: every layer of a ResNet gets a jitted kernel"}) {
+  for (const std::string only :
+       {"catalog: conv2d", "catalog: linear", "conv2d onednn: what the processor lacks is refused",
+        "conv2d onednn: every layer of a ResNet gets a jitted kernel"}) {
     INFO("ONEDNN_MAX_CPU_ISA=AVX2 " << exe << " '" << only << "'");
     CHECK(std::system(("ONEDNN_MAX_CPU_ISA=AVX2 '" + exe + "' '" + only + "' > /dev/null").c_str()) == 0);
   }

@@ -24,7 +24,7 @@ const typename Op::Impl& implementation(const std::string& name) {
 template <class Op>
 class Packed {
  public:
-  Packed(const typename Op::Impl& impl, const typename Op::Shape& shape, const float* weights)
+  Packed(const typename Op::Impl& impl, const typename Op::Shape& shape, const void* weights)
       : weights_(weights), buffer_(impl.packed(shape)) {
     if (buffer_.bytes()) impl.pack(shape, weights, buffer_.data(), {});
   }
@@ -32,7 +32,7 @@ class Packed {
   bool guards_intact() const { return buffer_.guards_intact(); }
 
  private:
-  const float* weights_;
+  const void* weights_;
   kernels::catalog::Buffer buffer_;
 };
 
