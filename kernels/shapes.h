@@ -89,6 +89,12 @@ typedef struct rtfq_elementwise_shape {
   rtfq_dtype type;
 } rtfq_elementwise_shape;
 
+/* `count` dense elements of one type as another. */
+typedef struct rtfq_convert_shape {
+  int64_t count;
+  rtfq_dtype from, to;
+} rtfq_convert_shape;
+
 /* Square window over [n,h,w,c]; global average pooling is a family of its own. Padding never wins a maximum. */
 typedef struct rtfq_pool_shape {
   int64_t n, h, w, c;

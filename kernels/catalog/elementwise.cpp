@@ -1,10 +1,14 @@
-// ReLU and addition, met exactly: each result is one operand or a sum of small integers.
+// ReLU, addition and conversion, met exactly: each result is one operand or one sum, rounded once to its
+// type.
 #include "kernels/elementwise.h"
 
 #include <algorithm>
+#include <bit>
 #include <limits>
 
+#include "kernels/bf16.h"
 #include "kernels/catalog/catalog.h"
+#include "kernels/philox.h"
 
 namespace rtfq::kernels::catalog {
 namespace {
@@ -12,7 +16,7 @@ namespace {
 /// Which operand the result overwrites.
 enum class Alias { none, first, second };
 
-constexpr int64_t streamed = (1 << 22) + 3;  // stored past the caches
+constexpr int64_t streamed_bytes = 16 << 20;  // stored past the caches
 constexpr int64_t large = 64 * 56 * 56 * 64;
 
 /// Small integers, NaN, infinities, signed zeros and denormals.
@@ -27,56 +31,134 @@ void fill(float* x, int64_t count, uint64_t seed) {
     x[i] = notable[i / 3 % std::size(notable)];
 }
 
-/// One result from up to two operands; `expect(a, b)` in fp64.
-template <class Op, class Bind, class Expect>
+float as_float(float x) {
+  return x;
+}
+float as_float(bf16 x) {
+  return to_float(x);
+}
+
+/// Bit patterns around bf16's ties as well.
+template <class T>
+T* add_filled(auto* problem, int64_t count, uint64_t seed) {
+  const auto n = static_cast<std::size_t>(count);
+  T* data = problem->template add<T>(n);
+  std::vector<float> x(n);
+  fill(x.data(), count, seed);
+  for (std::size_t i = 0; i < n; ++i)
+    if constexpr (std::is_same_v<T, bf16>)
+      data[i] = to_bf16(x[i]);
+    else
+      data[i] = x[i];
+  return data;
+}
+
+/// What a result of type T holds of an f32 value.
+template <class T>
+double stored(double value) {
+  if constexpr (std::is_same_v<T, bf16>) return to_float(to_bf16(static_cast<float>(value)));
+  return value;
+}
+
+/// One result from up to two operands of type T; `expect(a, b)` in fp64.
+template <class Op, class T, class Bind, class Expect>
 Entry make_entry(int64_t count, Alias alias, bool two, Bind bind, Expect expect) {
   const char* suffix = alias == Alias::none    ? ""
                        : alias == Alias::first ? "_in_place"
                                                : "_in_place_of_second";
+  constexpr rtfq_dtype type = std::is_same_v<T, bf16> ? RTFQ_BF16 : RTFQ_F32;
   const auto build = [=] {
     auto problem = std::make_unique<Problem<Op>>();
-    problem->shape = make_elementwise_shape(count);
+    problem->shape = make_elementwise_shape(count, type);
     const auto n = static_cast<std::size_t>(count);
-    float* a = problem->template add<float>(n);
-    fill(a, count, 51);
-    float* b = two ? problem->template add<float>(n) : a;
-    if (two) fill(b, count, 52);
+    T* a = add_filled<T>(problem.get(), count, 51);
+    T* b = two ? add_filled<T>(problem.get(), count, 52) : a;
     std::vector<double> values;
     for (std::size_t i = 0; i < n; ++i)
-      values.push_back(expect(static_cast<double>(a[i]), static_cast<double>(b[i])));
-    float* y = alias == Alias::none ? problem->template add<float>(n) : alias == Alias::first ? a : b;
+      values.push_back(
+          stored<T>(expect(static_cast<double>(as_float(a[i])), static_cast<double>(as_float(b[i])))));
+    T* y = alias == Alias::none ? problem->template add<T>(n) : alias == Alias::first ? a : b;
     const std::size_t buffer = alias == Alias::none ? problem->last() : alias == Alias::first ? 0 : 1;
     problem->args = bind(a, b, y);
-    problem->expected.push_back({"y", buffer, RTFQ_F32, std::move(values)});
+    problem->expected.push_back({"y", buffer, type, std::move(values)});
     if (alias != Alias::none) {
-      const auto first = std::make_shared<std::vector<float>>(y, y + n);
+      const auto first = std::make_shared<std::vector<T>>(y, y + n);
       problem->restore = [first, y] { std::copy(first->begin(), first->end(), y); };
     }
     return problem;
   };
-  return entry<Op>(std::to_string(count) + suffix, build, count == large);
+  return entry<Op>(std::to_string(count) + (type == RTFQ_BF16 ? "_bf16" : "") + suffix, build,
+                   count == large);
 }
 
-}  // namespace
+/// Any f32 may be rounded: bit patterns at random, and the notable values.
+template <class X, class Y>
+Entry make_convert_entry(int64_t count, rtfq_dtype from, rtfq_dtype to) {
+  const auto build = [=] {
+    auto problem = std::make_unique<Problem<Convert>>();
+    problem->shape = make_convert_shape(count, from, to);
+    const auto n = static_cast<std::size_t>(count);
+    X* x = problem->template add<X>(n);
+    std::vector<double> values;
+    for (std::size_t i = 0; i < n; ++i) {
+      const uint32_t bits = philox4x32(53, i % 65521, 4)[0];
+      if constexpr (sizeof(X) == 1)
+        x[i] = static_cast<X>(bits);
+      else if constexpr (sizeof(X) == 2)
+        x[i] = {static_cast<uint16_t>(bits)};
+      else  // every fourth on a tie
+        x[i] = std::bit_cast<float>(i % 4 == 0 ? (bits & 0xffff0000) | 0x8000 : bits);
+      if constexpr (sizeof(X) == 1)
+        values.push_back(stored<Y>(x[i]));
+      else
+        values.push_back(stored<Y>(as_float(x[i])));
+    }
+    problem->args = {x, problem->template add<Y>(n)};
+    problem->expected.push_back({"y", problem->last(), to, std::move(values)});
+    return problem;
+  };
+  return entry<Convert>(std::to_string(count) + "_" + type_name(from) + "_" + type_name(to), build,
+                        count == large);
+}
 
-std::vector<Entry> elementwise_entries() {
+template <class T>
+void add_type(std::vector<Entry>* list) {
   const auto relu = [](double x, double) { return x < 0 ? 0 : x; };
   const auto relu_gradient = [](double g, double y) { return y > 0 ? g : 0; };
   const auto sum = [](double a, double b) { return static_cast<double>(static_cast<float>(a + b)); };
-  const auto bind_relu = [](float* a, float*, float* y) { return ReluForwardArgs{a, y}; };
-  const auto bind_gradient = [](float* a, float* b, float* y) { return ReluBackwardArgs{a, b, y}; };
-  const auto bind_sum = [](float* a, float* b, float* y) { return AddArgs{a, b, y}; };
-  std::vector<Entry> list;
+  const auto bind_relu = [](T* a, T*, T* y) { return ReluForwardArgs{a, y}; };
+  const auto bind_gradient = [](T* a, T* b, T* y) { return ReluBackwardArgs{a, b, y}; };
+  const auto bind_sum = [](T* a, T* b, T* y) { return AddArgs{a, b, y}; };
+  const int64_t streamed = streamed_bytes / static_cast<int64_t>(sizeof(T)) + 3;
   for (const int64_t count : {int64_t{1}, int64_t{7}, int64_t{8}, int64_t{9}, int64_t{1000}, int64_t{16384},
                               int64_t{16385}, int64_t{70001}, streamed, large})
     for (const Alias alias : {Alias::none, Alias::first, Alias::second}) {
       if (alias != Alias::none && count > 100000) continue;
       if (alias != Alias::second)
-        list.push_back(make_entry<ReluForward>(count, alias, false, bind_relu, relu));
+        list->push_back(make_entry<ReluForward, T>(count, alias, false, bind_relu, relu));
       if (alias != Alias::second)
-        list.push_back(make_entry<ReluBackward>(count, alias, true, bind_gradient, relu_gradient));
-      list.push_back(make_entry<Add>(count, alias, true, bind_sum, sum));
+        list->push_back(make_entry<ReluBackward, T>(count, alias, true, bind_gradient, relu_gradient));
+      list->push_back(make_entry<Add, T>(count, alias, true, bind_sum, sum));
     }
+}
+
+}  // namespace
+
+std::vector<Entry> elementwise_entries() {
+  std::vector<Entry> list;
+  add_type<float>(&list);
+  add_type<bf16>(&list);
+  for (const int64_t count :
+       {int64_t{1}, int64_t{7}, int64_t{17}, int64_t{16385}, int64_t{70001}, streamed_bytes / 2 + 3, large}) {
+    list.push_back(make_convert_entry<float, bf16>(count, RTFQ_F32, RTFQ_BF16));
+    list.push_back(make_convert_entry<bf16, float>(count, RTFQ_BF16, RTFQ_F32));
+    list.push_back(make_convert_entry<uint8_t, bf16>(count, RTFQ_U8, RTFQ_BF16));
+    if (count > 100000) continue;
+    list.push_back(make_convert_entry<float, float>(count, RTFQ_F32, RTFQ_F32));
+    list.push_back(make_convert_entry<int8_t, bf16>(count, RTFQ_S8, RTFQ_BF16));
+    list.push_back(make_convert_entry<uint8_t, float>(count, RTFQ_U8, RTFQ_F32));
+    list.push_back(make_convert_entry<int8_t, float>(count, RTFQ_S8, RTFQ_F32));
+  }
   return list;
 }
 

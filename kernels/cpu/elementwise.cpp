@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "kernels/cpu/policy.h"
+#include "kernels/cpu/bf16.h"
 
 namespace rtfq::kernels {
 namespace {
@@ -14,28 +14,45 @@ using namespace rtfq::kernels::cpu;
 constexpr int64_t block = 16384;
 
 /// y[i] = f(a[i], b[i]), `f` taking vectors or floats.
-template <bool stream, class F>
-void map_blocks(int64_t count, const float* a, const float* b, float* y, F f) {
+template <bool stream, class T, class F>
+void map_blocks(int64_t count, const T* a, const T* b, T* y, F f) {
   const int64_t blocks = (count + block - 1) / block;
 #pragma omp parallel for schedule(static) if (count >= parallel_elements)
   for (int64_t n = 0; n < blocks; ++n) {
     const int64_t end = std::min(count, (n + 1) * block);
     int64_t i = n * block;
-    for (; i + 8 <= end; i += 8) store<stream>(y + i, f(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i)));
-    for (; i < end; ++i) y[i] = f(a[i], b[i]);
+    for (; i + 8 <= end; i += 8) store8<stream>(y + i, f(load8(a + i), load8(b + i)));
+    for (; i < end; ++i) store1(y + i, f(load1(a + i), load1(b + i)));
     finish_stores<stream>();
   }
 }
 
-template <class F>
-void map(const ElementwiseShape& s, const void* a, const void* b, void* y, F f) {
-  const auto* first = static_cast<const float*>(a);
-  const auto* second = static_cast<const float*>(b);
-  auto* to = static_cast<float*>(y);
-  if (y != a && y != b && streams(y, s.count))
+template <class T, class F>
+void map_typed(const ElementwiseShape& s, const void* a, const void* b, void* y, F f) {
+  const auto* first = static_cast<const T*>(a);
+  const auto* second = static_cast<const T*>(b);
+  auto* to = static_cast<T*>(y);
+  if (y != a && y != b && streams(to, s.count))
     map_blocks<true>(s.count, first, second, to, f);
   else
     map_blocks<false>(s.count, first, second, to, f);
+}
+
+template <class F>
+void map(const ElementwiseShape& s, const void* a, const void* b, void* y, F f) {
+  s.type == RTFQ_BF16 ? map_typed<bf16>(s, a, b, y, f) : map_typed<float>(s, a, b, y, f);
+}
+
+template <class T, class F>
+void map_naive_typed(const ElementwiseShape& s, const void* a, const void* b, void* y, F f) {
+  for (int64_t i = 0; i < s.count; ++i)
+    store1(static_cast<T*>(y) + i,
+           f(load1(static_cast<const T*>(a) + i), load1(static_cast<const T*>(b) + i)));
+}
+
+template <class F>
+void map_naive(const ElementwiseShape& s, const void* a, const void* b, void* y, F f) {
+  s.type == RTFQ_BF16 ? map_naive_typed<bf16>(s, a, b, y, f) : map_naive_typed<float>(s, a, b, y, f);
 }
 
 struct Relu {  // the maximum answers its second operand for a NaN
@@ -66,27 +83,17 @@ void add(const ElementwiseShape& s, const AddArgs& a, Stream) {
 }
 
 void relu_forward_naive(const ElementwiseShape& s, const ReluForwardArgs& a, Stream) {
-  const auto* x = static_cast<const float*>(a.x);
-  auto* y = static_cast<float*>(a.y);
-  for (int64_t i = 0; i < s.count; ++i) y[i] = x[i] < 0.0f ? 0.0f : x[i];
+  map_naive(s, a.x, a.x, a.y, [](float x, float) { return x < 0.0f ? 0.0f : x; });
 }
-
 void relu_backward_naive(const ElementwiseShape& s, const ReluBackwardArgs& a, Stream) {
-  const auto* g = static_cast<const float*>(a.g);
-  const auto* y = static_cast<const float*>(a.y);
-  auto* dx = static_cast<float*>(a.dx);
-  for (int64_t i = 0; i < s.count; ++i) dx[i] = y[i] > 0.0f ? g[i] : 0.0f;
+  map_naive(s, a.g, a.y, a.dx, [](float g, float y) { return y > 0.0f ? g : 0.0f; });
 }
-
 void add_naive(const ElementwiseShape& s, const AddArgs& args, Stream) {
-  const auto* a = static_cast<const float*>(args.a);
-  const auto* b = static_cast<const float*>(args.b);
-  auto* y = static_cast<float*>(args.y);
-  for (int64_t i = 0; i < s.count; ++i) y[i] = a[i] + b[i];
+  map_naive(s, args.a, args.b, args.y, [](float a, float b) { return a + b; });
 }
 
 const char* unsupported(const ElementwiseShape& s) {
-  return s.type == RTFQ_F32 ? nullptr : "takes f32 operands only";
+  return s.type == RTFQ_F32 || s.type == RTFQ_BF16 ? nullptr : "takes f32 or bf16 operands";
 }
 
 }  // namespace

@@ -37,6 +37,7 @@ TEST_CASE("catalog: batchnorm") { check_family("batchnorm."); }
 TEST_CASE("catalog: elementwise") {
   check_family("relu.");
   check_family("add");
+  check_family("convert");
 }
 TEST_CASE("catalog: pool") {
   check_family("maxpool.");

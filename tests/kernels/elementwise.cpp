@@ -19,12 +19,27 @@ TEST_CASE("elementwise: shapes") {
   CHECK_THROWS_AS(make_elementwise_shape(std::numeric_limits<int64_t>::min()), std::invalid_argument);
 }
 
+TEST_CASE("elementwise: types of shapes") {
+  CHECK(make_elementwise_shape(5, RTFQ_BF16).type == RTFQ_BF16);
+  CHECK_THROWS_WITH(make_elementwise_shape(5, RTFQ_U8),
+                    Contains("[elementwise] expected f32 or bf16") && Contains("u8"));
+  CHECK(make_convert_shape(5, RTFQ_S8, RTFQ_BF16).from == RTFQ_S8);
+  CHECK_THROWS_WITH(make_convert_shape(-1, RTFQ_S8, RTFQ_BF16), Contains("[convert]") && Contains("got -1"));
+  CHECK_THROWS_WITH(make_convert_shape(5, RTFQ_F32, RTFQ_U8), Contains("f32 to u8: codes come from"));
+  CHECK_THROWS_AS(make_convert_shape(5, RTFQ_F16, RTFQ_F32), std::invalid_argument);
+}
+
 TEST_CASE("elementwise: declared costs, past 32 bits") {
   const auto s = make_elementwise_shape(int64_t{1} << 33);
   const double n = 0x1p33;
   CHECK(cost(ReluForward{}, s).bytes == 8 * n);
   CHECK(cost(ReluBackward{}, s).bytes == 12 * n);
   CHECK(cost(Add{}, s).bytes == 12 * n);
+  const auto half = make_elementwise_shape(int64_t{1} << 33, RTFQ_BF16);
+  CHECK(cost(ReluForward{}, half).bytes == 4 * n);
+  CHECK(cost(Add{}, half).bytes == 6 * n);
+  CHECK(cost(Convert{}, make_convert_shape(int64_t{1} << 33, RTFQ_U8, RTFQ_BF16)).bytes == 3 * n);
+  CHECK(cost(Convert{}, make_convert_shape(int64_t{1} << 33, RTFQ_F32, RTFQ_BF16)).bytes == 6 * n);
   for (const Cost& c : {cost(ReluForward{}, s), cost(ReluBackward{}, s), cost(Add{}, s)})
     CHECK(c.operations == n);
 }
