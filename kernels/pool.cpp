@@ -22,7 +22,7 @@ double elements_y(const PoolShape& s) {
 }  // namespace
 
 PoolShape make_pool_shape(int64_t n, int64_t h, int64_t w, int64_t c, int64_t window, int64_t stride,
-                          int64_t pad) {
+                          int64_t pad, rtfq_dtype type) {
   require_positive("number of images", n);
   require_positive("input height", h);
   require_positive("input width", w);
@@ -41,7 +41,10 @@ PoolShape make_pool_shape(int64_t n, int64_t h, int64_t w, int64_t c, int64_t wi
                                 std::to_string(window) + " with padding, got " + std::to_string(h + 2 * pad) +
                                 "x" + std::to_string(w + 2 * pad) +
                                 ": the output would be empty, use a larger image");
-  return {n, h, w, c, window, stride, pad, RTFQ_F32};
+  if (type != RTFQ_F32 && type != RTFQ_BF16)
+    throw std::invalid_argument(std::string("[pool] expected f32 or bf16 elements, got ") + type_name(type) +
+                                ": convert them first");
+  return {n, h, w, c, window, stride, pad, type};
 }
 
 int64_t output_height(const PoolShape& s) {
@@ -51,19 +54,24 @@ int64_t output_width(const PoolShape& s) {
   return (s.w + 2 * s.pad - s.window) / s.stride + 1;
 }
 
-// f32 values of 4 bytes and indices of 1; one comparison for each element of each window, one addition for
-// each gradient.
+// Values of the shape's type and indices of one byte; one comparison for each element of each window, one
+// addition for each gradient.
 Cost cost(const MaxPoolForward&, const PoolShape& s) {
-  return {4 * elements_x(s) + 5 * elements_y(s), elements_y(s) * static_cast<double>(s.window * s.window)};
+  const auto bytes = static_cast<double>(element_bytes(s.type));
+  return {bytes * elements_x(s) + (bytes + 1) * elements_y(s),
+          elements_y(s) * static_cast<double>(s.window * s.window)};
 }
 Cost cost(const MaxPoolBackward&, const PoolShape& s) {
-  return {4 * elements_x(s) + 5 * elements_y(s), elements_y(s)};
+  const auto bytes = static_cast<double>(element_bytes(s.type));
+  return {bytes * elements_x(s) + (bytes + 1) * elements_y(s), elements_y(s)};
 }
 Cost cost(const AveragePoolForward&, const PoolShape& s) {
-  return {4 * (elements_x(s) + static_cast<double>(s.n) * s.c), elements_x(s)};
+  const auto bytes = static_cast<double>(element_bytes(s.type));
+  return {bytes * (elements_x(s) + static_cast<double>(s.n) * s.c), elements_x(s)};
 }
 Cost cost(const AveragePoolBackward&, const PoolShape& s) {
-  return {4 * (elements_x(s) + static_cast<double>(s.n) * s.c), static_cast<double>(s.n) * s.c};
+  const auto bytes = static_cast<double>(element_bytes(s.type));
+  return {bytes * (elements_x(s) + static_cast<double>(s.n) * s.c), static_cast<double>(s.n) * s.c};
 }
 
 }  // namespace rtfq::kernels

@@ -1,13 +1,16 @@
 #pragma once
-// Max pooling over a square window and global average pooling.
+// Max pooling over a square window and global average pooling, on f32 or bf16 (arithmetic f32, results rounded once, to the
+// nearest even).
 
 #include "kernels/operator.h"
 
 namespace rtfq::kernels {
 
 using PoolShape = rtfq_pool_shape;
-/// Throws std::invalid_argument ("[pool] ...") for empty inputs or outputs, or pad >= window. window*window <= 256.
-PoolShape make_pool_shape(int64_t n, int64_t h, int64_t w, int64_t c, int64_t window, int64_t stride, int64_t pad);
+/// Throws std::invalid_argument ("[pool] ...") for empty inputs or outputs, or pad >= window. window*window <= 256. `type`:
+/// f32 or bf16.
+PoolShape make_pool_shape(int64_t n, int64_t h, int64_t w, int64_t c, int64_t window, int64_t stride, int64_t pad,
+                          rtfq_dtype type = RTFQ_F32);
 int64_t output_height(const PoolShape&);
 int64_t output_width(const PoolShape&);
 

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/bf16.h"
 #include "kernels/catalog/catalog.h"
 
 namespace rtfq::kernels::catalog {
@@ -13,8 +14,40 @@ namespace {
 struct Case {
   const char* name;
   int64_t n, h, w, c, window, stride, pad;
-  PoolShape shape() const { return make_pool_shape(n, h, w, c, window, stride, pad); }
+  PoolShape shape(rtfq_dtype type = RTFQ_F32) const {
+    return make_pool_shape(n, h, w, c, window, stride, pad, type);
+  }
 };
+
+float as_float(float x) {
+  return x;
+}
+float as_float(bf16 x) {
+  return to_float(x);
+}
+
+template <class T>
+constexpr rtfq_dtype type_of = std::is_same_v<T, bf16> ? RTFQ_BF16 : RTFQ_F32;
+
+/// An operand's or a result's element of type T, from the nearest f32.
+template <class T>
+T stored(double value) {
+  if constexpr (std::is_same_v<T, bf16>)
+    return to_bf16(static_cast<float>(value));
+  else
+    return static_cast<float>(value);
+}
+
+/// `values` as elements of type T; they are set to what those elements hold.
+template <class T>
+T* add_operand(auto* problem, std::vector<float>* values) {
+  T* data = problem->template add<T>(values->size());
+  for (std::size_t i = 0; i < values->size(); ++i) {
+    data[i] = stored<T>((*values)[i]);
+    (*values)[i] = as_float(data[i]);
+  }
+  return data;
+}
 
 std::size_t count_x(const PoolShape& s) {
   return static_cast<std::size_t>(s.n * s.h * s.w * s.c);
@@ -49,39 +82,45 @@ Maxima reference_max(const PoolShape& s, const float* x) {
   return result;
 }
 
+template <class T>
 std::unique_ptr<Problem<MaxPoolForward>> max_forward(const Case& the_case, bool special, bool with_index) {
   auto problem = std::make_unique<Problem<MaxPoolForward>>();
-  const auto s = problem->shape = the_case.shape();
-  float* x = problem->add<float>(count_x(s));
-  fill_exact(x, count_x(s), 41);
+  const auto s = problem->shape = the_case.shape(type_of<T>);
+  std::vector<float> x(count_x(s));
+  fill_exact(x.data(), x.size(), 41);
   if (special)
     for (std::size_t i = 0; i < count_x(s); ++i) {
       if (i % 3 == 0) x[i] = -std::numeric_limits<float>::infinity();
       if (i % 31 == 0) x[i] = std::numeric_limits<float>::quiet_NaN();
       if (i % 37 == 0) x[i] = std::numeric_limits<float>::infinity();
     }
-  Maxima reference = reference_max(s, x);
-  float* y = problem->add<float>(count_y(s));
-  problem->expected.push_back({.name = "y", .buffer = problem->last(), .values = std::move(reference.y)});
+  const T* operand = add_operand<T>(problem.get(), &x);
+  Maxima reference = reference_max(s, x.data());
+  T* y = problem->template add<T>(count_y(s));
+  problem->expected.push_back(
+      {.name = "y", .buffer = problem->last(), .type = type_of<T>, .values = std::move(reference.y)});
   uint8_t* index = nullptr;
   if (with_index) {
-    index = problem->add<uint8_t>(count_y(s));
+    index = problem->template add<uint8_t>(count_y(s));
     problem->expected.push_back(
         {.name = "index", .buffer = problem->last(), .type = RTFQ_U8, .values = std::move(reference.index)});
   }
-  problem->args = {x, y, index};
+  problem->args = {operand, y, index};
   return problem;
 }
 
+template <class T>
 std::unique_ptr<Problem<MaxPoolBackward>> max_backward(const Case& the_case) {
   auto problem = std::make_unique<Problem<MaxPoolBackward>>();
-  const auto s = problem->shape = the_case.shape();
+  const auto s = problem->shape = the_case.shape(type_of<T>);
   std::vector<float> x(count_x(s));
   fill_exact(x.data(), x.size(), 42);
   const Maxima reference = reference_max(s, x.data());
-  float* g = problem->add<float>(count_y(s));
-  fill_exact(g, count_y(s), 43, 4, 0.5f);
-  auto* index = problem->add<uint8_t>(count_y(s));
+  // Up to 8 bits each: where windows overlap, a sum does not fit bf16 and is rounded.
+  std::vector<float> g(count_y(s));
+  fill_exact(g.data(), g.size(), 43, 127, 0.5f);
+  const T* operand = add_operand<T>(problem.get(), &g);
+  auto* index = problem->template add<uint8_t>(count_y(s));
   std::vector<double> expected(count_x(s), 0.0);
   for (std::size_t i = 0; i < count_y(s); ++i) {
     index[i] = static_cast<uint8_t>(reference.index[i]);
@@ -93,53 +132,63 @@ std::unique_ptr<Problem<MaxPoolBackward>> max_backward(const Case& the_case) {
                   w = q * s.stride + index[i] % s.window - s.pad;
     expected[static_cast<std::size_t>(((n * s.h + h) * s.w + w) * s.c + c)] += g[i];
   }
-  float* dx = problem->add<float>(count_x(s));
-  problem->expected.push_back({.name = "dx", .buffer = problem->last(), .values = std::move(expected)});
-  problem->args = {g, index, dx};
+  for (double& value : expected) value = as_float(stored<T>(value));
+  T* dx = problem->template add<T>(count_x(s));
+  problem->expected.push_back(
+      {.name = "dx", .buffer = problem->last(), .type = type_of<T>, .values = std::move(expected)});
+  problem->args = {operand, index, dx};
   return problem;
 }
 
 /// Exact sums; the only rounding is the division's.
+template <class T>
 std::unique_ptr<Problem<AveragePoolForward>> average_forward(const Case& the_case, bool normal) {
   auto problem = std::make_unique<Problem<AveragePoolForward>>();
-  const auto s = problem->shape = the_case.shape();
-  float* x = problem->add<float>(count_x(s));
+  const auto s = problem->shape = the_case.shape(type_of<T>);
+  std::vector<float> x(count_x(s));
   if (normal)
-    fill_normal(x, count_x(s), 44, 1.0f);
+    fill_normal(x.data(), x.size(), 44, 1.0f);
   else
-    fill_exact(x, count_x(s), 44);
+    fill_exact(x.data(), x.size(), 44);
+  const T* operand = add_operand<T>(problem.get(), &x);
   std::vector<double> expected;
   for (int64_t n = 0; n < s.n; ++n)
     for (int64_t c = 0; c < s.c; ++c) {
       double sum = 0;
-      for (int64_t i = 0; i < s.h * s.w; ++i) sum += x[(n * s.h * s.w + i) * s.c + c];
+      for (int64_t i = 0; i < s.h * s.w; ++i)
+        sum += x[static_cast<std::size_t>((n * s.h * s.w + i) * s.c + c)];
       const double mean = sum / static_cast<double>(s.h * s.w);
-      expected.push_back(normal ? mean : static_cast<double>(static_cast<float>(mean)));
+      expected.push_back(normal ? mean : static_cast<double>(as_float(stored<T>(mean))));
     }
-  float* y = problem->add<float>(static_cast<std::size_t>(s.n * s.c));
-  // Normal: values around 1, fewer than 64 additions in each of four partial sums.
+  T* y = problem->template add<T>(static_cast<std::size_t>(s.n * s.c));
+  // Normal: values around 1, fewer than 64 additions in each of four partial sums; then bf16's rounding.
   problem->expected.push_back({.name = "y",
                                .buffer = problem->last(),
+                               .type = type_of<T>,
                                .values = std::move(expected),
-                               .absolute = normal ? 2e-6 : 0.0});
-  problem->args = {x, y};
+                               .absolute = normal ? 2e-6 : 0.0,
+                               .relative = normal && type_of<T> == RTFQ_BF16 ? 0x1p-8 : 0.0});
+  problem->args = {operand, y};
   return problem;
 }
 
+template <class T>
 std::unique_ptr<Problem<AveragePoolBackward>> average_backward(const Case& the_case) {
   auto problem = std::make_unique<Problem<AveragePoolBackward>>();
-  const auto s = problem->shape = the_case.shape();
-  float* g = problem->add<float>(static_cast<std::size_t>(s.n * s.c));
-  fill_exact(g, static_cast<std::size_t>(s.n * s.c), 45, 100);
+  const auto s = problem->shape = the_case.shape(type_of<T>);
+  std::vector<float> g(static_cast<std::size_t>(s.n * s.c));
+  fill_exact(g.data(), g.size(), 45, 100);
+  const T* operand = add_operand<T>(problem.get(), &g);
   std::vector<double> expected;
   for (int64_t n = 0; n < s.n; ++n)
     for (int64_t i = 0; i < s.h * s.w; ++i)
       for (int64_t c = 0; c < s.c; ++c)
-        expected.push_back(
-            static_cast<float>(static_cast<double>(g[n * s.c + c]) / static_cast<double>(s.h * s.w)));
-  float* dx = problem->add<float>(count_x(s));
-  problem->expected.push_back({.name = "dx", .buffer = problem->last(), .values = std::move(expected)});
-  problem->args = {g, dx};
+        expected.push_back(as_float(stored<T>(static_cast<double>(g[static_cast<std::size_t>(n * s.c + c)]) /
+                                              static_cast<double>(s.h * s.w))));
+  T* dx = problem->template add<T>(count_x(s));
+  problem->expected.push_back(
+      {.name = "dx", .buffer = problem->last(), .type = type_of<T>, .values = std::move(expected)});
+  problem->args = {operand, dx};
   return problem;
 }
 
@@ -157,34 +206,42 @@ const Case average_cases[] = {
     {"1x1_16", 2, 1, 1, 16, 1, 1, 0}, {"1x2_3", 1, 1, 2, 3, 1, 1, 0},   {"14x14_17", 1, 14, 14, 17, 1, 1, 0},
 };
 
+template <class T>
+void add_type(std::vector<Entry>* list) {
+  const std::string suffix = type_of<T> == RTFQ_BF16 ? "_bf16" : "";
+  for (const auto& c : max_cases) {
+    const std::string name = c.name + suffix;
+    list->push_back(entry<MaxPoolForward>(name, [=] { return max_forward<T>(c, false, true); }));
+    list->push_back(
+        entry<MaxPoolForward>(name + "_special_values", [=] { return max_forward<T>(c, true, true); }));
+    list->push_back(
+        entry<MaxPoolForward>(name + "_no_index", [=] { return max_forward<T>(c, false, false); }));
+    list->push_back(entry<MaxPoolBackward>(name, [=] { return max_backward<T>(c); }));
+  }
+  for (const auto& c : average_cases) {
+    const std::string name = c.name + suffix;
+    list->push_back(entry<AveragePoolForward>(name, [=] { return average_forward<T>(c, false); }));
+    list->push_back(entry<AveragePoolForward>(name + "_normal", [=] { return average_forward<T>(c, true); }));
+    list->push_back(entry<AveragePoolBackward>(name, [=] { return average_backward<T>(c); }));
+  }
+  const Case stem{"resnet18_3s2p1_56x56_64", 64, 56, 56, 64, 3, 2, 1};
+  list->push_back(entry<MaxPoolForward>(
+      stem.name + suffix, [=] { return max_forward<T>(stem, false, true); }, true));
+  list->push_back(entry<MaxPoolBackward>(
+      stem.name + suffix, [=] { return max_backward<T>(stem); }, true));
+  const Case head{"resnet50_7x7_2048", 64, 7, 7, 2048, 1, 1, 0};
+  list->push_back(entry<AveragePoolForward>(
+      head.name + suffix, [=] { return average_forward<T>(head, true); }, true));
+  list->push_back(entry<AveragePoolBackward>(
+      head.name + suffix, [=] { return average_backward<T>(head); }, true));
+}
+
 }  // namespace
 
 std::vector<Entry> pool_entries() {
   std::vector<Entry> list;
-  for (const auto& c : max_cases) {
-    const std::string name = c.name;
-    list.push_back(entry<MaxPoolForward>(name, [=] { return max_forward(c, false, true); }));
-    list.push_back(
-        entry<MaxPoolForward>(name + "_special_values", [=] { return max_forward(c, true, true); }));
-    list.push_back(entry<MaxPoolForward>(name + "_no_index", [=] { return max_forward(c, false, false); }));
-    list.push_back(entry<MaxPoolBackward>(name, [=] { return max_backward(c); }));
-  }
-  for (const auto& c : average_cases) {
-    const std::string name = c.name;
-    list.push_back(entry<AveragePoolForward>(name, [=] { return average_forward(c, false); }));
-    list.push_back(entry<AveragePoolForward>(name + "_normal", [=] { return average_forward(c, true); }));
-    list.push_back(entry<AveragePoolBackward>(name, [=] { return average_backward(c); }));
-  }
-  const Case stem{"resnet18_3s2p1_56x56_64", 64, 56, 56, 64, 3, 2, 1};
-  list.push_back(entry<MaxPoolForward>(
-      stem.name, [=] { return max_forward(stem, false, true); }, true));
-  list.push_back(entry<MaxPoolBackward>(
-      stem.name, [=] { return max_backward(stem); }, true));
-  const Case head{"resnet50_7x7_2048", 64, 7, 7, 2048, 1, 1, 0};
-  list.push_back(entry<AveragePoolForward>(
-      head.name, [=] { return average_forward(head, true); }, true));
-  list.push_back(entry<AveragePoolBackward>(
-      head.name, [=] { return average_backward(head); }, true));
+  add_type<float>(&list);
+  add_type<bf16>(&list);
   return list;
 }
 

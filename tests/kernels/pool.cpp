@@ -27,6 +27,8 @@ TEST_CASE("pool: output sizes and impossible shapes") {
   CHECK_THROWS_WITH(make_pool_shape(1, 40, 40, 8, 17, 2, 0), Contains("window of at most 16, got 17"));
   CHECK_NOTHROW(make_pool_shape(1, 40, 40, 8, 16, 2, 0));
   CHECK_THROWS_WITH(make_pool_shape(1, 2, 8, 8, 5, 1, 1), Contains("at least 5x5 with padding, got 4x10"));
+  CHECK_THROWS_WITH(make_pool_shape(1, 8, 8, 8, 3, 2, 1, RTFQ_U8),
+                    Contains("[pool] expected f32 or bf16 elements, got u8"));
 }
 
 TEST_CASE("pool: declared costs") {
@@ -35,6 +37,9 @@ TEST_CASE("pool: declared costs") {
   CHECK(cost(MaxPoolForward{}, s).bytes == 4 * in + 5 * out);
   CHECK(cost(MaxPoolForward{}, s).operations == 9 * out);
   CHECK(cost(MaxPoolBackward{}, s).bytes == 4 * in + 5 * out);
+  const auto half = make_pool_shape(2, 8, 8, 16, 3, 2, 1, RTFQ_BF16);
+  CHECK(cost(MaxPoolForward{}, half).bytes == 2 * in + 3 * out);
+  CHECK(cost(AveragePoolBackward{}, half).bytes == 2 * (in + 2 * 16));
   CHECK(cost(AveragePoolForward{}, s).bytes == 4 * (in + 2 * 16));
   CHECK(cost(AveragePoolForward{}, s).operations == in);
   CHECK(cost(AveragePoolBackward{}, s).bytes == 4 * (in + 2 * 16));
