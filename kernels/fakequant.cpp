@@ -36,10 +36,13 @@ QuantBounds quant_bounds(int bits, bool is_signed, bool symmetric) {
   return {symmetric ? half - 1 : half, half - 1};
 }
 
-FakeQuantShape make_fakequant_shape(int64_t count, QuantBounds bounds) {
+FakeQuantShape make_fakequant_shape(int64_t count, QuantBounds bounds, rtfq_dtype type) {
   require_positive("number of elements", count);
   require_bounds(bounds);
-  return {1, 1, count, count, count, bounds.qn, bounds.qp, 0, RTFQ_F32};
+  if (type != RTFQ_F32 && type != RTFQ_BF16)
+    throw std::invalid_argument(std::string("[fakequant] expected f32 or bf16 elements, got ") +
+                                type_name(type) + ": convert them first");
+  return {1, 1, count, count, count, bounds.qn, bounds.qp, 0, type};
 }
 
 FakeQuantShape make_fakequant_weight_shape(int64_t k, int64_t rs, int64_t c, int64_t c_parent,
@@ -62,17 +65,17 @@ int64_t steps(const FakeQuantShape& s) {
   return s.per_row ? s.rows : 1;
 }
 
-// Forward: x read, one f32 result written (codes instead of values would be 5 bytes an element); multiply,
-// two clamps, round, multiply. Backward: g and x read, dx written; multiply, two comparisons, round,
-// subtract, multiply-add.
+// Forward: x read, one result of its type written (codes instead of values would be a byte an element);
+// multiply, two clamps, round, multiply. Backward: g and x read, dx written; multiply, two comparisons,
+// round, subtract, multiply-add.
 Cost cost(const FakeQuantForward&, const FakeQuantShape& s) {
-  return {8 * elements(s), 5 * elements(s)};
+  return {static_cast<double>(2 * element_bytes(s.type)) * elements(s), 5 * elements(s)};
 }
 Cost cost(const FakeQuantBackward&, const FakeQuantShape& s) {
-  return {12 * elements(s), 7 * elements(s)};
+  return {static_cast<double>(3 * element_bytes(s.type)) * elements(s), 7 * elements(s)};
 }
 Cost cost(const AbsSum&, const FakeQuantShape& s) {
-  return {4 * elements(s), 2 * elements(s)};
+  return {static_cast<double>(element_bytes(s.type)) * elements(s), 2 * elements(s)};
 }
 
 }  // namespace rtfq::kernels

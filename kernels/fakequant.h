@@ -18,8 +18,9 @@ struct QuantBounds {
 /// [0, 2^b-1]. Throws std::invalid_argument for other bit-widths.
 QuantBounds quant_bounds(int bits, bool is_signed, bool symmetric = false);
 
-/// A dense tensor with one step size.
-FakeQuantShape make_fakequant_shape(int64_t count, QuantBounds);
+/// A dense tensor with one step size. `type`: f32, or bf16 (x, y, g and dx; arithmetic and steps stay f32, values and
+/// gradients are rounded once, to the nearest even, where they are stored).
+FakeQuantShape make_fakequant_shape(int64_t count, QuantBounds, rtfq_dtype type = RTFQ_F32);
 /// The leading [k, r*s, c] corner of a KRSC weight with c_parent input channels; per_row: one step per k.
 FakeQuantShape make_fakequant_weight_shape(int64_t k, int64_t rs, int64_t c, int64_t c_parent, QuantBounds, bool per_row);
 int64_t count(const FakeQuantShape&);  ///< rows * groups * cols

@@ -3,8 +3,8 @@
 // makes the same.
 #include <algorithm>
 
-#include "kernels/bf16.h"
 #include "kernels/catalog/conv2d_reference.h"
+#include "kernels/catalog/typed.h"
 #include "kernels/philox.h"
 
 namespace rtfq::kernels::catalog {
@@ -33,38 +33,6 @@ Floats codes(rtfq_dtype type, std::size_t count, uint64_t seed, Codes kind) {
       x[i] = static_cast<float>(drawn % 16 == 0 ? low : type == RTFQ_U8 ? 255 : drawn % 8 == 1 ? 127 : -128);
   }
   return x;
-}
-
-void store(rtfq_dtype type, float x, void* to, std::size_t i) {
-  switch (type) {
-    case RTFQ_F32:
-      static_cast<float*>(to)[i] = x;
-      return;
-    case RTFQ_BF16:
-      static_cast<bf16*>(to)[i] = to_bf16(x);
-      return;
-    case RTFQ_U8:
-      static_cast<uint8_t*>(to)[i] = static_cast<uint8_t>(x);
-      return;
-    case RTFQ_S8:
-      static_cast<int8_t*>(to)[i] = static_cast<int8_t>(x);
-      return;
-    default:
-      throw std::logic_error("[catalog] no such operand in a convolution");
-  }
-}
-
-/// A poisoned buffer of `count` elements of `type`.
-template <class Op>
-std::byte* add_typed(Problem<Op>* problem, rtfq_dtype type, std::size_t count) {
-  return problem->template add<std::byte>(count * static_cast<std::size_t>(element_bytes(type)));
-}
-
-template <class Op>
-const void* add_operand(Problem<Op>* problem, rtfq_dtype type, const Floats& values) {
-  void* data = add_typed(problem, type, values.size());
-  for (std::size_t i = 0; i < values.size(); ++i) store(type, values[i], data, i);
-  return data;
 }
 
 /// Places of the slice's elements in its parent, in order.
@@ -97,20 +65,13 @@ Floats add_weights(Problem<Op>* problem, const Conv2dCase& c, Codes kind, uint64
   return seen;
 }
 
-/// What a result of `type` holds of an exact value: one rounding to f32 and, for bf16, one more.
-double stored(rtfq_dtype type, double value) {
-  if (type == RTFQ_S32) return value;
-  const auto rounded = static_cast<float>(value);
-  return type == RTFQ_BF16 ? to_float(to_bf16(rounded)) : rounded;
-}
-
 std::unique_ptr<Problem<Conv2dForward>> forward(const Conv2dCase& c, rtfq_dtype x_type, rtfq_dtype w_type,
                                                 rtfq_dtype y_type, Codes kind) {
   auto problem = std::make_unique<Problem<Conv2dForward>>();
   const auto s = problem->shape = with_types(c.shape(), x_type, w_type, y_type);
-  const Floats x = x_type == RTFQ_BF16 ? integers(conv2d_count_x(s), 61, 1.0f)
-                                       : codes(x_type, conv2d_count_x(s), 61, kind);
-  problem->args.x = add_operand(problem.get(), x_type, x);
+  Floats x = x_type == RTFQ_BF16 ? integers(conv2d_count_x(s), 61, 1.0f)
+                                 : codes(x_type, conv2d_count_x(s), 61, kind);
+  problem->args.x = add_operand(problem.get(), x_type, &x);
   const Floats w = add_weights(problem.get(), c, kind, 62);
   auto values = conv2d_reference_forward(s, x.data(), w.data());
   const bool scaled = w_type == RTFQ_S8 && y_type != RTFQ_S32;
@@ -134,8 +95,8 @@ std::unique_ptr<Problem<Conv2dForward>> forward(const Conv2dCase& c, rtfq_dtype 
 std::unique_ptr<Problem<Conv2dDgrad>> dgrad(const Conv2dCase& c) {
   auto problem = std::make_unique<Problem<Conv2dDgrad>>();
   const auto s = problem->shape = with_types(c.shape(), RTFQ_BF16, RTFQ_F32, RTFQ_BF16);
-  const Floats g = integers(conv2d_count_y(s), 63, 0.5f);
-  problem->args.g = add_operand(problem.get(), RTFQ_BF16, g);
+  Floats g = integers(conv2d_count_y(s), 63, 0.5f);
+  problem->args.g = add_operand(problem.get(), RTFQ_BF16, &g);
   const Floats w = add_weights(problem.get(), c, Codes::random, 64);
   auto values = conv2d_reference_dgrad(s, g.data(), w.data());
   for (double& value : values) value = stored(RTFQ_BF16, value);
@@ -150,11 +111,11 @@ std::unique_ptr<Problem<Conv2dWgrad>> wgrad(const Conv2dCase& c, rtfq_dtype x_ty
                                             bool accumulate) {
   auto problem = std::make_unique<Problem<Conv2dWgrad>>();
   const auto s = problem->shape = with_types(c.shape(), x_type, RTFQ_F32, g_type);
-  const Floats x = x_type == RTFQ_BF16 ? integers(conv2d_count_x(s), 65, 1.0f)
-                                       : codes(x_type, conv2d_count_x(s), 65, Codes::random);
-  problem->args.x = add_operand(problem.get(), x_type, x);
-  const Floats g = integers(conv2d_count_y(s), 66, 0.5f);
-  problem->args.g = add_operand(problem.get(), g_type, g);
+  Floats x = x_type == RTFQ_BF16 ? integers(conv2d_count_x(s), 65, 1.0f)
+                                 : codes(x_type, conv2d_count_x(s), 65, Codes::random);
+  problem->args.x = add_operand(problem.get(), x_type, &x);
+  Floats g = integers(conv2d_count_y(s), 66, 0.5f);
+  problem->args.g = add_operand(problem.get(), g_type, &g);
   // No power of two with codes: that the product is rounded before it is added shows.
   problem->args.scale = x_type == RTFQ_BF16 ? 1.0f : 0.0371f;
 

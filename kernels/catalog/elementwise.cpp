@@ -6,8 +6,7 @@
 #include <bit>
 #include <limits>
 
-#include "kernels/bf16.h"
-#include "kernels/catalog/catalog.h"
+#include "kernels/catalog/typed.h"
 #include "kernels/philox.h"
 
 namespace rtfq::kernels::catalog {
@@ -31,33 +30,11 @@ void fill(float* x, int64_t count, uint64_t seed) {
     x[i] = notable[i / 3 % std::size(notable)];
 }
 
-float as_float(float x) {
-  return x;
-}
-float as_float(bf16 x) {
-  return to_float(x);
-}
-
-/// Bit patterns around bf16's ties as well.
 template <class T>
 T* add_filled(auto* problem, int64_t count, uint64_t seed) {
-  const auto n = static_cast<std::size_t>(count);
-  T* data = problem->template add<T>(n);
-  std::vector<float> x(n);
+  std::vector<float> x(static_cast<std::size_t>(count));
   fill(x.data(), count, seed);
-  for (std::size_t i = 0; i < n; ++i)
-    if constexpr (std::is_same_v<T, bf16>)
-      data[i] = to_bf16(x[i]);
-    else
-      data[i] = x[i];
-  return data;
-}
-
-/// What a result of type T holds of an f32 value.
-template <class T>
-double stored(double value) {
-  if constexpr (std::is_same_v<T, bf16>) return to_float(to_bf16(static_cast<float>(value)));
-  return value;
+  return static_cast<T*>(add_operand(problem, type_of<T>, &x));
 }
 
 /// One result from up to two operands of type T; `expect(a, b)` in fp64.
@@ -66,7 +43,7 @@ Entry make_entry(int64_t count, Alias alias, bool two, Bind bind, Expect expect)
   const char* suffix = alias == Alias::none    ? ""
                        : alias == Alias::first ? "_in_place"
                                                : "_in_place_of_second";
-  constexpr rtfq_dtype type = std::is_same_v<T, bf16> ? RTFQ_BF16 : RTFQ_F32;
+  constexpr rtfq_dtype type = type_of<T>;
   const auto build = [=] {
     auto problem = std::make_unique<Problem<Op>>();
     problem->shape = make_elementwise_shape(count, type);
@@ -76,7 +53,7 @@ Entry make_entry(int64_t count, Alias alias, bool two, Bind bind, Expect expect)
     std::vector<double> values;
     for (std::size_t i = 0; i < n; ++i)
       values.push_back(
-          stored<T>(expect(static_cast<double>(as_float(a[i])), static_cast<double>(as_float(b[i])))));
+          stored(type, expect(static_cast<double>(as_float(a[i])), static_cast<double>(as_float(b[i])))));
     T* y = alias == Alias::none ? problem->template add<T>(n) : alias == Alias::first ? a : b;
     const std::size_t buffer = alias == Alias::none ? problem->last() : alias == Alias::first ? 0 : 1;
     problem->args = bind(a, b, y);
@@ -109,9 +86,9 @@ Entry make_convert_entry(int64_t count, rtfq_dtype from, rtfq_dtype to) {
       else  // every fourth on a tie
         x[i] = std::bit_cast<float>(i % 4 == 0 ? (bits & 0xffff0000) | 0x8000 : bits);
       if constexpr (sizeof(X) == 1)
-        values.push_back(stored<Y>(x[i]));
+        values.push_back(stored(to, x[i]));
       else
-        values.push_back(stored<Y>(as_float(x[i])));
+        values.push_back(stored(to, as_float(x[i])));
     }
     problem->args = {x, problem->template add<Y>(n)};
     problem->expected.push_back({"y", problem->last(), to, std::move(values)});

@@ -7,7 +7,7 @@
 #include <cmath>
 #include <limits>
 
-#include "kernels/catalog/catalog.h"
+#include "kernels/catalog/typed.h"
 
 namespace rtfq::kernels::catalog {
 namespace {
@@ -125,24 +125,23 @@ std::unique_ptr<Problem<FakeQuantForward>> forward(const Case& c, bool values, b
   auto problem = std::make_unique<Problem<FakeQuantForward>>();
   const FakeQuantShape s = problem->shape = c.shape;
   const auto step = make_steps(c);
-  float* x = problem->add<float>(parent_count(s));
-  fill_x(c, step, x);
+  std::vector<float> x(parent_count(s));
+  fill_x(c, step, x.data());
+  void* x_data = add_operand(problem.get(), s.type, &x);
   float* step_data = problem->add<float>(step.size());
   std::copy(step.begin(), step.end(), step_data);
-  problem->args = {x, step_data, nullptr, nullptr};
+  problem->args = {x_data, step_data, nullptr, nullptr};
 
   std::vector<double> expected_values, expected_codes;
   for_each_element(s, [&](int64_t row, std::size_t at, std::size_t) {
     const float its_step = step[static_cast<std::size_t>(s.per_row ? row : 0)];
     const double code = reference(s, x[at], its_step).code;
     if (codes) expected_codes.push_back(code);
-    if (values)
-      expected_values.push_back(
-          static_cast<double>(static_cast<float>(code * static_cast<double>(its_step))));
+    if (values) expected_values.push_back(stored(s.type, code * static_cast<double>(its_step)));
   });
   if (values) {
-    problem->args.y = problem->add<float>(dense_count(s));
-    problem->expected.push_back({"y", problem->last(), RTFQ_F32, std::move(expected_values)});
+    problem->args.y = add_typed(problem.get(), s.type, dense_count(s));
+    problem->expected.push_back({"y", problem->last(), s.type, std::move(expected_values)});
   }
   if (codes) {
     problem->args.codes = problem->add<uint8_t>(dense_count(s));
@@ -161,13 +160,14 @@ std::unique_ptr<Problem<FakeQuantBackward>> backward(const Case& c, Wanted wante
   const FakeQuantShape s = problem->shape = c.shape;
   const auto step = make_steps(c);
   const std::size_t parent = parent_count(s), n = dense_count(s), drawn = std::min<std::size_t>(n, 1 << 16);
-  float* x = problem->add<float>(parent);
-  fill_x(c, step, x);
+  std::vector<float> x(parent), g(n);
+  fill_x(c, step, x.data());
+  const void* x_data = add_operand(problem.get(), s.type, &x);
   float* step_data = problem->add<float>(step.size());
   std::copy(step.begin(), step.end(), step_data);
-  float* g = problem->add<float>(n);
-  c.data == Data::random ? fill_normal(g, drawn, 13) : fill_exact(g, drawn, 14, 3);
+  c.data == Data::random ? fill_normal(g.data(), drawn, 13) : fill_exact(g.data(), drawn, 14, 3);
   for (std::size_t i = drawn; i < n; ++i) g[i] = g[i - drawn];
+  const void* g_data = add_operand(problem.get(), s.type, &g);
   const float grad_scale = c.data == Data::random ? 0.0123f : 0.25f;
 
   const auto old_dx = std::make_shared<std::vector<float>>(parent);
@@ -179,7 +179,8 @@ std::unique_ptr<Problem<FakeQuantBackward>> backward(const Case& c, Wanted wante
   for_each_element(s, [&](int64_t row, std::size_t at, std::size_t i) {
     const auto which = static_cast<std::size_t>(s.per_row ? row : 0);
     const Quantized q = reference(s, x[at], step[which]);
-    dx[at] = (wanted.accumulate ? dx[at] : 0.0) + (q.inside ? static_cast<double>(g[i]) : 0.0);
+    dx[at] =
+        stored(s.type, (wanted.accumulate ? dx[at] : 0.0) + (q.inside ? static_cast<double>(g[i]) : 0.0));
     ds[which] += static_cast<double>(g[i]) * q.t;
     weight[which] += std::abs(static_cast<double>(g[i]) * q.t);
   });
@@ -189,13 +190,11 @@ std::unique_ptr<Problem<FakeQuantBackward>> backward(const Case& c, Wanted wante
     greatest = std::max(greatest, weight[i] * static_cast<double>(grad_scale));
   }
 
-  problem->args = {g, x, step_data, nullptr, wanted.accumulate, nullptr, grad_scale, nullptr};
+  problem->args = {g_data, x_data, step_data, nullptr, wanted.accumulate, nullptr, grad_scale, nullptr};
   problem->workspace = &problem->args.workspace;
   if (wanted.dx) {
-    problem->args.dx = problem->add<float>(parent);
-    // Adding in f32 rounds once.
-    const double rounding = c.data == Data::random && wanted.accumulate ? 0x1p-24 : 0;
-    problem->expected.push_back({"dx", problem->last(), RTFQ_F32, std::move(dx), 0, rounding});
+    problem->args.dx = add_typed(problem.get(), s.type, parent);
+    problem->expected.push_back({"dx", problem->last(), s.type, std::move(dx)});
   }
   if (wanted.ds) {
     problem->args.ds = problem->add<float>(step.size());
@@ -204,7 +203,8 @@ std::unique_ptr<Problem<FakeQuantBackward>> backward(const Case& c, Wanted wante
         {"ds", problem->last(), RTFQ_F32, std::move(ds), inexact ? 2e-6 * greatest : 0, inexact ? 2e-7 : 0});
   }
   problem->restore = [old_dx, old_ds, wanted, p = problem.get()] {
-    if (wanted.dx) std::copy(old_dx->begin(), old_dx->end(), static_cast<float*>(p->args.dx));
+    for (std::size_t i = 0; wanted.dx && i < old_dx->size(); ++i)
+      store(p->shape.type, (*old_dx)[i], p->args.dx, i);
     if (wanted.ds) std::copy(old_ds->begin(), old_ds->end(), p->args.ds);
   };
   return problem;
@@ -214,14 +214,15 @@ std::unique_ptr<Problem<AbsSum>> abs_sum(const Case& c, bool notable) {
   auto problem = std::make_unique<Problem<AbsSum>>();
   const FakeQuantShape s = problem->shape = c.shape;
   const auto step = make_steps(c);
-  float* x = problem->add<float>(parent_count(s));
-  fill_x(c, step, x, notable);
+  std::vector<float> x(parent_count(s));
+  fill_x(c, step, x.data(), notable);
+  const void* x_data = add_operand(problem.get(), s.type, &x);
   std::vector<double> sums(step.size());
   for_each_element(s, [&](int64_t row, std::size_t at, std::size_t) {
     const double value = static_cast<double>(x[at]);
     sums[static_cast<std::size_t>(s.per_row ? row : 0)] += s.qn == 0 && value < 0 ? 0 : std::abs(value);
   });
-  problem->args = {x, problem->add<float>(step.size()), nullptr};
+  problem->args = {x_data, problem->add<float>(step.size()), nullptr};
   problem->expected.push_back(
       {"out", problem->last(), RTFQ_F32, std::move(sums), 0, c.data == Data::random ? 2e-6 : 0});
   problem->workspace = &problem->args.workspace;
@@ -334,6 +335,34 @@ std::vector<Entry> fakequant_entries() {
   add_forward(streamed_case(), "_values_only", true, false);
   add_forward(streamed_case());
   add_backward(streamed_case());
+  // bf16: the same codes as of the value that bf16 holds; slices and sums as above.
+  for (Case c : shapes()) {
+    c.name += "_bf16";
+    c.shape.type = RTFQ_BF16;
+    add_forward(c);
+    add_forward(c, "_values_only", true, false);
+    add_backward(c);
+    add_backward(c, "_accumulate", {true, true, true});
+    add_sum(c);
+  }
+  for (Case c : widths(Data::special)) {
+    c.name += "_bf16";
+    c.shape.type = RTFQ_BF16;
+    add_forward(c);
+    add_backward(c, "_special");
+  }
+  {
+    Case c = streamed_case();
+    c.name = "streamed_8388613_bf16";
+    c.shape = make_fakequant_shape((1 << 23) + 5, quant_bounds(4, false), RTFQ_BF16);
+    add_forward(c, "_values_only", true, false);
+    add_backward(c);
+    c = large_cases()[0];
+    c.name += "_bf16";
+    c.shape.type = RTFQ_BF16;
+    add_forward(c, "_codes", false, true);
+    add_backward(c);
+  }
   for (const Case& c : large_cases()) {
     add_forward(c, "", true, false);
     add_forward(c, "_codes", false, true);

@@ -5,8 +5,7 @@
 #include <cmath>
 #include <limits>
 
-#include "kernels/bf16.h"
-#include "kernels/catalog/catalog.h"
+#include "kernels/catalog/typed.h"
 
 namespace rtfq::kernels::catalog {
 namespace {
@@ -18,36 +17,6 @@ struct Case {
     return make_pool_shape(n, h, w, c, window, stride, pad, type);
   }
 };
-
-float as_float(float x) {
-  return x;
-}
-float as_float(bf16 x) {
-  return to_float(x);
-}
-
-template <class T>
-constexpr rtfq_dtype type_of = std::is_same_v<T, bf16> ? RTFQ_BF16 : RTFQ_F32;
-
-/// An operand's or a result's element of type T, from the nearest f32.
-template <class T>
-T stored(double value) {
-  if constexpr (std::is_same_v<T, bf16>)
-    return to_bf16(static_cast<float>(value));
-  else
-    return static_cast<float>(value);
-}
-
-/// `values` as elements of type T; they are set to what those elements hold.
-template <class T>
-T* add_operand(auto* problem, std::vector<float>* values) {
-  T* data = problem->template add<T>(values->size());
-  for (std::size_t i = 0; i < values->size(); ++i) {
-    data[i] = stored<T>((*values)[i]);
-    (*values)[i] = as_float(data[i]);
-  }
-  return data;
-}
 
 std::size_t count_x(const PoolShape& s) {
   return static_cast<std::size_t>(s.n * s.h * s.w * s.c);
@@ -94,7 +63,7 @@ std::unique_ptr<Problem<MaxPoolForward>> max_forward(const Case& the_case, bool 
       if (i % 31 == 0) x[i] = std::numeric_limits<float>::quiet_NaN();
       if (i % 37 == 0) x[i] = std::numeric_limits<float>::infinity();
     }
-  const T* operand = add_operand<T>(problem.get(), &x);
+  const void* operand = add_operand(problem.get(), type_of<T>, &x);
   Maxima reference = reference_max(s, x.data());
   T* y = problem->template add<T>(count_y(s));
   problem->expected.push_back(
@@ -119,7 +88,7 @@ std::unique_ptr<Problem<MaxPoolBackward>> max_backward(const Case& the_case) {
   // Up to 8 bits each: where windows overlap, a sum does not fit bf16 and is rounded.
   std::vector<float> g(count_y(s));
   fill_exact(g.data(), g.size(), 43, 127, 0.5f);
-  const T* operand = add_operand<T>(problem.get(), &g);
+  const void* operand = add_operand(problem.get(), type_of<T>, &g);
   auto* index = problem->template add<uint8_t>(count_y(s));
   std::vector<double> expected(count_x(s), 0.0);
   for (std::size_t i = 0; i < count_y(s); ++i) {
@@ -132,7 +101,7 @@ std::unique_ptr<Problem<MaxPoolBackward>> max_backward(const Case& the_case) {
                   w = q * s.stride + index[i] % s.window - s.pad;
     expected[static_cast<std::size_t>(((n * s.h + h) * s.w + w) * s.c + c)] += g[i];
   }
-  for (double& value : expected) value = as_float(stored<T>(value));
+  for (double& value : expected) value = as_float(element_of<T>(value));
   T* dx = problem->template add<T>(count_x(s));
   problem->expected.push_back(
       {.name = "dx", .buffer = problem->last(), .type = type_of<T>, .values = std::move(expected)});
@@ -150,7 +119,7 @@ std::unique_ptr<Problem<AveragePoolForward>> average_forward(const Case& the_cas
     fill_normal(x.data(), x.size(), 44, 1.0f);
   else
     fill_exact(x.data(), x.size(), 44);
-  const T* operand = add_operand<T>(problem.get(), &x);
+  const void* operand = add_operand(problem.get(), type_of<T>, &x);
   std::vector<double> expected;
   for (int64_t n = 0; n < s.n; ++n)
     for (int64_t c = 0; c < s.c; ++c) {
@@ -158,7 +127,7 @@ std::unique_ptr<Problem<AveragePoolForward>> average_forward(const Case& the_cas
       for (int64_t i = 0; i < s.h * s.w; ++i)
         sum += x[static_cast<std::size_t>((n * s.h * s.w + i) * s.c + c)];
       const double mean = sum / static_cast<double>(s.h * s.w);
-      expected.push_back(normal ? mean : static_cast<double>(as_float(stored<T>(mean))));
+      expected.push_back(normal ? mean : static_cast<double>(as_float(element_of<T>(mean))));
     }
   T* y = problem->template add<T>(static_cast<std::size_t>(s.n * s.c));
   // Normal: values around 1, fewer than 64 additions in each of four partial sums; then bf16's rounding.
@@ -178,13 +147,13 @@ std::unique_ptr<Problem<AveragePoolBackward>> average_backward(const Case& the_c
   const auto s = problem->shape = the_case.shape(type_of<T>);
   std::vector<float> g(static_cast<std::size_t>(s.n * s.c));
   fill_exact(g.data(), g.size(), 45, 100);
-  const T* operand = add_operand<T>(problem.get(), &g);
+  const void* operand = add_operand(problem.get(), type_of<T>, &g);
   std::vector<double> expected;
   for (int64_t n = 0; n < s.n; ++n)
     for (int64_t i = 0; i < s.h * s.w; ++i)
       for (int64_t c = 0; c < s.c; ++c)
-        expected.push_back(as_float(stored<T>(static_cast<double>(g[static_cast<std::size_t>(n * s.c + c)]) /
-                                              static_cast<double>(s.h * s.w))));
+        expected.push_back(as_float(element_of<T>(
+            static_cast<double>(g[static_cast<std::size_t>(n * s.c + c)]) / static_cast<double>(s.h * s.w))));
   T* dx = problem->template add<T>(count_x(s));
   problem->expected.push_back(
       {.name = "dx", .buffer = problem->last(), .type = type_of<T>, .values = std::move(expected)});

@@ -2,18 +2,12 @@
 // gradient (Esser et al., ICLR 2020, equations 2, 3 and 5), and the sum that initializes steps. Sums are
 // taken in 32 f32 lanes within a block and in double, in the blocks' order, between blocks: they do not
 // depend on the number of threads.
+#include "kernels/cpu/bf16.h"
 #include "kernels/cpu/fakequant.h"
 #include "kernels/cpu/fakequant_partition.h"
-#include "kernels/cpu/policy.h"
 
 namespace rtfq::kernels::cpu {
 namespace {
-
-/// The first `count` (1 to 7) lanes.
-inline __m256i first_lanes(int64_t count) {
-  return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)),
-                            _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-}
 
 /// 32 partial sums.
 struct Lanes {
@@ -49,13 +43,12 @@ struct Slopes {
   }
 };
 
-template <bool want_dx, bool accumulate, bool want_ds, bool stream>
-void backward_run(const Slopes& slopes, const float* x, const float* g, float* dx, int64_t count,
-                  Lanes& lanes) {
+template <bool want_dx, bool accumulate, bool want_ds, bool stream, class T>
+void backward_run(const Slopes& slopes, const T* x, const T* g, T* dx, int64_t count, Lanes& lanes) {
   const auto eight = [&](int64_t i, __m256& sum) {
-    __m256 result = slopes.backward<want_ds>(_mm256_loadu_ps(x + i), _mm256_loadu_ps(g + i), sum);
-    if constexpr (accumulate) result = _mm256_add_ps(_mm256_loadu_ps(dx + i), result);
-    if constexpr (want_dx) store<stream>(dx + i, result);
+    __m256 result = slopes.backward<want_ds>(load8(x + i), load8(g + i), sum);
+    if constexpr (accumulate) result = _mm256_add_ps(load8(dx + i), result);
+    if constexpr (want_dx) store8<stream>(dx + i, result);
   };
   int64_t i = 0;
   for (; i + 32 <= count; i += 32)
@@ -63,18 +56,17 @@ void backward_run(const Slopes& slopes, const float* x, const float* g, float* d
   for (; i + 8 <= count; i += 8) eight(i, lanes.part[0]);
   if (i == count) return;
   // Lanes beyond the end read as zero: their g*t is zero.
-  const __m256i mask = first_lanes(count - i);
-  __m256 result = slopes.backward<want_ds>(_mm256_maskload_ps(x + i, mask), _mm256_maskload_ps(g + i, mask),
-                                           lanes.part[1]);
-  if constexpr (accumulate) result = _mm256_add_ps(_mm256_maskload_ps(dx + i, mask), result);
-  if constexpr (want_dx) _mm256_maskstore_ps(dx + i, mask, result);
+  const int64_t rest = count - i;
+  __m256 result = slopes.backward<want_ds>(load_first(x + i, rest), load_first(g + i, rest), lanes.part[1]);
+  if constexpr (accumulate) result = _mm256_add_ps(load_first(dx + i, rest), result);
+  if constexpr (want_dx) store_first(dx + i, result, rest);
 }
 
-template <bool want_dx, bool accumulate, bool want_ds, bool stream>
+template <class T, bool want_dx, bool accumulate, bool want_ds, bool stream>
 void backward(const FakeQuantShape& s, const FakeQuantPartition& partition, const FakeQuantBackwardArgs& a) {
-  const auto* x = static_cast<const float*>(a.x);
-  const auto* g = static_cast<const float*>(a.g);
-  auto* dx = static_cast<float*>(a.dx);
+  const auto* x = static_cast<const T*>(a.x);
+  const auto* g = static_cast<const T*>(a.g);
+  auto* dx = static_cast<T*>(a.dx);
   auto* sums = static_cast<double*>(a.workspace);
   const int64_t blocks = partition.blocks(), per_span = partition.blocks_per_span();
 #pragma omp parallel for schedule(static) if (count(s) >= parallel_elements)
@@ -97,17 +89,17 @@ void backward(const FakeQuantShape& s, const FakeQuantPartition& partition, cons
     }
 }
 
-template <bool want_ds>
+template <class T, bool want_ds>
 void backward(const FakeQuantShape& s, const FakeQuantBackwardArgs& a) {
   const FakeQuantPartition partition(s);
   if (!a.dx)
-    backward<false, false, want_ds, false>(s, partition, a);
+    backward<T, false, false, want_ds, false>(s, partition, a);
   else if (a.accumulate_dx)
-    backward<true, true, want_ds, false>(s, partition, a);
-  else if (partition.dense() && streams(a.dx, count(s)))
-    backward<true, false, want_ds, true>(s, partition, a);
+    backward<T, true, true, want_ds, false>(s, partition, a);
+  else if (partition.dense() && streams(static_cast<T*>(a.dx), count(s)))
+    backward<T, true, false, want_ds, true>(s, partition, a);
   else
-    backward<true, false, want_ds, false>(s, partition, a);
+    backward<T, true, false, want_ds, false>(s, partition, a);
 }
 
 /// |x|, or max(x, 0) that keeps a NaN: the maximum answers its second operand for one.
@@ -117,25 +109,25 @@ inline __m256 magnitude(__m256 x) {
   return _mm256_max_ps(_mm256_setzero_ps(), x);
 }
 
-template <bool is_signed>
+template <class T, bool is_signed>
 void abs_sum(const FakeQuantShape& s, const AbsSumArgs& a) {
   const FakeQuantPartition partition(s);
-  const auto* x = static_cast<const float*>(a.x);
+  const auto* x = static_cast<const T*>(a.x);
   auto* sums = static_cast<double*>(a.workspace);
   const int64_t blocks = partition.blocks(), per_span = partition.blocks_per_span();
 #pragma omp parallel for schedule(static) if (count(s) >= parallel_elements)
   for (int64_t block = 0; block < blocks; ++block) {
     Lanes lanes;
     partition.for_each_run(block, [&](int64_t at, int64_t, int64_t n) {
-      const float* run = x + at;
+      const T* run = x + at;
       const auto add = [&](__m256& sum, __m256 value) {
         sum = _mm256_add_ps(sum, magnitude<is_signed>(value));
       };
       int64_t i = 0;
       for (; i + 32 <= n; i += 32)
-        for (int part = 0; part < 4; ++part) add(lanes.part[part], _mm256_loadu_ps(run + i + 8 * part));
-      for (; i + 8 <= n; i += 8) add(lanes.part[0], _mm256_loadu_ps(run + i));
-      if (i < n) add(lanes.part[1], _mm256_maskload_ps(run + i, first_lanes(n - i)));
+        for (int part = 0; part < 4; ++part) add(lanes.part[part], load8(run + i + 8 * part));
+      for (; i + 8 <= n; i += 8) add(lanes.part[0], load8(run + i));
+      if (i < n) add(lanes.part[1], load_first(run + i, n - i));
     });
     sums[block] = lanes.total();
   }
@@ -146,17 +138,27 @@ void abs_sum(const FakeQuantShape& s, const AbsSumArgs& a) {
   }
 }
 
+template <class T>
+void backward(const FakeQuantShape& s, const FakeQuantBackwardArgs& a) {
+  if (a.ds)
+    backward<T, true>(s, a);
+  else if (a.dx)
+    backward<T, false>(s, a);
+}
+
+template <class T>
+void abs_sum(const FakeQuantShape& s, const AbsSumArgs& a) {
+  s.qn > 0 ? abs_sum<T, true>(s, a) : abs_sum<T, false>(s, a);
+}
+
 }  // namespace
 
 void fakequant_backward_avx2(const FakeQuantShape& s, const FakeQuantBackwardArgs& a, Stream) {
-  if (a.ds)
-    backward<true>(s, a);
-  else if (a.dx)
-    backward<false>(s, a);
+  s.type == RTFQ_BF16 ? backward<bf16>(s, a) : backward<float>(s, a);
 }
 
 void abs_sum_avx2(const FakeQuantShape& s, const AbsSumArgs& a, Stream) {
-  s.qn > 0 ? abs_sum<true>(s, a) : abs_sum<false>(s, a);
+  s.type == RTFQ_BF16 ? abs_sum<bf16>(s, a) : abs_sum<float>(s, a);
 }
 
 }  // namespace rtfq::kernels::cpu

@@ -3,9 +3,9 @@
 // that there is one rounding expression.
 #include <cstring>
 
+#include "kernels/cpu/bf16.h"
 #include "kernels/cpu/fakequant.h"
 #include "kernels/cpu/fakequant_partition.h"
-#include "kernels/cpu/policy.h"
 
 namespace rtfq::kernels::cpu {
 namespace {
@@ -39,37 +39,37 @@ __m256i pack(__m256i a, __m256i b, __m256i c, __m256i d) {
   return _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
 }
 
-template <bool values, bool codes, bool is_signed, bool stream>
-inline void quantize_32(const Quantizer& q, const float* x, float* y, uint8_t* code) {
+template <bool values, bool codes, bool is_signed, bool stream, class T>
+inline void quantize_32(const Quantizer& q, const T* x, T* y, uint8_t* code) {
   __m256i c[4];
   for (int i = 0; i < 4; ++i) {
-    c[i] = q.code(_mm256_loadu_ps(x + 8 * i));
-    if constexpr (values) store<stream>(y + 8 * i, q.value(c[i]));
+    c[i] = q.code(load8(x + 8 * i));
+    if constexpr (values) store8<stream>(y + 8 * i, q.value(c[i]));
   }
   if constexpr (codes)
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(code), pack<is_signed>(c[0], c[1], c[2], c[3]));
 }
 
-template <bool values, bool codes, bool is_signed, bool stream>
-void quantize_run(const Quantizer& q, const float* x, float* y, uint8_t* code, int64_t count) {
+template <bool values, bool codes, bool is_signed, bool stream, class T>
+void quantize_run(const Quantizer& q, const T* x, T* y, uint8_t* code, int64_t count) {
   int64_t i = 0;
   for (; i + width <= count; i += width)
     quantize_32<values, codes, is_signed, stream>(q, x + i, values ? y + i : nullptr,
                                                   codes ? code + i : nullptr);
   if (i == count) return;
   const auto rest = static_cast<std::size_t>(count - i);
-  alignas(32) float x_rest[width] = {}, y_rest[width];
+  alignas(32) T x_rest[width] = {}, y_rest[width];
   alignas(32) uint8_t code_rest[width];
-  std::memcpy(x_rest, x + i, rest * sizeof(float));
+  std::memcpy(x_rest, x + i, rest * sizeof(T));
   quantize_32<values, codes, is_signed, false>(q, x_rest, y_rest, code_rest);
-  if constexpr (values) std::memcpy(y + i, y_rest, rest * sizeof(float));
+  if constexpr (values) std::memcpy(y + i, y_rest, rest * sizeof(T));
   if constexpr (codes) std::memcpy(code + i, code_rest, rest);
 }
 
-template <bool values, bool codes, bool is_signed, bool stream>
+template <class T, bool values, bool codes, bool is_signed, bool stream>
 void forward(const FakeQuantShape& s, const FakeQuantPartition& partition, const FakeQuantForwardArgs& a) {
-  const auto* x = static_cast<const float*>(a.x);
-  auto* y = static_cast<float*>(a.y);
+  const auto* x = static_cast<const T*>(a.x);
+  auto* y = static_cast<T*>(a.y);
   auto* code = static_cast<uint8_t*>(a.codes);  // signed codes are stored through their bytes
   const int64_t blocks = partition.blocks();
 #pragma omp parallel for schedule(static) if (count(s) >= parallel_elements)
@@ -83,27 +83,32 @@ void forward(const FakeQuantShape& s, const FakeQuantPartition& partition, const
   }
 }
 
-template <bool values, bool codes>
+template <class T, bool values, bool codes>
 void forward(const FakeQuantShape& s, const FakeQuantForwardArgs& a) {
   const FakeQuantPartition partition(s);
-  const bool stream = values && partition.dense() && streams(a.y, count(s));
+  const bool stream = values && partition.dense() && streams(static_cast<T*>(a.y), count(s));
   if (s.qn > 0)
-    stream ? forward<values, codes, true, values>(s, partition, a)
-           : forward<values, codes, true, false>(s, partition, a);
+    stream ? forward<T, values, codes, true, values>(s, partition, a)
+           : forward<T, values, codes, true, false>(s, partition, a);
   else
-    stream ? forward<values, codes, false, values>(s, partition, a)
-           : forward<values, codes, false, false>(s, partition, a);
+    stream ? forward<T, values, codes, false, values>(s, partition, a)
+           : forward<T, values, codes, false, false>(s, partition, a);
+}
+
+template <class T>
+void forward(const FakeQuantShape& s, const FakeQuantForwardArgs& a) {
+  if (a.y && a.codes)
+    forward<T, true, true>(s, a);
+  else if (a.y)
+    forward<T, true, false>(s, a);
+  else if (a.codes)
+    forward<T, false, true>(s, a);
 }
 
 }  // namespace
 
 void fakequant_forward_avx2(const FakeQuantShape& s, const FakeQuantForwardArgs& a, Stream) {
-  if (a.y && a.codes)
-    forward<true, true>(s, a);
-  else if (a.y)
-    forward<true, false>(s, a);
-  else if (a.codes)
-    forward<false, true>(s, a);
+  s.type == RTFQ_BF16 ? forward<bf16>(s, a) : forward<float>(s, a);
 }
 
 }  // namespace rtfq::kernels::cpu

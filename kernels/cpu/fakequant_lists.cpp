@@ -10,7 +10,7 @@ std::size_t fakequant_sums_bytes(const FakeQuantShape& s) {
 }
 
 const char* fakequant_unsupported(const FakeQuantShape& s) {
-  return s.type == RTFQ_F32 ? nullptr : "takes f32 operands only";
+  return s.type == RTFQ_F32 || s.type == RTFQ_BF16 ? nullptr : "takes f32 or bf16 operands";
 }
 
 }  // namespace cpu

@@ -1,6 +1,7 @@
 // Fake-quant as the header's formulas read, one element at a time.
 #include <cmath>
 
+#include "kernels/cpu/bf16.h"
 #include "kernels/cpu/fakequant.h"
 
 namespace rtfq::kernels::cpu {
@@ -27,38 +28,38 @@ float step_slope(float v, const FakeQuantShape& s) {
   return std::nearbyintf(v) - v;
 }
 
-}  // namespace
-
-void fakequant_forward_naive(const FakeQuantShape& s, const FakeQuantForwardArgs& a, Stream) {
-  const auto* x = static_cast<const float*>(a.x);
+template <class T>
+void forward(const FakeQuantShape& s, const FakeQuantForwardArgs& a) {
+  const auto* x = static_cast<const T*>(a.x);
 #pragma omp parallel for schedule(static)
   for (int64_t row = 0; row < s.rows; ++row) {
     const float step = a.step[s.per_row ? row : 0], r = 1.0f / step;
     for_row(s, row, [&](int64_t from, int64_t to) {
-      const int32_t code = code_of(x[from] * r, s);
+      const int32_t code = code_of(load1(x + from) * r, s);
       // Zero by name: GCC 12 turns the conversion to and from integers into a truncation, which keeps the
       // sign of zero.
-      if (a.y) static_cast<float*>(a.y)[to] = code == 0 ? 0.0f : static_cast<float>(code) * step;
+      if (a.y) store1(static_cast<T*>(a.y) + to, code == 0 ? 0.0f : static_cast<float>(code) * step);
       if (a.codes && s.qn > 0) static_cast<int8_t*>(a.codes)[to] = static_cast<int8_t>(code);
       if (a.codes && s.qn == 0) static_cast<uint8_t*>(a.codes)[to] = static_cast<uint8_t>(code);
     });
   }
 }
 
-void fakequant_backward_naive(const FakeQuantShape& s, const FakeQuantBackwardArgs& a, Stream) {
-  const auto* x = static_cast<const float*>(a.x);
-  const auto* g = static_cast<const float*>(a.g);
-  auto* dx = static_cast<float*>(a.dx);
+template <class T>
+void backward(const FakeQuantShape& s, const FakeQuantBackwardArgs& a) {
+  const auto* x = static_cast<const T*>(a.x);
+  const auto* g = static_cast<const T*>(a.g);
+  auto* dx = static_cast<T*>(a.dx);
   double sum = 0;
   for (int64_t row = 0; row < s.rows; ++row) {
     const float r = 1.0f / a.step[s.per_row ? row : 0];
     for_row(s, row, [&](int64_t at, int64_t from) {
-      const float v = x[at] * r;
-      sum += static_cast<double>(g[from]) * static_cast<double>(step_slope(v, s));
+      const float v = load1(x + at) * r, gradient = load1(g + from);
+      sum += static_cast<double>(gradient) * static_cast<double>(step_slope(v, s));
       if (!dx) return;
       const bool inside = v > static_cast<float>(-s.qn) && v < static_cast<float>(s.qp);
-      const float passed = inside ? g[from] : 0.0f;
-      dx[at] = a.accumulate_dx ? dx[at] + passed : passed;
+      const float passed = inside ? gradient : 0.0f;
+      store1(dx + at, a.accumulate_dx ? load1(dx + at) + passed : passed);
     });
     if (s.per_row || row == s.rows - 1) {
       if (a.ds) a.ds[s.per_row ? row : 0] += static_cast<float>(sum * static_cast<double>(a.grad_scale));
@@ -67,18 +68,32 @@ void fakequant_backward_naive(const FakeQuantShape& s, const FakeQuantBackwardAr
   }
 }
 
-void abs_sum_naive(const FakeQuantShape& s, const AbsSumArgs& a, Stream) {
-  const auto* x = static_cast<const float*>(a.x);
+template <class T>
+void abs_sum(const FakeQuantShape& s, const AbsSumArgs& a) {
+  const auto* x = static_cast<const T*>(a.x);
   double sum = 0;
   for (int64_t row = 0; row < s.rows; ++row) {
     for_row(s, row, [&](int64_t at, int64_t) {
-      sum += static_cast<double>(s.qn == 0 ? (x[at] < 0.0f ? 0.0f : x[at]) : std::fabs(x[at]));
+      const float value = load1(x + at);
+      sum += static_cast<double>(s.qn == 0 ? (value < 0.0f ? 0.0f : value) : std::fabs(value));
     });
     if (s.per_row || row == s.rows - 1) {
       a.out[s.per_row ? row : 0] = static_cast<float>(sum);
       sum = 0;
     }
   }
+}
+
+}  // namespace
+
+void fakequant_forward_naive(const FakeQuantShape& s, const FakeQuantForwardArgs& a, Stream) {
+  s.type == RTFQ_BF16 ? forward<bf16>(s, a) : forward<float>(s, a);
+}
+void fakequant_backward_naive(const FakeQuantShape& s, const FakeQuantBackwardArgs& a, Stream) {
+  s.type == RTFQ_BF16 ? backward<bf16>(s, a) : backward<float>(s, a);
+}
+void abs_sum_naive(const FakeQuantShape& s, const AbsSumArgs& a, Stream) {
+  s.type == RTFQ_BF16 ? abs_sum<bf16>(s, a) : abs_sum<float>(s, a);
 }
 
 }  // namespace rtfq::kernels::cpu
