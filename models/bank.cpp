@@ -115,8 +115,13 @@ int64_t scaled_blocks(int64_t blocks, double depth) {
   return std::max<int64_t>(1, static_cast<int64_t>(std::ceil(static_cast<double>(blocks) * depth - 1e-9)));
 }
 
-Subnet parse_subnet(const std::string& description, const Bank& bank) {
-  Subnet subnet = bank.largest();
+Subnet parse_subnet(const std::string& text, const Bank& bank) {
+  const Subnet subnet = parse_subnet_values(text, bank.largest());
+  bank.index(subnet);
+  return subnet;
+}
+
+Subnet parse_subnet_values(const std::string& description, Subnet subnet) {
   std::size_t begin = 0;
   while (begin < description.size()) {
     const std::size_t end = std::min(description.find(',', begin), description.size());
@@ -142,7 +147,6 @@ Subnet parse_subnet(const std::string& description, const Bank& bank) {
       throw std::invalid_argument("[subnet] unknown key '" + key +
                                   "': expected width, depth, resolution or bits");
   }
-  bank.index(subnet);
   return subnet;
 }
 

@@ -57,6 +57,10 @@ int64_t scaled_channels(int64_t channels, double width, int multiple);
 /// ceil(blocks * depth), at least 1.
 int64_t scaled_blocks(int64_t blocks, double depth);
 
+/// "width=0.9,depth=1,resolution=28,bits=4" of any bank: what is left out is `start`'s. Throws
+/// std::invalid_argument for unknown keys and for what is not a number.
+Subnet parse_subnet_values(const std::string& text, Subnet start);
+
 /// "width=0.9,depth=1,resolution=28,bits=4": what is left out is the bank's largest. Throws
 /// std::invalid_argument for unknown keys or values that are not in the bank.
 Subnet parse_subnet(const std::string& text, const Bank&);

@@ -55,9 +55,12 @@ AffineOwner parse_affine_owner(const std::string& text) {
 SwitchableNorm::SwitchableNorm(const std::string& name, int64_t channels, const Bank& bank,
                                bool domain_specific, AffineOwner owner, double momentum)
     : name_(name), domain_specific_(domain_specific), momentum_(momentum), sets_(domain_specific ? 2 : 1) {
-  Subnet largest = bank.largest();
-  largest.bits = float_bits;
-  float_slot_ = place(bank, largest).slot;
+  Subnet full = bank.largest();
+  full.bits = float_bits;
+  for (const int resolution : bank.resolutions) {
+    full.resolution = resolution;
+    float_slots_.push_back(place(bank, full).slot);
+  }
   for (std::size_t domain = 0; domain < sets_.size(); ++domain)
     for (double width : bank.widths)
       for (double depth : bank.depths) {
@@ -164,9 +167,36 @@ void SwitchableNorm::copy_affine(Domain from, Domain to) {
   }
 }
 
+void SwitchableNorm::load_affine(std::span<const float> scale, std::span<const float> shift) {
+  const auto load = [](std::span<const float> values, const Tensor& into) {
+    const std::size_t c = static_cast<std::size_t>(into.count());
+    into.copy_from(Tensor::from(values.first(c), into.dims(), into.device()));
+  };
+  for (auto& archs : sets_)
+    for (Set& s : archs)
+      for (Affine& own : s.affine) {
+        load(scale, own.scale->value);
+        load(shift, own.shift->value);
+      }
+}
+
+void SwitchableNorm::load_statistics(std::span<const float> mean, std::span<const float> variance,
+                                     bool every_architecture) {
+  for (auto& archs : sets_)
+    for (std::size_t arch = 0; arch < (every_architecture ? archs.size() : 1); ++arch) {
+      Set& s = archs[arch];
+      const int64_t c = s.mean.dim(1);
+      for (const int slot : float_slots_) {
+        std::copy_n(mean.begin(), c, s.mean.as<float>() + slot * c);
+        std::copy_n(variance.begin(), c, s.variance.as<float>() + slot * c);
+        s.count.as<float>()[slot] = 1;
+      }
+    }
+}
+
 void SwitchableNorm::spread_affine() {
   for (auto& archs : sets_) {
-    const Affine& full = affine(archs[0], float_slot_);
+    const Affine& full = affine(archs[0], float_slots_.front());
     for (Set& s : archs)
       for (Affine& own : s.affine) {
         if (&own == &full) continue;

@@ -57,6 +57,13 @@ class SwitchableNorm {
   void reset(SubnetPlace, Domain);
   /// Scale and shift of one domain become the other's.
   void copy_affine(Domain from, Domain to);
+  /// Every scale and shift becomes the leading channels of these, [channels] each.
+  void load_affine(std::span<const float> scale, std::span<const float> shift);
+  /// Running statistics of the full network at full precision, at every resolution and for both domains; with
+  /// `every_architecture` the leading channels also become those of the narrower ones. Other subnets keep
+  /// theirs: quantized activations have other statistics.
+  void load_statistics(std::span<const float> mean, std::span<const float> variance, bool every_architecture);
+  const std::string& name() const { return name_; }
   /// Every scale and shift becomes the leading channels of the full network's at full precision and the
   /// largest resolution.
   void spread_affine();
@@ -86,7 +93,7 @@ class SwitchableNorm {
   void update(Set&, int slot, const ops::NormStatistics&, std::size_t segment, NormMode);
 
   std::string name_;
-  int float_slot_;  ///< of the largest resolution
+  std::vector<int> float_slots_;  ///< full precision at each resolution, the largest first
   bool domain_specific_;
   double momentum_;
   std::vector<std::vector<Set>> sets_;  ///< [domain][arch]

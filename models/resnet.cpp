@@ -1,5 +1,6 @@
 #include "models/resnet.h"
 
+#include <charconv>
 #include <map>
 #include <stdexcept>
 
@@ -9,7 +10,30 @@ std::vector<std::string> resnet_names() {
   return {"resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnet14_small"};
 }
 
-ResNetSpec resnet_spec(const std::string& arch) {
+namespace {
+
+/// The channels of "resnet50_w8", and the name before it; 64 where there is no such ending.
+std::pair<std::string, int64_t> split_width(const std::string& arch) {
+  const std::size_t mark = arch.rfind("_w");
+  if (mark == arch.npos) return {arch, 64};
+  int64_t width = 0;
+  const char* end = arch.data() + arch.size();
+  const auto result = std::from_chars(arch.data() + mark + 2, end, width);
+  if (result.ec != std::errc() || result.ptr != end || width < 1 || width > 1024) return {arch, 64};
+  return {arch.substr(0, mark), width};
+}
+
+}  // namespace
+
+ResNetSpec resnet_spec(const std::string& full_name) {
+  const auto [arch, width] = split_width(full_name);
+  if (width != 64 && arch != "resnet14_small") {
+    ResNetSpec spec = resnet_spec(arch);
+    spec.name = full_name;
+    spec.stem_channels = width;
+    for (std::size_t stage = 0; stage < spec.channels.size(); ++stage) spec.channels[stage] = width << stage;
+    return spec;
+  }
   const std::vector<int64_t> wide{64, 128, 256, 512};
   if (arch == "resnet18") return {arch, 64, 7, true, false, {2, 2, 2, 2}, wide};
   if (arch == "resnet34") return {arch, 64, 7, true, false, {3, 4, 6, 3}, wide};
@@ -19,7 +43,7 @@ ResNetSpec resnet_spec(const std::string& arch) {
   if (arch == "resnet14_small") return {arch, 32, 5, false, false, {2, 2, 2}, {32, 64, 128}};
   std::string names;
   for (const std::string& name : resnet_names()) names += (names.empty() ? "" : ", ") + name;
-  throw std::invalid_argument("[model] unknown arch '" + arch + "': expected one of " + names);
+  throw std::invalid_argument("[model] unknown arch '" + full_name + "': expected one of " + names);
 }
 
 int64_t ConvPlan::macs() const {

@@ -28,8 +28,8 @@ struct ResNetSpec {
   }
 };
 
-/// resnet18, resnet34, resnet50, resnet101, resnet152 or resnet14_small; throws std::invalid_argument naming
-/// them.
+/// resnet18, resnet34, resnet50, resnet101, resnet152 or resnet14_small; "resnet50_w8" is resnet50 with 8,
+/// 16, 32, 64 channels in its stages instead of 64, 128, 256, 512. Throws std::invalid_argument naming them.
 ResNetSpec resnet_spec(const std::string& arch);
 std::vector<std::string> resnet_names();
 

@@ -4,6 +4,7 @@
 #include "tools/command.h"
 #include "tools/table.h"
 #include "training/network.h"
+#include "training/start.h"
 
 namespace rtfq::cli {
 namespace {
@@ -115,6 +116,8 @@ int print_info(const Options& options) {
               static_cast<long long>(run.bank.step), static_cast<long long>(run.bank.config.train.steps));
   std::printf("data         %s -> %s\n", run.bank.config.data.source.c_str(),
               run.bank.config.data.target.c_str());
+  if (!run.bank.pretrained.empty())
+    std::printf("started from %s\n", record_text(run.bank.pretrained).c_str());
   std::string classes;
   for (const std::string& name : run.bank.classes) classes += (classes.empty() ? "" : ", ") + name;
   std::printf("classes      %s\n", classes.c_str());

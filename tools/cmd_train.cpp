@@ -1,7 +1,9 @@
 #include <filesystem>
 #include <memory>
+#include <sstream>
 
 #include "engine/memory.h"
+#include "models/checkpoint/pretrained.h"
 #include "tools/command.h"
 #include "tools/interrupt.h"
 #include "tools/plan_text.h"
@@ -61,6 +63,7 @@ void say_what_runs(const Trainer& trainer, const std::string& out) {
             std::to_string(train.source_steps) + " quantized on the source, " +
             std::to_string(train.steps - train.float_steps - train.source_steps) + " adapting";
   note("training " + text + "; seed " + std::to_string(train.seed) + "; writing to " + out);
+  for (std::istringstream lines(trainer.start_report()); std::getline(lines, text);) note(text);
   if (trainer.step())
     note("going on after step " + std::to_string(trainer.step()) + " of " + std::to_string(train.steps));
 }
@@ -77,6 +80,8 @@ int stop(const Options& options, RunRecord& record, const Trainer& trainer, cons
 }
 
 int show_plan(const Config& config) {
+  if (!config.checkpoint.empty())
+    as_usage([&] { return checkpoint::read_pretrained(config.checkpoint, {config.model.arch, ""}); });
   const TrainingPlan plan = as_usage(
       [&] { return plan_training(config, {}, [](const std::string& what) { note("measuring: " + what); }); });
   std::fputs(plan_text(plan, config).c_str(), stdout);

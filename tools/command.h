@@ -48,6 +48,8 @@ void add_quantize(CLI::App&, Action&);
 void add_info(CLI::App&, Action&);
 void add_experiment(CLI::App&, Action&);
 void add_report(CLI::App&, Action&);
+void add_import(CLI::App&, Action&);
+void add_forward(CLI::App&, Action&);
 
 /// A configuration file, or a preset of that name where there is no such file, with --set settings applied.
 Config load_config(const std::string& file_or_preset, const std::vector<std::string>& settings);

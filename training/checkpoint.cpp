@@ -56,6 +56,7 @@ struct Header {
   std::vector<std::string> classes;
   int64_t step = 0;
   bool finished = false;
+  std::string pretrained;  ///< record_of (training/start.h)
 };
 
 Header header_of(const TensorFile& file, const std::string& path) {
@@ -70,15 +71,19 @@ Header header_of(const TensorFile& file, const std::string& path) {
   if (!classes.is_array())
     throw std::runtime_error("[checkpoint] " + path + ": its list of classes is damaged");
   for (const auto& name : classes) header.classes.push_back(name.get<std::string>());
+  if (const auto found = file.metadata.find("pretrained"); found != file.metadata.end())
+    header.pretrained = found->second;
   return header;
 }
 
 std::map<std::string, std::string> metadata_of(const Header& header) {
-  return {{"format", format},
-          {"config", to_json(header.config)},
-          {"step", std::to_string(header.step)},
-          {"finished", header.finished ? "true" : "false"},
-          {"classes", print_json(Json(header.classes))}};
+  std::map<std::string, std::string> metadata{{"format", format},
+                                              {"config", to_json(header.config)},
+                                              {"step", std::to_string(header.step)},
+                                              {"finished", header.finished ? "true" : "false"},
+                                              {"classes", print_json(Json(header.classes))}};
+  if (!header.pretrained.empty()) metadata["pretrained"] = header.pretrained;
+  return metadata;
 }
 
 void add_network(TensorFile& file, const Supernet& network) {
@@ -141,14 +146,14 @@ void Trainer::save(const std::string& checkpoint) const {
        {std::pair{"shares/student", &s.shares.student}, {"shares/teacher", &s.shares.teacher}})
     if (!shares->empty())
       file.tensors.emplace_back(name, Tensor::from(*shares, {static_cast<int64_t>(shares->size())}));
-  file.metadata = metadata_of({s.config, s.classes, s.step, finished()});
+  file.metadata = metadata_of({s.config, s.classes, s.step, finished(), s.pretrained});
   save_tensors(checkpoint, file);
 }
 
 void save_network(const std::string& checkpoint, const TrainedBank& bank) {
   TensorFile file;
   add_network(file, *bank.network);
-  file.metadata = metadata_of({bank.config, bank.classes, bank.step, bank.finished});
+  file.metadata = metadata_of({bank.config, bank.classes, bank.step, bank.finished, bank.pretrained});
   save_tensors(checkpoint, file);
 }
 
@@ -180,13 +185,14 @@ std::unique_ptr<Trainer> Trainer::resume(const std::string& checkpoint, const Co
   }
   state->shares = {index.optional("shares/student"), index.optional("shares/teacher")};
   state->step = header.step;
+  state->pretrained = header.pretrained;
   return std::unique_ptr<Trainer>(new Trainer(std::move(state)));
 }
 
 TrainedBank load_bank(const std::string& checkpoint) {
   const TensorFile file = load_tensors(checkpoint);
   const Header header = header_of(file, checkpoint);
-  TrainedBank bank{header.config, nullptr, header.classes, header.step, header.finished};
+  TrainedBank bank{header.config, nullptr, header.classes, header.step, header.finished, header.pretrained};
   bank.network = std::make_unique<Supernet>(
       supernet_options(header.config, static_cast<int64_t>(header.classes.size())), header.config.train.seed);
   restore_network(Index(file, checkpoint), *bank.network);

@@ -104,6 +104,7 @@ struct Config {
   LossConfig loss;
   OptimizerConfig optimizer;
   TrainConfig train;
+  std::string checkpoint;  ///< pretrained ResNet to start from: .pth, .safetensors; empty: random weights
   std::string precision = "f32";
   std::string device = "cpu";
   int threads = 0;  ///< 0: all processors

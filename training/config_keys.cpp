@@ -160,6 +160,10 @@ std::vector<Field> describe() {
              "seconds after which RUN/report.html is written anew while training goes on; 0: never"),
       yes_no(KEY(train.tensorboard), "also write the log as TensorBoard event files, to RUN/tensorboard"),
 
+      text(KEY(checkpoint), {},
+           "pretrained weights that training starts from: a .pth or .safetensors file of torchvision or "
+           "timm, or "
+           "what `rtfq import` wrote; empty: random weights"),
       narrowed<std::string>(text(KEY(precision), {}, "f32: of arithmetic and activations between quantizers"),
                             {"f32"}),
       narrowed<std::string>(text(KEY(device), {}, "cpu: what computes"), {"cpu"}),

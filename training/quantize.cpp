@@ -71,7 +71,7 @@ Config quantized_config(const Config& trained, const std::vector<std::string>& s
 }
 
 TrainedBank quantize(const TrainedBank& trained, const Config& config, const Progress& progress) {
-  TrainedBank bank{config, nullptr, trained.classes, trained.step, trained.finished};
+  TrainedBank bank{config, nullptr, trained.classes, trained.step, trained.finished, trained.pretrained};
   bank.network = std::make_unique<Supernet>(
       supernet_options(config, static_cast<int64_t>(trained.classes.size())), config.train.seed);
   copy_trained(*trained.network, *bank.network);

@@ -33,6 +33,7 @@ std::string session_start(const Trainer& trainer) {
   entry["source_images"] = trainer.source_images();
   entry["target_images"] = trainer.target_images();
   entry["classes"] = trainer.classes();
+  if (!trainer.pretrained().empty()) entry["pretrained"] = parse_json(trainer.pretrained());
   return print_json(entry);
 }
 

@@ -10,6 +10,7 @@
 #include "training/optimizer.h"
 #include "training/phases.h"
 #include "training/schedule.h"
+#include "training/start.h"
 #include "training/trainer_state.h"
 
 namespace rtfq {
@@ -40,7 +41,12 @@ double ramp_at(const Config& config, int64_t step) {
 
 }  // namespace
 
-Trainer::Trainer(const Config& config) : state_(std::make_unique<State>(config)) {}
+Trainer::Trainer(const Config& config) : state_(std::make_unique<State>(config)) {
+  if (config.checkpoint.empty()) return;
+  const checkpoint::StartReport report = start_from_checkpoint(*state_->student, config);
+  state_->pretrained = record_of(report);
+  start_report_ = checkpoint::report_text(report);
+}
 Trainer::Trainer(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Trainer::~Trainer() = default;
 
@@ -55,6 +61,10 @@ bool Trainer::finished() const {
 }
 Supernet& Trainer::student() {
   return *state_->student;
+}
+
+const std::string& Trainer::pretrained() const {
+  return state_->pretrained;
 }
 
 int64_t Trainer::source_images() const {

@@ -50,6 +50,10 @@ class Trainer {
   /// Everything that decides the future, in one safetensors file, written atomically.
   void save(const std::string& checkpoint) const;
   Supernet& student();
+  /// What the run started from, as training/start.h records it; empty: random weights.
+  const std::string& pretrained() const;
+  /// The same in full, for people, of a trainer that has just read it.
+  const std::string& start_report() const { return start_report_; }
   /// Images to train on and classes; the target's are 0 where there is none.
   int64_t source_images() const;
   int64_t target_images() const;
@@ -59,6 +63,7 @@ class Trainer {
   struct State;
   explicit Trainer(std::unique_ptr<State>);
   std::unique_ptr<State> state_;
+  std::string start_report_;
 };
 
 /// A checkpoint without its training state: what evaluation needs.
@@ -68,6 +73,7 @@ struct TrainedBank {
   std::vector<std::string> classes;
   int64_t step = 0;
   bool finished = false;
+  std::string pretrained = {};  ///< record_of what training started from; empty: random weights
 };
 /// Reads the network from a run's checkpoint. Throws std::runtime_error when it is missing or damaged.
 TrainedBank load_bank(const std::string& checkpoint);

@@ -20,6 +20,7 @@ struct Trainer::State {
   std::unique_ptr<data::Loader> source, target;
   ClassShares shares;
   int64_t step = 0;
+  std::string pretrained;  ///< record_of what the run started from; empty: random weights
 };
 
 }  // namespace rtfq
