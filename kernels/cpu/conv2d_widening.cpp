@@ -1,0 +1,213 @@
+// A group of up to 48 output pixels is unrolled to rows of 16-bit codes (im2col), r*s*c of them each; then 6
+// rows by 16 output channels at a time stay in 12 registers while a chunk of the rows goes by. One step takes
+// two codes of each row: 6 broadcasts, 2 loads of weights, 12 multiply-adds of pairs and 12 additions for 192
+// multiply-adds, so that two multiplying ports allow 32 a cycle, twice f32's 16. Bytes: a chunk of weights
+// (16 KiB) serves all 48 rows from the first cache, the rows stay in the second.
+#include "kernels/cpu/conv2d_widening.h"
+
+#include <omp.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/cpu/bf16.h"
+#include "kernels/cpu/plan_cache.h"
+
+namespace rtfq::kernels::widening {
+namespace {
+
+constexpr int64_t tile_rows = 6, tile_channels = 16, group_rows = 48, chunk_pairs = 256;
+
+/// Sizes that follow from a shape.
+struct Layout {
+  int64_t pairs;   ///< of codes in a row, the last one filled up with a zero
+  int64_t blocks;  ///< of 16 output channels
+  int64_t pixels;  ///< of all images
+  int64_t groups;
+  explicit Layout(const Conv2dShape& s)
+      : pairs((s.r * s.s * s.c + 1) / 2),
+        blocks((s.k + tile_channels - 1) / tile_channels),
+        pixels(s.n * output_height(s) * output_width(s)),
+        groups((pixels + group_rows - 1) / group_rows) {}
+
+  /// Codes of a row, room for whole vectors behind the last one.
+  int64_t row_codes() const { return (2 * pairs + 15) / 16 * 16; }
+  std::size_t rows_bytes() const {
+    return static_cast<std::size_t>(group_rows * row_codes()) * sizeof(int16_t);
+  }
+  static constexpr std::size_t sums_bytes = group_rows * tile_channels * sizeof(int32_t);
+  /// One worker's rows and sums; rows_bytes is a multiple of 64.
+  std::size_t worker_bytes() const { return rows_bytes() + sums_bytes; }
+};
+
+/// Workers share out the groups; their number is the plans', so that a workspace serves any number of
+/// threads.
+int64_t workers() {
+  const PlanThreads threads;
+  return omp_get_max_threads();
+}
+
+inline __m256i widen(const uint8_t* from) {
+  return _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+}
+inline __m256i widen(const int8_t* from) {
+  return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+}
+
+template <class X>
+void widen_run(const X* from, int16_t* to, int64_t count) {
+  int64_t i = 0;
+  for (; i + 16 <= count; i += 16) _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + i), widen(from + i));
+  for (; i < count; ++i) to[i] = from[i];
+}
+
+/// The codes that output pixel `pixel` sees, in the order of the filter; zeros outside the image.
+template <class X>
+void unroll(const Conv2dShape& z, const X* x, int64_t pixel, int16_t* row, const Layout& layout) {
+  const int64_t P = output_height(z), Q = output_width(z);
+  const int64_t q = pixel % Q, p = pixel / Q % P, n = pixel / Q / P;
+  const int64_t w0 = q * z.stride - z.pad;
+  const int64_t first = std::clamp<int64_t>(-w0, 0, z.s), last = std::clamp<int64_t>(z.w - w0, first, z.s);
+  int16_t* to = row;
+  for (int64_t r = 0; r < z.r; ++r, to += z.s * z.c) {
+    const int64_t h = p * z.stride - z.pad + r;
+    if (h < 0 || h >= z.h || first == last) {
+      std::fill_n(to, z.s * z.c, int16_t{0});
+      continue;
+    }
+    std::fill_n(to, first * z.c, int16_t{0});
+    widen_run(x + ((n * z.h + h) * z.w + w0 + first) * z.c, to + first * z.c, (last - first) * z.c);
+    std::fill_n(to + last * z.c, (z.s - last) * z.c, int16_t{0});
+  }
+  std::fill(to, row + layout.row_codes(), int16_t{0});
+}
+
+/// sums[6][16] += rows * weights over `pairs` pairs.
+inline void multiply_tile(const int16_t* rows, int64_t row_codes, const int16_t* weights, int64_t pairs,
+                          int32_t* sums) {
+  __m256i sum[tile_rows][2];
+  for (int i = 0; i < tile_rows; ++i)
+    for (int j = 0; j < 2; ++j)
+      sum[i][j] = _mm256_load_si256(reinterpret_cast<const __m256i*>(sums + i * tile_channels + 8 * j));
+  for (int64_t pair = 0; pair < pairs; ++pair) {
+    const auto* w = reinterpret_cast<const __m256i*>(weights + pair * 2 * tile_channels);
+    const __m256i w0 = _mm256_load_si256(w), w1 = _mm256_load_si256(w + 1);
+    for (int i = 0; i < tile_rows; ++i) {
+      int32_t codes;
+      std::memcpy(&codes, rows + i * row_codes + 2 * pair, sizeof codes);
+      const __m256i both = _mm256_set1_epi32(codes);
+      sum[i][0] = _mm256_add_epi32(sum[i][0], _mm256_madd_epi16(both, w0));
+      sum[i][1] = _mm256_add_epi32(sum[i][1], _mm256_madd_epi16(both, w1));
+    }
+  }
+  for (int i = 0; i < tile_rows; ++i)
+    for (int j = 0; j < 2; ++j)
+      _mm256_store_si256(reinterpret_cast<__m256i*>(sums + i * tile_channels + 8 * j), sum[i][j]);
+}
+
+inline void finish(const int32_t* sums, const float*, int64_t count, int32_t* y) {
+  std::memcpy(y, sums, static_cast<std::size_t>(count) * sizeof(int32_t));
+}
+template <class Y>
+void finish(const int32_t* sums, const float* scale, int64_t count, Y* y) {
+  int64_t k = 0;
+  for (; k + 8 <= count; k += 8) {
+    const __m256 sum = _mm256_cvtepi32_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(sums + k)));
+    cpu::store8(y + k, _mm256_mul_ps(_mm256_loadu_ps(scale + k), sum));
+  }
+  for (; k < count; ++k) cpu::store1(y + k, scale[k] * static_cast<float>(sums[k]));
+}
+
+template <class X, class Y>
+void forward_group(const Conv2dShape& z, const Layout& layout, const Conv2dForwardArgs& a, int64_t group,
+                   int16_t* rows, int32_t* sums) {
+  const auto* x = static_cast<const X*>(a.x);
+  const auto* weights = static_cast<const int16_t*>(a.packed);
+  auto* y = static_cast<Y*>(a.y);
+  const int64_t first = group * group_rows, count = std::min(group_rows, layout.pixels - first);
+  const int64_t tiles = (count + tile_rows - 1) / tile_rows, row_codes = layout.row_codes();
+  for (int64_t i = 0; i < count; ++i) unroll(z, x, first + i, rows + i * row_codes, layout);
+  // Rows that only fill a tile up: their sums are dropped.
+  std::fill(rows + count * row_codes, rows + tiles * tile_rows * row_codes, int16_t{0});
+  for (int64_t block = 0; block < layout.blocks; ++block) {
+    std::fill_n(sums, tiles * tile_rows * tile_channels, 0);
+    const int16_t* block_weights = weights + block * layout.pairs * 2 * tile_channels;
+    for (int64_t from = 0; from < layout.pairs; from += chunk_pairs) {
+      const int64_t pairs = std::min(chunk_pairs, layout.pairs - from);
+      for (int64_t tile = 0; tile < tiles; ++tile)
+        multiply_tile(rows + tile * tile_rows * row_codes + 2 * from, row_codes,
+                      block_weights + from * 2 * tile_channels, pairs,
+                      sums + tile * tile_rows * tile_channels);
+    }
+    const int64_t k = block * tile_channels, channels = std::min(tile_channels, z.k - k);
+    for (int64_t i = 0; i < count; ++i)
+      finish(sums + i * tile_channels, a.scale ? a.scale + k : nullptr, channels, y + (first + i) * z.k + k);
+  }
+}
+
+template <class X, class Y>
+void forward(const Conv2dShape& z, const Conv2dForwardArgs& a) {
+  const Layout layout(z);
+  const int64_t count = workers();
+#pragma omp parallel for schedule(static)
+  for (int64_t worker = 0; worker < count; ++worker) {
+    auto* own =
+        static_cast<std::byte*>(a.workspace) + static_cast<std::size_t>(worker) * layout.worker_bytes();
+    auto* rows = reinterpret_cast<int16_t*>(own);
+    auto* sums = reinterpret_cast<int32_t*>(own + layout.rows_bytes());
+    for (int64_t group = worker; group < layout.groups; group += count)
+      forward_group<X, Y>(z, layout, a, group, rows, sums);
+  }
+}
+
+template <class X>
+void forward(const Conv2dShape& z, const Conv2dForwardArgs& a) {
+  switch (z.y_type) {
+    case RTFQ_F32:
+      return forward<X, float>(z, a);
+    case RTFQ_BF16:
+      return forward<X, bf16>(z, a);
+    default:
+      return forward<X, int32_t>(z, a);
+  }
+}
+
+}  // namespace
+
+const char* conv2d_forward_unsupported(const Conv2dShape& s) {
+  const bool codes = s.w_type == RTFQ_S8 && !unsupported_types(Conv2dForward{}, s);
+  return codes ? nullptr : "takes codes with s8 weights only";
+}
+
+void conv2d_forward(const Conv2dShape& s, const Conv2dForwardArgs& a, Stream) {
+  s.x_type == RTFQ_U8 ? forward<uint8_t>(s, a) : forward<int8_t>(s, a);
+}
+
+std::size_t conv2d_forward_workspace(const Conv2dShape& s) {
+  return static_cast<std::size_t>(workers()) * Layout(s).worker_bytes();
+}
+
+std::size_t conv2d_forward_packed(const Conv2dShape& s) {
+  const Layout layout(s);
+  return static_cast<std::size_t>(layout.blocks * layout.pairs * 2 * tile_channels) * sizeof(int16_t);
+}
+
+/// [block of 16 channels][pair][channel][2], zeros where there is no channel or code.
+void conv2d_forward_pack(const Conv2dShape& s, const void* weights, void* packed, Stream) {
+  const Layout layout(s);
+  const auto* from = static_cast<const int8_t*>(weights);
+  auto* to = static_cast<int16_t*>(packed);
+#pragma omp parallel for schedule(static) if (s.k * layout.pairs >= cpu::parallel_elements)
+  for (int64_t block = 0; block < layout.blocks; ++block) {
+    int16_t* own = to + block * layout.pairs * 2 * tile_channels;
+    std::fill_n(own, layout.pairs * 2 * tile_channels, int16_t{0});
+    const int64_t channels = std::min(tile_channels, s.k - block * tile_channels);
+    for (int64_t k = 0; k < channels; ++k)
+      for (int64_t tap = 0, i = 0; tap < s.r * s.s; ++tap) {
+        const int8_t* filter = from + ((block * tile_channels + k) * s.r * s.s + tap) * s.c_parent;
+        for (int64_t c = 0; c < s.c; ++c, ++i) own[(i / 2 * tile_channels + k) * 2 + i % 2] = filter[c];
+      }
+  }
+}
+
+}  // namespace rtfq::kernels::widening
