@@ -1,8 +1,11 @@
-// A group of up to 48 output pixels is unrolled to rows of 16-bit codes (im2col), r*s*c of them each; then 6
-// rows by 16 output channels at a time stay in 12 registers while a chunk of the rows goes by. One step takes
-// two codes of each row: 6 broadcasts, 2 loads of weights, 12 multiply-adds of pairs and 12 additions for 192
-// multiply-adds, so that two multiplying ports allow 32 a cycle, twice f32's 16. Bytes: a chunk of weights
-// (16 KiB) serves all 48 rows from the first cache, the rows stay in the second.
+// A group of up to 48 output pixels is unrolled to rows of 16-bit codes (im2col), r*s*c of them each; then 4
+// rows by 16 output channels at a time stay in 8 registers while a chunk of the rows goes by. One step takes
+// two codes of each row: 4 broadcasts, 2 loads of weights, 8 multiply-adds of pairs and 8 additions for 128
+// multiply-adds, so that two multiplying ports allow 32 a cycle, twice f32's 16. (6 rows would take all 16
+// registers; g++ 12 then spills some.) A chunk of weights (16 KiB) serves all 48 rows from the first cache,
+// the rows stay in the second. Measured on two Zen 4 cores, 2026-11-23: 3x3 layers 250 to 310 GFLOP/s, 0.6 to
+// 0.75 of that bound and 1.1 to 1.35 times f32 in AVX2; 1x1 layers of few channels 135 to 180, a stem 150
+// (docs/results/conv-cpu.md).
 #include "kernels/cpu/conv2d_widening.h"
 
 #include <omp.h>
@@ -16,7 +19,7 @@
 namespace rtfq::kernels::widening {
 namespace {
 
-constexpr int64_t tile_rows = 6, tile_channels = 16, group_rows = 48, chunk_pairs = 256;
+constexpr int64_t tile_rows = 4, tile_channels = 16, group_rows = 48, chunk_pairs = 256;
 
 /// Sizes that follow from a shape.
 struct Layout {
@@ -82,27 +85,44 @@ void unroll(const Conv2dShape& z, const X* x, int64_t pixel, int16_t* row, const
   std::fill(to, row + layout.row_codes(), int16_t{0});
 }
 
-/// sums[6][16] += rows * weights over `pairs` pairs.
+/// The sums of one row. Named ones, not an array of them: the compiler keeps those in registers.
+struct RowSums {
+  __m256i low, high;
+
+  explicit RowSums(const int32_t* from)
+      : low(_mm256_load_si256(reinterpret_cast<const __m256i*>(from))),
+        high(_mm256_load_si256(reinterpret_cast<const __m256i*>(from + 8))) {}
+  void add(const int16_t* pair, __m256i w_low, __m256i w_high) {
+    int32_t codes;
+    std::memcpy(&codes, pair, sizeof codes);
+    const __m256i both = _mm256_set1_epi32(codes);
+    low = _mm256_add_epi32(low, _mm256_madd_epi16(both, w_low));
+    high = _mm256_add_epi32(high, _mm256_madd_epi16(both, w_high));
+  }
+  void store(int32_t* to) const {
+    _mm256_store_si256(reinterpret_cast<__m256i*>(to), low);
+    _mm256_store_si256(reinterpret_cast<__m256i*>(to + 8), high);
+  }
+};
+
+/// sums[4][16] += rows * weights over `pairs` pairs.
 inline void multiply_tile(const int16_t* rows, int64_t row_codes, const int16_t* weights, int64_t pairs,
                           int32_t* sums) {
-  __m256i sum[tile_rows][2];
-  for (int i = 0; i < tile_rows; ++i)
-    for (int j = 0; j < 2; ++j)
-      sum[i][j] = _mm256_load_si256(reinterpret_cast<const __m256i*>(sums + i * tile_channels + 8 * j));
-  for (int64_t pair = 0; pair < pairs; ++pair) {
-    const auto* w = reinterpret_cast<const __m256i*>(weights + pair * 2 * tile_channels);
-    const __m256i w0 = _mm256_load_si256(w), w1 = _mm256_load_si256(w + 1);
-    for (int i = 0; i < tile_rows; ++i) {
-      int32_t codes;
-      std::memcpy(&codes, rows + i * row_codes + 2 * pair, sizeof codes);
-      const __m256i both = _mm256_set1_epi32(codes);
-      sum[i][0] = _mm256_add_epi32(sum[i][0], _mm256_madd_epi16(both, w0));
-      sum[i][1] = _mm256_add_epi32(sum[i][1], _mm256_madd_epi16(both, w1));
-    }
+  static_assert(tile_rows == 4 && tile_channels == 16);
+  RowSums s0(sums), s1(sums + 16), s2(sums + 32), s3(sums + 48);
+  const int16_t *r0 = rows, *r1 = r0 + row_codes, *r2 = r1 + row_codes, *r3 = r2 + row_codes;
+  for (int64_t i = 0; i < 2 * pairs; i += 2) {
+    const auto* w = reinterpret_cast<const __m256i*>(weights + i * tile_channels);
+    const __m256i low = _mm256_load_si256(w), high = _mm256_load_si256(w + 1);
+    s0.add(r0 + i, low, high);
+    s1.add(r1 + i, low, high);
+    s2.add(r2 + i, low, high);
+    s3.add(r3 + i, low, high);
   }
-  for (int i = 0; i < tile_rows; ++i)
-    for (int j = 0; j < 2; ++j)
-      _mm256_store_si256(reinterpret_cast<__m256i*>(sums + i * tile_channels + 8 * j), sum[i][j]);
+  s0.store(sums);
+  s1.store(sums + 16);
+  s2.store(sums + 32);
+  s3.store(sums + 48);
 }
 
 inline void finish(const int32_t* sums, const float*, int64_t count, int32_t* y) {
