@@ -18,6 +18,7 @@ TEST_CASE("shapes: the same layout in C and C++") {
                                       sizeof(rtfq_fakequant_shape),   offsetof(rtfq_fakequant_shape, type),
                                       sizeof(rtfq_batchnorm_shape),   offsetof(rtfq_batchnorm_shape, type),
                                       sizeof(rtfq_elementwise_shape), offsetof(rtfq_elementwise_shape, type),
+                                      sizeof(rtfq_convert_shape),     offsetof(rtfq_convert_shape, to),
                                       sizeof(rtfq_pool_shape),        offsetof(rtfq_pool_shape, type),
                                       sizeof(rtfq_resize_shape),      offsetof(rtfq_resize_shape, antialias),
                                       sizeof(rtfq_logits_shape),      offsetof(rtfq_logits_shape, k)};

@@ -14,6 +14,7 @@ size_t rtfq_test_shapes_in_c(size_t* out) {
       sizeof(rtfq_fakequant_shape),   offsetof(rtfq_fakequant_shape, type),
       sizeof(rtfq_batchnorm_shape),   offsetof(rtfq_batchnorm_shape, type),
       sizeof(rtfq_elementwise_shape), offsetof(rtfq_elementwise_shape, type),
+      sizeof(rtfq_convert_shape),     offsetof(rtfq_convert_shape, to),
       sizeof(rtfq_pool_shape),        offsetof(rtfq_pool_shape, type),
       sizeof(rtfq_resize_shape),      offsetof(rtfq_resize_shape, antialias),
       sizeof(rtfq_logits_shape),      offsetof(rtfq_logits_shape, k),
