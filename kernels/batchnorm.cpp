@@ -17,6 +17,11 @@ double elements(const BatchNormShape& s) {
   return static_cast<double>(s.n) * s.hw * s.c;
 }
 
+/// Bytes of one tensor.
+double values(const BatchNormShape& s) {
+  return (s.type == RTFQ_BF16 ? 2 : 4) * elements(s);
+}
+
 /// `arrays` per-channel f32 arrays of every segment.
 double channels(const BatchNormShape& s, int arrays) {
   return 4.0 * arrays * s.segments * s.c;
@@ -67,16 +72,16 @@ int64_t count(const BatchNormShape& s, int segment) {
 // formulas with the per-channel factors taken out (subtract, add, multiply-add; subtract, multiply-add; and
 // so on).
 Cost cost(const BatchNormStatistics&, const BatchNormShape& s) {
-  return {4 * elements(s) + channels(s, 2), 4 * elements(s)};
+  return {values(s) + channels(s, 2), 4 * elements(s)};
 }
 Cost cost(const BatchNormNormalize&, const BatchNormShape& s) {
-  return {8 * elements(s) + channels(s, 4), 3 * elements(s)};
+  return {2 * values(s) + channels(s, 4), 3 * elements(s)};
 }
 Cost cost(const BatchNormReduce&, const BatchNormShape& s) {
-  return {8 * elements(s) + channels(s, 4), 4 * elements(s)};
+  return {2 * values(s) + channels(s, 4), 4 * elements(s)};
 }
 Cost cost(const BatchNormApply&, const BatchNormShape& s) {
-  return {12 * elements(s) + channels(s, 5), 5 * elements(s)};
+  return {3 * values(s) + channels(s, 5), 5 * elements(s)};
 }
 
 }  // namespace rtfq::kernels

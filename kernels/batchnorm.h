@@ -1,7 +1,8 @@
 #pragma once
 // Batch normalization over [n, hw, c] in segments of the batch, cut where a reducer may join several ranks: statistics |
 // normalize forward, and reduce | apply backward. Per-segment arrays are [segments][c], dense; scale and shift come as
-// one pointer a segment, because each domain has its own.
+// one pointer a segment, because each domain has its own. x, y, g and dx are of shape.type, f32 or bf16;
+// everything else is f32, and so is the arithmetic: a bf16 result is rounded once, when it is stored.
 
 #include "kernels/operator.h"
 

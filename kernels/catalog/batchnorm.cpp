@@ -9,6 +9,7 @@
 
 #include "kernels/catalog/batchnorm_reference.h"
 #include "kernels/catalog/catalog.h"
+#include "kernels/catalog/typed.h"
 
 namespace rtfq::kernels::catalog {
 namespace {
@@ -30,12 +31,15 @@ struct Case {
   std::vector<int64_t> ends;
   Data data = Data::exact;
   bool large = false;
+  rtfq_dtype type = RTFQ_F32;
 };
 
 constexpr float exact_epsilon = 0x1p-6f;
 
 BatchNormShape shape_of(const Case& c) {
-  return make_batchnorm_shape(c.hw, c.c, c.ends, c.data == Data::random ? 1e-5f : exact_epsilon);
+  auto shape = make_batchnorm_shape(c.hw, c.c, c.ends, c.data == Data::random ? 1e-5f : exact_epsilon);
+  shape.type = c.type;
+  return shape;
 }
 
 std::size_t size_of(const BatchNormShape& s) {
@@ -45,17 +49,23 @@ std::size_t size_of(const BatchNormShape& s) {
 Values doubles(const float* x, std::size_t n) {
   return {x, x + n};
 }
+Values doubles(const std::vector<float>& x) {
+  return {x.begin(), x.end()};
+}
 
 bool exact(const Case& c) {
   return c.data == Data::exact || c.data == Data::not_finite;
 }
 
-void fill(const Case& c, float* x, std::size_t n, uint64_t seed) {
+/// Values of the case's type.
+std::vector<float> draw(const Case& c, std::size_t n, uint64_t seed) {
+  std::vector<float> x(n);
   const std::size_t drawn = std::min<std::size_t>(n, (1 << 18) - 37);  // in no step with rows
   if (exact(c))
-    fill_exact(x, drawn, seed);
+    fill_exact(x.data(), drawn, seed);
   else
-    fill_normal(x, drawn, seed, c.data == Data::far ? 1000.0f : 0.1f, c.data == Data::far ? 0.1f : 1.3f);
+    fill_normal(x.data(), drawn, seed, c.data == Data::far ? 1000.0f : 0.1f,
+                c.data == Data::far ? 0.1f : 1.3f);
   for (std::size_t i = drawn; i < n; ++i) x[i] = x[i - drawn];
   const auto channels = static_cast<std::size_t>(c.c), image = static_cast<std::size_t>(c.hw) * channels;
   for (std::size_t i = 0; i < n; ++i) {
@@ -66,6 +76,24 @@ void fill(const Case& c, float* x, std::size_t n, uint64_t seed) {
     x[channels] = std::numeric_limits<float>::quiet_NaN();
     x[channels + 1] = std::numeric_limits<float>::infinity();
   }
+  for (float& value : x) value = static_cast<float>(stored(c.type, static_cast<double>(value)));
+  return x;
+}
+
+/// Gradients: finite, of the order of 1.
+std::vector<float> draw_gradient(Case c, std::size_t n, uint64_t seed) {
+  c.data = exact(c) ? Data::exact : Data::random;
+  return draw(c, n, seed);
+}
+
+/// A bf16 result is within half an ulp, 2^-9, of what f32 would hold; exact ones are rounded the same.
+double rounding(const Case& c, double f32) {
+  return exact(c) ? 0 : c.type == RTFQ_BF16 ? 0x1p-8 : f32;
+}
+Values all_stored(const Case& c, Values values) {
+  if (exact(c))
+    for (double& value : values) value = stored(c.type, value);
+  return values;
 }
 
 /// What normalization needs besides x, all [segments][c]. Exact: deviations 1, 2 and 4, scales that are
@@ -100,18 +128,20 @@ struct Channels {
 std::unique_ptr<Problem<BatchNormStatistics>> statistics(const Case& c) {
   auto problem = std::make_unique<Problem<BatchNormStatistics>>();
   const auto s = problem->shape = shape_of(c);
-  float* x = problem->add<float>(size_of(s));
-  fill(c, x, size_of(s), 21);
-  if (c.data == Data::not_finite) x[s.c + 1] = 1;  // an infinity gives a mean that is one or NaN
-  auto [mean, variance] = reference::batchnorm_statistics(s, doubles(x, size_of(s)));
+  auto x = draw(c, size_of(s), 21);
+  if (c.data == Data::not_finite)
+    x[static_cast<std::size_t>(s.c + 1)] = 1;  // an infinity gives a mean that is one or NaN
+  auto [mean, variance] = reference::batchnorm_statistics(s, doubles(x));
   // Exact sums are rounded once, to f32. Beside a far outlier all sums round at its scale.
   if (exact(c))
     for (double& value : variance) value = static_cast<double>(static_cast<float>(value));
   const double tolerance = exact(c) ? 0 : 2e-6;
-  const double rounding = exact(c) ? 0 : c.data == Data::outlier ? 4e-7 : 1.2e-7;
+  const double half_ulp = exact(c) ? 0 : c.data == Data::outlier ? 4e-7 : 1.2e-7;
+  // bf16 has few values: equal ones round the same about the shift, and the errors add up.
+  const double shift_error = exact(c) ? 0 : c.type == RTFQ_BF16 ? 4e-7 : 2e-7;
   const auto n = static_cast<std::size_t>(s.segments * s.c);
-  problem->args = {x, problem->add<float>(n), nullptr, nullptr};
-  problem->expected.push_back({"mean", problem->last(), RTFQ_F32, mean, exact(c) ? 0 : 2e-7, rounding});
+  problem->args = {add_operand(problem.get(), c.type, x), problem->add<float>(n), nullptr, nullptr};
+  problem->expected.push_back({"mean", problem->last(), RTFQ_F32, mean, shift_error, half_ulp});
   problem->args.variance = problem->add<float>(n);
   problem->expected.push_back(
       {"variance", problem->last(), RTFQ_F32, variance, exact(c) ? 0 : 1e-9, tolerance});
@@ -123,31 +153,28 @@ std::unique_ptr<Problem<BatchNormNormalize>> normalize(const Case& c, bool relu,
   auto problem = std::make_unique<Problem<BatchNormNormalize>>();
   const auto s = problem->shape = shape_of(c);
   const std::size_t n = size_of(s);
-  float* x = problem->add<float>(n);
+  const auto x = draw(c, n, 22);
+  void* const x_memory = add_operand(problem.get(), c.type, x);
   const std::size_t x_buffer = problem->last();
-  fill(c, x, n, 22);
   const Channels channels(*problem, c, s);
-  Values y = reference::batchnorm_normalize(s, doubles(x, n), channels.moments(),
+  Values y = reference::batchnorm_normalize(s, doubles(x), channels.moments(),
                                             doubles(channels.scale, channels.size),
                                             doubles(channels.shift, channels.size));
   if (relu)
     for (double& value : y) value = value < 0 ? 0 : value;
   auto& a = problem->args;
-  a.x = x;
+  a.x = x_memory;
   a.mean = channels.mean;
   a.variance = channels.variance;
   for (int i = 0; i < s.segments; ++i) {
     a.scale[i] = channels.scale + i * s.c;
     a.shift[i] = channels.shift + i * s.c;
   }
-  a.y = in_place ? x : problem->add<float>(n);
+  a.y = in_place ? x_memory : add_typed(problem.get(), c.type, n);
   a.relu = relu;
-  problem->expected.push_back({"y", in_place ? x_buffer : problem->last(), RTFQ_F32, std::move(y),
-                               exact(c) ? 0 : 1e-6, exact(c) ? 0 : 5e-7});
-  if (in_place) {
-    const auto first = std::make_shared<std::vector<float>>(x, x + n);
-    problem->restore = [first, x] { std::copy(first->begin(), first->end(), x); };
-  }
+  problem->expected.push_back({"y", in_place ? x_buffer : problem->last(), c.type,
+                               all_stored(c, std::move(y)), exact(c) ? 0 : 1e-6, rounding(c, 5e-7)});
+  if (in_place) restore_buffer(problem.get(), x_buffer);
   return problem;
 }
 
@@ -155,17 +182,20 @@ std::unique_ptr<Problem<BatchNormReduce>> reduce(const Case& c) {
   auto problem = std::make_unique<Problem<BatchNormReduce>>();
   const auto s = problem->shape = shape_of(c);
   const std::size_t n = size_of(s);
-  float* x = problem->add<float>(n);
-  fill(c, x, n, 23);
-  float* g = problem->add<float>(n);
-  fill({c.name, c.hw, c.c, c.ends, exact(c) ? Data::exact : Data::random}, g, n, 24);
+  const auto x = draw(c, n, 23), g = draw_gradient(c, n, 24);
   const Channels channels(*problem, c, s);
-  auto [sum_g, sum_gx] = reference::batchnorm_reduce(s, doubles(x, n), doubles(g, n), channels.moments());
+  auto [sum_g, sum_gx] = reference::batchnorm_reduce(s, doubles(x), doubles(g), channels.moments());
   // Random terms are of the order of 1 (times 1/deviation, at most 2.3): an error of an ulp each, at random,
   // and a half for the result.
   const double terms = static_cast<double>(s.n * s.hw), absolute = exact(c) ? 0 : 1e-6 * std::sqrt(terms);
   auto& a = problem->args;
-  a = {x, g, channels.mean, channels.variance, problem->add<float>(channels.size), nullptr, nullptr};
+  a = {add_operand(problem.get(), c.type, x),
+       add_operand(problem.get(), c.type, g),
+       channels.mean,
+       channels.variance,
+       problem->add<float>(channels.size),
+       nullptr,
+       nullptr};
   problem->expected.push_back(
       {"sum_g", problem->last(), RTFQ_F32, std::move(sum_g), absolute, exact(c) ? 0 : 2e-7});
   a.sum_gx = problem->add<float>(channels.size);
@@ -179,11 +209,10 @@ std::unique_ptr<Problem<BatchNormApply>> apply(const Case& c, bool in_place) {
   auto problem = std::make_unique<Problem<BatchNormApply>>();
   const auto s = problem->shape = shape_of(c);
   const std::size_t n = size_of(s);
-  float* x = problem->add<float>(n);
-  fill(c, x, n, 25);
-  float* g = problem->add<float>(n);
+  const auto x = draw(c, n, 25), g = draw_gradient(c, n, 26);
+  const void* const x_memory = add_operand(problem.get(), c.type, x);
+  void* const g_memory = add_operand(problem.get(), c.type, g);
   const std::size_t g_buffer = problem->last();
-  fill({c.name, c.hw, c.c, c.ends, exact(c) ? Data::exact : Data::random}, g, n, 26);
   const Channels channels(*problem, c, s);
   float* sum_g = problem->add<float>(channels.size);
   float* sum_gx = problem->add<float>(channels.size);
@@ -199,23 +228,20 @@ std::unique_ptr<Problem<BatchNormApply>> apply(const Case& c, bool in_place) {
   const float size = exact(c) ? 32.0f : 0.3f * a.counts[0];
   exact(c) ? fill_exact(sum_g, channels.size, 27, 4, size) : fill_normal(sum_g, channels.size, 27, 0, size);
   exact(c) ? fill_exact(sum_gx, channels.size, 28, 4, size) : fill_normal(sum_gx, channels.size, 28, 0, size);
-  Values dx = reference::batchnorm_apply(s, doubles(x, n), doubles(g, n), channels.moments(),
+  Values dx = reference::batchnorm_apply(s, doubles(x), doubles(g), channels.moments(),
                                          {doubles(sum_g, channels.size), doubles(sum_gx, channels.size)},
                                          doubles(channels.scale, channels.size), counts);
-  a.x = x;
-  a.g = g;
+  a.x = x_memory;
+  a.g = g_memory;
   a.mean = channels.mean;
   a.variance = channels.variance;
   a.sum_g = sum_g;
   a.sum_gx = sum_gx;
-  a.dx = in_place ? g : problem->add<float>(n);
+  a.dx = in_place ? g_memory : add_typed(problem.get(), c.type, n);
   // Three terms of the order of 1 to 10 cancel, times scale/deviation of at most 4.
-  problem->expected.push_back({"dx", in_place ? g_buffer : problem->last(), RTFQ_F32, std::move(dx),
-                               exact(c) ? 0 : 5e-6, exact(c) ? 0 : 5e-7});
-  if (in_place) {
-    const auto first = std::make_shared<std::vector<float>>(g, g + n);
-    problem->restore = [first, g] { std::copy(first->begin(), first->end(), g); };
-  }
+  problem->expected.push_back({"dx", in_place ? g_buffer : problem->last(), c.type,
+                               all_stored(c, std::move(dx)), exact(c) ? 0 : 5e-6, rounding(c, 5e-7)});
+  if (in_place) restore_buffer(problem.get(), g_buffer);
   return problem;
 }
 
@@ -235,6 +261,14 @@ std::vector<Case> small_cases() {
   cases.push_back({"random_5x49x513_segments", 49, 513, {2, 5}, Data::random});
   cases.push_back({"random_19x100x17_segments", 100, 17, {1, 8, 19}, Data::random});
   cases.push_back({"random_13x225x96", 225, 96, {13}, Data::random});
+  // The same cuts whatever the type: some of each kind in bf16.
+  const std::size_t f32_cases = cases.size();
+  for (std::size_t i = 0; i < f32_cases; ++i)
+    if (i % 2 == 1 || i > 15) {
+      cases.push_back(cases[i]);
+      cases.back().name += "_bf16";
+      cases.back().type = RTFQ_BF16;
+    }
   return cases;
 }
 
@@ -245,6 +279,7 @@ std::vector<Case> statistics_cases() {
     cases.push_back({"far" + tail, 81, c, {6}, Data::far});
     cases.push_back({"constant" + tail, 81, c, {6}, Data::constant});
     cases.push_back({"outlier" + tail, 81, c, {6}, Data::outlier});
+    cases.push_back({"constant_bf16" + tail, 81, c, {6}, Data::constant, false, RTFQ_BF16});
     cases.push_back({"outlier_of_64" + tail, 81, c, {64}, Data::outlier});
     cases.push_back({"not_finite" + tail, 64, c, {8}, Data::not_finite});
   }
@@ -254,7 +289,9 @@ std::vector<Case> statistics_cases() {
 std::vector<Case> large_cases() {
   return {{"64x56x56x64", 56 * 56, 64, {32, 64}, Data::random, true},
           {"64x28x28x512", 28 * 28, 512, {32, 64}, Data::random, true},
-          {"64x7x7x2048", 49, 2048, {32, 64}, Data::random, true}};
+          {"64x7x7x2048", 49, 2048, {32, 64}, Data::random, true},
+          {"64x56x56x64_bf16", 56 * 56, 64, {32, 64}, Data::random, true, RTFQ_BF16},
+          {"64x7x7x2048_bf16", 49, 2048, {32, 64}, Data::random, true, RTFQ_BF16}};
 }
 
 }  // namespace
@@ -296,6 +333,9 @@ std::vector<Entry> batchnorm_entries() {
   add_normalize(streamed, "", false, false);
   add_normalize(streamed, "_relu", true, false);
   add_apply(streamed, "", false);
+  Case narrow{"streamed_4x8200x256_bf16", 8200, 256, {1, 4}, Data::random};
+  narrow.type = RTFQ_BF16;
+  add_normalize(narrow, "", false, false);
   for (const Case& c : large_cases()) {
     add_statistics(c);
     add_normalize(c, "_relu", true, false);

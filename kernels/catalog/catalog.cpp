@@ -105,6 +105,7 @@ const std::vector<Entry>& entries() {
     append(list, linear_entries());
     append(list, fakequant_entries());
     append(list, batchnorm_entries());
+    append(list, normquant_entries());
     append(list, elementwise_entries());
     append(list, pool_entries());
     append(list, image_entries());

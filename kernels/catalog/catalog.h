@@ -113,6 +113,7 @@ std::vector<Entry> pool_entries();
 std::vector<Entry> image_entries();
 std::vector<Entry> fakequant_entries();
 std::vector<Entry> batchnorm_entries();
+std::vector<Entry> normquant_entries();
 std::vector<Entry> elementwise_entries();
 std::vector<Entry> loss_entries();
 std::vector<Entry> optimizer_entries();

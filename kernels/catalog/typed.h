@@ -79,4 +79,25 @@ void* add_operand(Problem<Op>* problem, rtfq_dtype type, std::vector<float>* val
   return data;
 }
 
+/// The same of values that stay as they are, because they are rounded already; a null pointer for none.
+template <class Op>
+void* add_operand(Problem<Op>* problem, rtfq_dtype type, const std::vector<float>& values) {
+  if (values.empty()) return nullptr;
+  void* data = add_typed(problem, type, values.size());
+  for (std::size_t i = 0; i < values.size(); ++i) store(type, values[i], data, i);
+  return data;
+}
+
+/// Makes `restore` put back what the buffer holds now, too: a result takes an operand's place.
+template <class Op>
+void restore_buffer(Problem<Op>* problem, std::size_t index) {
+  Buffer& buffer = *problem->buffers[index];
+  const auto first = std::make_shared<std::vector<std::byte>>(buffer.as<std::byte>(),
+                                                              buffer.as<std::byte>() + buffer.bytes());
+  problem->restore = [first, &buffer, before = problem->restore] {
+    before();
+    std::copy(first->begin(), first->end(), buffer.as<std::byte>());
+  };
+}
+
 }  // namespace rtfq::kernels::catalog

@@ -5,6 +5,7 @@
 
 #include "kernels/cpu/batchnorm.h"
 #include "kernels/cpu/batchnorm_layout.h"
+#include "kernels/cpu/bf16.h"
 #include "kernels/cpu/policy.h"
 
 namespace rtfq::kernels::cpu {
@@ -54,31 +55,31 @@ struct NormalizeLanes {
   }
 };
 
-template <bool relu, bool stream, int rows>
-void normalize_rows(const NormalizeLanes& f, const float* x, float* y, int64_t stride, int64_t lanes) {
+template <bool relu, bool stream, int rows, class T>
+void normalize_rows(const NormalizeLanes& f, const T* x, T* y, int64_t stride, int64_t lanes) {
   int64_t l = 0;
   for (; l + 8 <= lanes; l += 8) {
     const __m256 mean = _mm256_load_ps(f.mean + l), factor = _mm256_load_ps(f.factor + l),
                  shift = _mm256_load_ps(f.shift + l);
     for (int row = 0; row < rows; ++row) {
       const int64_t at = row * stride + l;
-      __m256 value = _mm256_fmadd_ps(_mm256_sub_ps(_mm256_loadu_ps(x + at), mean), factor, shift);
+      __m256 value = _mm256_fmadd_ps(_mm256_sub_ps(load8(x + at), mean), factor, shift);
       if constexpr (relu) value = _mm256_max_ps(_mm256_setzero_ps(), value);  // its second operand for a NaN
-      store<stream>(y + at, value);
+      store8<stream>(y + at, value);
     }
   }
   for (; l < lanes; ++l)
     for (int row = 0; row < rows; ++row) {
       const int64_t at = row * stride + l;
-      const float value = __builtin_fmaf(x[at] - f.mean[l], f.factor[l], f.shift[l]);
-      y[at] = relu && value < 0.0f ? 0.0f : value;
+      const float value = __builtin_fmaf(load1(x + at) - f.mean[l], f.factor[l], f.shift[l]);
+      store1(y + at, relu && value < 0.0f ? 0.0f : value);
     }
 }
 
-template <bool relu, bool stream>
+template <bool relu, bool stream, class T>
 void normalize(const BatchNormShape& s, const BatchNormNormalizeArgs& a) {
-  const auto* x = static_cast<const float*>(a.x);
-  auto* y = static_cast<float*>(a.y);
+  const auto* x = static_cast<const T*>(a.x);
+  auto* y = static_cast<T*>(a.y);
   const int64_t stride = WideRows(s.c).lanes();
   for_each_row<stream, NormalizeLanes>(
       s,
@@ -105,33 +106,32 @@ struct ApplyLanes {
   }
 };
 
-template <bool stream, int rows>
-void apply_rows(const ApplyLanes& f, const float* x, const float* g, float* dx, int64_t stride,
-                int64_t lanes) {
+template <bool stream, int rows, class T>
+void apply_rows(const ApplyLanes& f, const T* x, const T* g, T* dx, int64_t stride, int64_t lanes) {
   int64_t l = 0;
   for (; l + 8 <= lanes; l += 8) {
     const __m256 mean = _mm256_load_ps(f.mean + l), mean_g = _mm256_load_ps(f.mean_g + l),
                  slope = _mm256_load_ps(f.slope + l), factor = _mm256_load_ps(f.factor + l);
     for (int row = 0; row < rows; ++row) {
       const int64_t at = row * stride + l;
-      const __m256 centred = _mm256_sub_ps(mean, _mm256_loadu_ps(x + at));
-      const __m256 projected =
-          _mm256_fmadd_ps(centred, slope, _mm256_sub_ps(_mm256_loadu_ps(g + at), mean_g));
-      store<stream>(dx + at, _mm256_mul_ps(factor, projected));
+      const __m256 centred = _mm256_sub_ps(mean, load8(x + at));
+      const __m256 projected = _mm256_fmadd_ps(centred, slope, _mm256_sub_ps(load8(g + at), mean_g));
+      store8<stream>(dx + at, _mm256_mul_ps(factor, projected));
     }
   }
   for (; l < lanes; ++l)
     for (int row = 0; row < rows; ++row) {
       const int64_t at = row * stride + l;
-      dx[at] = f.factor[l] * __builtin_fmaf(f.mean[l] - x[at], f.slope[l], g[at] - f.mean_g[l]);
+      store1(dx + at, f.factor[l] *
+                          __builtin_fmaf(f.mean[l] - load1(x + at), f.slope[l], load1(g + at) - f.mean_g[l]));
     }
 }
 
-template <bool stream>
+template <bool stream, class T>
 void apply(const BatchNormShape& s, const BatchNormApplyArgs& a) {
-  const auto* x = static_cast<const float*>(a.x);
-  const auto* g = static_cast<const float*>(a.g);
-  auto* dx = static_cast<float*>(a.dx);
+  const auto* x = static_cast<const T*>(a.x);
+  const auto* g = static_cast<const T*>(a.g);
+  auto* dx = static_cast<T*>(a.dx);
   const int64_t stride = WideRows(s.c).lanes();
   for_each_row<stream, ApplyLanes>(
       s,
@@ -149,24 +149,35 @@ void apply(const BatchNormShape& s, const BatchNormApplyArgs& a) {
 }
 
 /// Streamed stores want aligned rows and a result that is not also an operand, which is in the caches then.
+template <class T>
 bool streamed(const BatchNormShape& s, const void* from, const void* to) {
-  return s.c % 8 == 0 && from != to && streams(to, s.n * s.hw * s.c);
+  return s.c % 8 == 0 && from != to && streams(static_cast<const T*>(to), s.n * s.hw * s.c);
+}
+
+template <class T>
+void normalize(const BatchNormShape& s, const BatchNormNormalizeArgs& a) {
+  if (streamed<T>(s, a.x, a.y))
+    a.relu ? normalize<true, true, T>(s, a) : normalize<false, true, T>(s, a);
+  else
+    a.relu ? normalize<true, false, T>(s, a) : normalize<false, false, T>(s, a);
+}
+
+template <class T>
+void apply(const BatchNormShape& s, const BatchNormApplyArgs& a) {
+  if (streamed<T>(s, a.g, a.dx) && a.x != a.dx)
+    apply<true, T>(s, a);
+  else
+    apply<false, T>(s, a);
 }
 
 }  // namespace
 
 void batchnorm_normalize_avx2(const BatchNormShape& s, const BatchNormNormalizeArgs& a, Stream) {
-  if (streamed(s, a.x, a.y))
-    a.relu ? normalize<true, true>(s, a) : normalize<false, true>(s, a);
-  else
-    a.relu ? normalize<true, false>(s, a) : normalize<false, false>(s, a);
+  s.type == RTFQ_BF16 ? normalize<bf16>(s, a) : normalize<float>(s, a);
 }
 
 void batchnorm_apply_avx2(const BatchNormShape& s, const BatchNormApplyArgs& a, Stream) {
-  if (streamed(s, a.g, a.dx) && a.x != a.dx)
-    apply<true>(s, a);
-  else
-    apply<false>(s, a);
+  s.type == RTFQ_BF16 ? apply<bf16>(s, a) : apply<float>(s, a);
 }
 
 }  // namespace rtfq::kernels::cpu

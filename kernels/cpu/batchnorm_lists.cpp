@@ -5,7 +5,7 @@ namespace rtfq::kernels {
 namespace {
 
 const char* unsupported(const BatchNormShape& s) {
-  return s.type == RTFQ_F32 ? nullptr : "takes f32 operands only";
+  return s.type == RTFQ_F32 || s.type == RTFQ_BF16 ? nullptr : "takes f32 and bf16 operands only";
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include "kernels/cpu/batchnorm.h"
 #include "kernels/cpu/batchnorm_layout.h"
+#include "kernels/cpu/bf16.h"
 #include "kernels/cpu/policy.h"
 
 namespace rtfq::kernels::cpu {
@@ -53,30 +54,30 @@ struct SumProducts {
 };
 
 /// Adds `rows` rows, `stride` apart, to the lanes' sums.
-template <class Sum, int rows>
-void add_rows(const float* x, const float* g, int64_t stride, const float* centre, int64_t lanes,
-              float* first, float* second) {
+template <class Sum, int rows, class T>
+void add_rows(const T* x, const T* g, int64_t stride, const float* centre, int64_t lanes, float* first,
+              float* second) {
   int64_t l = 0;
   for (; l + 8 <= lanes; l += 8) {
     const __m256 middle = _mm256_load_ps(centre + l);
     __m256 a = _mm256_load_ps(first + l), b = _mm256_load_ps(second + l);
     for (int row = 0; row < rows; ++row) {
-      const __m256 value = _mm256_loadu_ps(x + row * stride + l);
-      Sum::add(value, Sum::reads_g ? _mm256_loadu_ps(g + row * stride + l) : value, middle, a, b);
+      const __m256 value = load8(x + row * stride + l);
+      Sum::add(value, Sum::reads_g ? load8(g + row * stride + l) : value, middle, a, b);
     }
     _mm256_store_ps(first + l, a);
     _mm256_store_ps(second + l, b);
   }
   for (; l < lanes; ++l)
     for (int row = 0; row < rows; ++row)
-      Sum::add(x[row * stride + l], Sum::reads_g ? g[row * stride + l] : 0.0f, centre[l], first[l],
-               second[l]);
+      Sum::add(load1(x + row * stride + l), Sum::reads_g ? load1(g + row * stride + l) : 0.0f, centre[l],
+               first[l], second[l]);
 }
 
 /// Sums over `rows` wide rows, of `lanes` floats each (a tile's, or those of a rest).
-template <class Sum>
-void sum_rows(const WideRows& wide, const float* x, const float* g, int64_t rows, const float* centre,
-              int64_t lanes, float* first, float* second) {
+template <class Sum, class T>
+void sum_rows(const WideRows& wide, const T* x, const T* g, int64_t rows, const float* centre, int64_t lanes,
+              float* first, float* second) {
   const int64_t stride = wide.lanes();
   std::fill_n(first, lanes, 0.0f);
   std::fill_n(second, lanes, 0.0f);
@@ -97,9 +98,9 @@ void flush(const float* lanes, int64_t count, int64_t c, double* channels) {
 }
 
 /// partial[2][c] += the sums over rows [row, row + rows).
-template <class Sum>
-void sum_block(const WideRows& wide, const float* x, const float* g, const float* centre, int64_t row,
-               int64_t rows, double* partial) {
+template <class Sum, class T>
+void sum_block(const WideRows& wide, const T* x, const T* g, const float* centre, int64_t row, int64_t rows,
+               double* partial) {
   // Side by side, a line apart: arrays at the same place of three pages would fight for the same lines of the
   // cache.
   alignas(64) float arrays[3 * (WideRows::tile + 32)];
@@ -124,9 +125,8 @@ void sum_block(const WideRows& wide, const float* x, const float* g, const float
   }
 }
 
-template <class Sum>
-void sum_blocks(const BatchNormShape& s, const float* x, const float* g, const float* centres,
-                double* partials) {
+template <class Sum, class T>
+void sum_blocks(const BatchNormShape& s, const T* x, const T* g, const float* centres, double* partials) {
   const WideRows wide(s.c);
   const RowBlocks blocks = blocks_of(s, wide);
 #pragma omp parallel for schedule(static) if (elements(s) >= parallel_elements)
@@ -156,18 +156,46 @@ void combine(const BatchNormShape& s, const double* partials, F&& f) {
 }
 
 /// The mean of rows spread over each segment, close enough to the segment's to keep squares about it small.
-void sample_means(const BatchNormShape& s, const float* x, float* centres) {
+template <class T>
+void sample_means(const BatchNormShape& s, const T* x, float* centres) {
   for (int segment = 0; segment < s.segments; ++segment) {
     const int64_t begin = (segment ? s.segment_end[segment - 1] : 0) * s.hw, rows = count(s, segment);
     const int64_t samples = std::min(sample_rows, rows);
     float* centre = centres + segment * s.c;
     std::fill_n(centre, s.c, 0.0f);
     for (int64_t i = 0; i < samples; ++i) {
-      const float* row = x + (begin + i * rows / samples) * s.c;
-      for (int64_t c = 0; c < s.c; ++c) centre[c] += row[c];
+      const T* row = x + (begin + i * rows / samples) * s.c;
+      for (int64_t c = 0; c < s.c; ++c) centre[c] += load1(row + c);
     }
     for (int64_t c = 0; c < s.c; ++c) centre[c] /= static_cast<float>(samples);
   }
+}
+
+template <class T>
+void statistics(const BatchNormShape& s, const BatchNormStatisticsArgs& a) {
+  const auto* x = static_cast<const T*>(a.x);
+  auto* partials = static_cast<double*>(a.workspace);
+  auto* centres = reinterpret_cast<float*>(static_cast<std::byte*>(a.workspace) + partials_bytes(s));
+  sample_means(s, x, centres);
+  sum_blocks<SumSquares, T>(s, x, nullptr, centres, partials);
+  combine(s, partials, [&](int segment, int64_t c, double sum, double squares) {
+    const auto m = static_cast<double>(count(s, segment));
+    const double offset = sum / m, variance = squares / m - offset * offset;
+    a.mean[segment * s.c + c] = static_cast<float>(static_cast<double>(centres[segment * s.c + c]) + offset);
+    a.variance[segment * s.c + c] = static_cast<float>(variance < 0 ? 0 : variance);  // a NaN stays one
+  });
+}
+
+template <class T>
+void reduce(const BatchNormShape& s, const BatchNormReduceArgs& a) {
+  auto* partials = static_cast<double*>(a.workspace);
+  sum_blocks<SumProducts>(s, static_cast<const T*>(a.x), static_cast<const T*>(a.g), a.mean, partials);
+  combine(s, partials, [&](int segment, int64_t c, double sum, double products) {
+    const int64_t at = segment * s.c + c;
+    a.sum_g[at] = static_cast<float>(sum);
+    a.sum_gx[at] =
+        static_cast<float>(products * static_cast<double>(inverse_deviation(a.variance[at], s.epsilon)));
+  });
 }
 
 }  // namespace
@@ -180,29 +208,11 @@ std::size_t batchnorm_reduce_bytes(const BatchNormShape& s) {
 }
 
 void batchnorm_statistics_avx2(const BatchNormShape& s, const BatchNormStatisticsArgs& a, Stream) {
-  const auto* x = static_cast<const float*>(a.x);
-  auto* partials = static_cast<double*>(a.workspace);
-  auto* centres = reinterpret_cast<float*>(static_cast<std::byte*>(a.workspace) + partials_bytes(s));
-  sample_means(s, x, centres);
-  sum_blocks<SumSquares>(s, x, nullptr, centres, partials);
-  combine(s, partials, [&](int segment, int64_t c, double sum, double squares) {
-    const auto m = static_cast<double>(count(s, segment));
-    const double offset = sum / m, variance = squares / m - offset * offset;
-    a.mean[segment * s.c + c] = static_cast<float>(static_cast<double>(centres[segment * s.c + c]) + offset);
-    a.variance[segment * s.c + c] = static_cast<float>(variance < 0 ? 0 : variance);  // a NaN stays one
-  });
+  s.type == RTFQ_BF16 ? statistics<bf16>(s, a) : statistics<float>(s, a);
 }
 
 void batchnorm_reduce_avx2(const BatchNormShape& s, const BatchNormReduceArgs& a, Stream) {
-  auto* partials = static_cast<double*>(a.workspace);
-  sum_blocks<SumProducts>(s, static_cast<const float*>(a.x), static_cast<const float*>(a.g), a.mean,
-                          partials);
-  combine(s, partials, [&](int segment, int64_t c, double sum, double products) {
-    const int64_t at = segment * s.c + c;
-    a.sum_g[at] = static_cast<float>(sum);
-    a.sum_gx[at] =
-        static_cast<float>(products * static_cast<double>(inverse_deviation(a.variance[at], s.epsilon)));
-  });
+  s.type == RTFQ_BF16 ? reduce<bf16>(s, a) : reduce<float>(s, a);
 }
 
 }  // namespace rtfq::kernels::cpu

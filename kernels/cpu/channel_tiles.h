@@ -16,7 +16,7 @@ namespace rtfq::kernels::cpu {
 /// A wide row is `fold` rows, `lanes` = fold*c elements; lane l belongs to channel l % c. Lanes are a
 /// multiple of 16 where that fits in a tile; elsewhere the last vector of a row is a partial one.
 struct ChannelTiles {
-  static constexpr int64_t tile = 1024;  ///< lanes at most: arrays of this size lie on the stack
+  static constexpr int64_t tile = 2048;  ///< lanes at most: arrays of this size lie on the stack
   static constexpr int64_t least = 128;  ///< lanes that what is done once a row does not weigh on
   static constexpr int64_t room =
       tile + 16;  ///< of such an array: equal places of several do not share a set
@@ -27,7 +27,11 @@ struct ChannelTiles {
     if (rows * c <= tile) fold = rows;
   }
   RTFQ_INLINE int64_t lanes() const { return fold * c; }
-  RTFQ_INLINE int64_t step() const { return lanes() <= tile ? lanes() : 512; }
+  RTFQ_INLINE int64_t step() const { return lanes() <= tile ? lanes() : tile / 2; }
+
+  /// Rows that passes with sums work on together: what they keep of longer rows does not fit in the
+  /// first-level cache, and is fetched once for four of them.
+  RTFQ_INLINE int64_t rows_together() const { return lanes() > 1024 ? 4 : 1; }
 
   /// Calls begin(first channel, lanes) for each tile of a block and stretch(offset, rows, lanes) for its
   /// rows, at most `most_rows` at a time and `lanes()` elements apart; a stretch of fewer lanes holds rows

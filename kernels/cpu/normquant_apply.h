@@ -64,21 +64,13 @@ void normquant_apply(const NormQuantShape& s, const NormQuantApplyArgs& a) {
   }
 }
 
-/// Streamed gradients want whole vectors at their natural alignment and no operand in their place, which is
-/// in the caches.
-template <class T>
-bool streams_gradient(const NormQuantShape& s, const NormQuantApplyArgs& a, const void* to) {
-  const int64_t bytes = s.norm.n * s.norm.hw * s.norm.c * static_cast<int64_t>(sizeof(T));
-  const bool operand =
-      to == a.g_z || to == a.g_codes || to == a.g_identity || to == a.in.main.x || to == a.in.other.x;
-  return s.norm.c % 16 == 0 && !operand && bytes >= 4 * streamed_elements &&
-         reinterpret_cast<std::uintptr_t>(to) % 64 == 0;
-}
-
 template <class V, class T>
 void normquant_apply(const NormQuantShape& s, const NormQuantApplyArgs& a) {
   const bool two = s.residual == RTFQ_RESIDUAL_NORM;
-  const bool stream = streams_gradient<T>(s, a, a.dx) && (!two || streams_gradient<T>(s, a, a.other_dx));
+  const std::initializer_list<const void*> operands = {a.g_z, a.g_codes, a.g_identity, a.in.main.x,
+                                                       a.in.other.x};
+  const bool stream =
+      streams_gradient(s, a.dx, operands) && (!two || streams_gradient(s, a.other_dx, operands));
   const auto with_stream = [&](auto residual, auto identity, auto stored) {
     stream ? normquant_apply<V, T, residual(), identity(), stored(), true>(s, a)
            : normquant_apply<V, T, residual(), identity(), stored(), false>(s, a);

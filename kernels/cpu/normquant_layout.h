@@ -2,6 +2,8 @@
 // How the fused passes cut their work, and when they store past the caches: what does not depend on the
 // instructions.
 
+#include <initializer_list>
+
 #include "kernels/cpu/channel_tiles.h"
 #include "kernels/cpu/normquant.h"
 #include "kernels/cpu/policy.h"
@@ -17,6 +19,16 @@ RTFQ_INLINE RowBlocks normquant_blocks(const BatchNormShape& s, const ChannelTil
 /// Streamed codes want whole vectors at their natural alignment.
 RTFQ_INLINE bool streams_codes(const void* to, int64_t elements) {
   return elements >= 4 * streamed_elements && reinterpret_cast<std::uintptr_t>(to) % 16 == 0;
+}
+
+/// Streamed gradients, too, and no operand in their place, which is in the caches.
+RTFQ_INLINE bool streams_gradient(const NormQuantShape& s, const void* to,
+                                  std::initializer_list<const void*> operands) {
+  const int64_t bytes = s.norm.n * s.norm.hw * s.norm.c * (s.norm.type == RTFQ_BF16 ? 2 : 4);
+  for (const void* operand : operands)
+    if (to == operand) return false;
+  return s.norm.c % 16 == 0 && bytes >= 4 * streamed_elements &&
+         reinterpret_cast<std::uintptr_t>(to) % 64 == 0;
 }
 
 /// Where the blocks' sums lie in the workspace: doubles [sums][c] and the two step sizes' of each block.

@@ -19,6 +19,7 @@ template <class V, class T, rtfq_residual residual, rtfq_identity identity>
 void normquant_reduce(const NormQuantShape& s, const NormQuantReduceArgs& a) {
   const ReducePartials layout(s);
   constexpr int sums = residual == RTFQ_RESIDUAL_NORM ? 3 : 2;
+  const bool stream = streams_gradient(s, a.g_z, {a.g_codes, a.g_identity});
 #pragma omp parallel for schedule(static) if (elements(s.norm) >= parallel_elements)
   for (int64_t i = 0; i < layout.blocks.total(); ++i) {
     const auto block = layout.blocks[i];
@@ -32,6 +33,7 @@ void normquant_reduce(const NormQuantShape& s, const NormQuantReduceArgs& a) {
     alignas(64) float sum[sums][ChannelTiles::room];
     auto ds = V::no_doubles(), identity_ds = V::no_doubles();
     int64_t first = 0;
+    const int64_t together = layout.tiles.rows_together();
     layout.tiles.walk(
         block, ReducePartials::rows_per_sum,
         [&](int64_t channel, int64_t width) {
@@ -40,20 +42,23 @@ void normquant_reduce(const NormQuantShape& s, const NormQuantReduceArgs& a) {
         },
         [&](int64_t from, int64_t rows, int64_t width) RTFQ_INLINE_LAMBDA {
           for (auto& of : sum) std::fill_n(of, (width + 15) / 16 * 16, 0.0f);
-          for (int64_t row = 0; row < rows; ++row, from += stride) {
+          for (int64_t row = 0; row < rows; row += together) {
             auto row_ds = V::all(0.0f), row_identity_ds = row_ds;
+            const int64_t first_row = from + row * stride, group = std::min(together, rows - row);
             for_each_vector(width, [&](int64_t lane, int64_t n, auto whole) RTFQ_INLINE_LAMBDA {
-              const int64_t at = from + lane;
-              const auto e = residual_sum.at(lanes, lane, at, n, whole);
-              auto g = gradient.at(e.z, at, n, row_ds, row_identity_ds, whole);
-              if (g_z) {
-                g = V::template rounded<T>(g);
-                write<V>(g_z + at, g, n, whole);
+              for (int64_t at = first_row + lane, end = at + group * stride; at < end; at += stride) {
+                const auto e = residual_sum.at(lanes, lane, at, n, whole);
+                auto g = gradient.at(e.z, at, n, row_ds, row_identity_ds, whole);
+                if (g_z) {
+                  g = V::template rounded<T>(g);
+                  stream ? write<V, true>(g_z + at, g, n, whole) : write<V, false>(g_z + at, g, n, whole);
+                }
+                V::template store<false>(sum[0] + lane, V::add(V::load(sum[0] + lane), g));
+                V::template store<false>(sum[1] + lane, V::multiply_add(g, e.main, V::load(sum[1] + lane)));
+                if constexpr (sums == 3)
+                  V::template store<false>(sum[2] + lane,
+                                           V::multiply_add(g, e.other, V::load(sum[2] + lane)));
               }
-              V::template store<false>(sum[0] + lane, V::add(V::load(sum[0] + lane), g));
-              V::template store<false>(sum[1] + lane, V::multiply_add(g, e.main, V::load(sum[1] + lane)));
-              if constexpr (sums == 3)
-                V::template store<false>(sum[2] + lane, V::multiply_add(g, e.other, V::load(sum[2] + lane)));
             });
             V::add_to(ds, row_ds);
             if constexpr (identity == RTFQ_IDENTITY_CODES) V::add_to(identity_ds, row_identity_ds);
@@ -61,6 +66,7 @@ void normquant_reduce(const NormQuantShape& s, const NormQuantReduceArgs& a) {
           for (int which = 0; which < sums; ++which)
             add_lanes(sum[which], width, c, partial + which * c + first);
         });
+    finish_stores<true>();
     partial[sums * c] = total<V>(ds);
     partial[sums * c + 1] = total<V>(identity_ds);
   }

@@ -1,0 +1,263 @@
+#include "kernels/catalog/normquant_problems.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/catalog/normquant_reference.h"
+#include "kernels/catalog/typed.h"
+
+namespace rtfq::kernels::catalog::normquant {
+namespace {
+
+using reference::NormOperands;
+using reference::NormQuantProblem;
+using reference::Values;
+
+NormQuantShape shape_of(const Case& c) {
+  auto norm = make_batchnorm_shape(c.hw, c.c, c.ends, c.random ? 1e-5f : 0x1p-6f);
+  norm.type = c.type;
+  return make_normquant_shape(norm, c.residual, c.identity, c.qp, 255);
+}
+
+std::vector<float> draw(const Case& c, std::size_t n, uint64_t seed, int magnitude, float deviation = 1.3f) {
+  std::vector<float> x(n);
+  const std::size_t drawn = std::min<std::size_t>(n, (1 << 18) - 37);  // in no step with rows
+  c.random ? fill_normal(x.data(), drawn, seed, 0.1f, deviation)
+           : fill_exact(x.data(), drawn, seed, magnitude);
+  for (std::size_t i = drawn; i < n; ++i) x[i] = x[i - drawn];
+  for (float& value : x) value = static_cast<float>(stored(c.type, static_cast<double>(value)));
+  return x;
+}
+
+NormOperands draw_norm(const Case& c, const NormQuantShape& s, uint64_t seed) {
+  const auto n = static_cast<std::size_t>(s.norm.n * s.norm.hw * s.norm.c),
+             channels = static_cast<std::size_t>(s.norm.segments * s.norm.c);
+  NormOperands norm{draw(c, n, seed, 4), std::vector<float>(channels), std::vector<float>(channels),
+                    std::vector<float>(channels), std::vector<float>(channels)};
+  if (c.random) {
+    fill_normal(norm.mean.data(), channels, seed + 1, 0.1f, 0.2f);
+    fill_normal(norm.variance.data(), channels, seed + 2);
+    fill_normal(norm.scale.data(), channels, seed + 3, 1.0f, 0.3f);
+    fill_normal(norm.shift.data(), channels, seed + 4);
+    for (float& v : norm.variance) v = v * v + 0.2f;
+  } else {
+    fill_exact(norm.mean.data(), channels, seed + 1, 3);
+    fill_exact(norm.shift.data(), channels, seed + 4, 3);
+    for (std::size_t i = 0; i < channels; ++i) {
+      norm.variance[i] = std::ldexp(1.0f, static_cast<int>(2 * (i % 3))) - s.norm.epsilon;
+      norm.scale[i] = std::ldexp(i % 5 ? 1.0f : -1.0f, static_cast<int>(i % 4) - 2);
+    }
+  }
+  return norm;
+}
+
+NormQuantProblem draw_problem(const Case& c) {
+  NormQuantProblem p{};
+  p.shape = shape_of(c);
+  p.main = draw_norm(c, p.shape, 41);
+  const std::size_t n = p.main.x.size();
+  if (c.residual == RTFQ_RESIDUAL_NORM) p.other = draw_norm(c, p.shape, 51);
+  if (c.residual == RTFQ_RESIDUAL_VALUES) p.residual = draw(c, n, 61, 4);
+  if (c.residual == RTFQ_RESIDUAL_CODES)
+    for (const float value : draw(c, n, 62, 15))
+      p.residual_codes.push_back(static_cast<uint8_t>(std::abs(value)));
+  p.residual_step = c.random ? 0.31f : 0.25f;
+  p.step = c.random ? 0.173f : 0.25f;
+  p.identity_step = c.random ? 0.0131f : 0x1p-6f;
+  if (c.g_codes) p.g_codes = draw(c, n, 63, 3);
+  if (c.g_identity && c.identity != RTFQ_IDENTITY_NONE) p.g_identity = draw(c, n, 64, 3);
+  p.stores_g_z = c.stores_g_z;
+  return p;
+}
+
+template <class Op>
+NormQuantInput add_input(Problem<Op>& problem, const NormOperands& norm, const BatchNormShape& s) {
+  const auto channels = [&](const std::vector<float>& values) {
+    return static_cast<const float*>(add_operand(&problem, RTFQ_F32, values));
+  };
+  NormQuantInput in{};
+  in.x = add_operand(&problem, s.type, norm.x);
+  in.mean = channels(norm.mean);
+  in.variance = channels(norm.variance);
+  const float *scale = channels(norm.scale), *shift = channels(norm.shift);
+  for (int i = 0; i < s.segments; ++i) in.scale[i] = scale + i * s.c, in.shift[i] = shift + i * s.c;
+  return in;
+}
+
+template <class Op>
+NormQuantOperands add_operands(Problem<Op>& problem, const NormQuantProblem& p) {
+  NormQuantOperands in{};
+  in.main = add_input(problem, p.main, p.shape.norm);
+  if (p.shape.residual == RTFQ_RESIDUAL_NORM) in.other = add_input(problem, p.other, p.shape.norm);
+  if (p.shape.residual == RTFQ_RESIDUAL_VALUES)
+    in.residual = add_operand(&problem, p.shape.norm.type, p.residual);
+  if (p.shape.residual == RTFQ_RESIDUAL_CODES) {
+    auto* codes = problem.template add<uint8_t>(p.residual_codes.size());
+    std::copy(p.residual_codes.begin(), p.residual_codes.end(), codes);
+    in.residual = codes;
+    in.residual_step = p.residual_step;
+  }
+  auto* steps = problem.template add<float>(2);
+  steps[0] = p.step, steps[1] = p.identity_step;
+  in.step = steps;
+  if (p.shape.identity == RTFQ_IDENTITY_CODES) in.identity_step = steps + 1;
+  return in;
+}
+
+Values all_stored(Values values, rtfq_dtype type) {
+  for (double& value : values) value = stored(type, value);
+  return values;
+}
+
+}  // namespace
+
+std::unique_ptr<Problem<NormQuantForward>> forward(const Case& c) {
+  auto problem = std::make_unique<Problem<NormQuantForward>>();
+  const NormQuantProblem p = draw_problem(c);
+  problem->shape = p.shape;
+  auto& a = problem->args;
+  a.in = add_operands(*problem, p);
+  const auto z = reference::normquant_sum(p);
+  a.codes = problem->add<uint8_t>(z.size());
+  problem->expected.push_back(
+      {"codes", problem->last(), RTFQ_U8, reference::normquant_codes(z, p.step, c.qp)});
+  if (c.identity == RTFQ_IDENTITY_CODES) {
+    a.identity = problem->add<uint8_t>(z.size());
+    problem->expected.push_back(
+        {"identity", problem->last(), RTFQ_U8, reference::normquant_codes(z, p.identity_step, 255)});
+  }
+  if (c.identity == RTFQ_IDENTITY_VALUES) {
+    Values values(z.begin(), z.end());
+    for (double& value : values) value = value < 0 ? 0 : value;
+    a.identity = add_typed(problem.get(), c.type, z.size());
+    problem->expected.push_back({"identity", problem->last(), c.type, all_stored(std::move(values), c.type)});
+  }
+  return problem;
+}
+
+std::unique_ptr<Problem<NormQuantReduce>> reduce(const Case& c) {
+  auto problem = std::make_unique<Problem<NormQuantReduce>>();
+  const NormQuantProblem p = draw_problem(c);
+  problem->shape = p.shape;
+  auto& a = problem->args;
+  a.in = add_operands(*problem, p);
+  a.g_codes = add_operand(problem.get(), c.type, p.g_codes);
+  const std::size_t g_codes_buffer = problem->last();
+  a.g_identity = add_operand(problem.get(), c.type, p.g_identity);
+  const std::size_t g_identity_buffer = problem->last();
+
+  const auto expected = reference::normquant_reduce(p, reference::normquant_sum(p));
+  if (c.stores_g_z) {
+    std::size_t buffer = c.place == Place::of_g_identity ? g_identity_buffer : g_codes_buffer;
+    if (c.place == Place::own) {
+      a.g_z = add_typed(problem.get(), c.type, p.main.x.size());
+      buffer = problem->last();
+    } else {
+      a.g_z = const_cast<void*>(c.place == Place::of_g_identity ? a.g_identity : a.g_codes);
+      restore_buffer(problem.get(), buffer);
+    }
+    problem->expected.push_back({"g_z", buffer, c.type, Values(expected.g_z.begin(), expected.g_z.end())});
+  }
+  // Random terms are of the order of 1 (times 1/deviation, at most 2.3): an error of an ulp each, at random,
+  // and a half for the result.
+  const auto terms = static_cast<double>(p.shape.norm.n * p.shape.norm.hw);
+  const double absolute = c.random ? 1e-6 * std::sqrt(terms) : 0, relative = c.random ? 5e-7 : 0;
+  const auto add_sum = [&](const char* name, const Values& values) {
+    float* to = problem->add<float>(values.size());
+    problem->expected.push_back({name, problem->last(), RTFQ_F32, values, absolute, relative});
+    return to;
+  };
+  a.sum_g = add_sum("sum_g", expected.sum_g);
+  a.sum_gx = add_sum("sum_gx", expected.sum_gx);
+  if (c.residual == RTFQ_RESIDUAL_NORM) a.other_sum_gx = add_sum("other_sum_gx", expected.other_sum_gx);
+
+  a.grad_scale = c.random ? 0.0123f : 0.25f;
+  a.identity_grad_scale = c.random ? 0.0041f : 0.5f;
+  const auto add_step = [&](const char* name, double sum, double weight, float scale) {
+    float* to = problem->add<float>(1);
+    *to = 3;
+    restore_buffer(problem.get(), problem->last());
+    problem->expected.push_back({name,
+                                 problem->last(),
+                                 RTFQ_F32,
+                                 {3 + sum * static_cast<double>(scale)},
+                                 c.random ? 2e-6 * weight * static_cast<double>(scale) : 0,
+                                 c.random ? 2e-7 : 0});
+    return to;
+  };
+  if (c.wants_ds) {
+    a.ds = add_step("ds", expected.ds, expected.ds_weight, a.grad_scale);
+    if (c.identity == RTFQ_IDENTITY_CODES)
+      a.identity_ds =
+          add_step("identity_ds", expected.identity_ds, expected.identity_ds_weight, a.identity_grad_scale);
+  }
+  problem->workspace = &a.workspace;
+  return problem;
+}
+
+std::unique_ptr<Problem<NormQuantApply>> apply(const Case& c) {
+  auto problem = std::make_unique<Problem<NormQuantApply>>();
+  const NormQuantProblem p = draw_problem(c);
+  const BatchNormShape& s = p.shape.norm;
+  const bool two = c.residual == RTFQ_RESIDUAL_NORM;
+  problem->shape = p.shape;
+  auto& a = problem->args;
+  a.in = add_operands(*problem, p);
+  const auto g_z = reference::normquant_reduce(p, reference::normquant_sum(p)).g_z;
+  if (c.stores_g_z) a.g_z = add_operand(problem.get(), c.type, g_z);
+  const std::size_t g_z_buffer = problem->last();
+  if (!c.stores_g_z) a.g_codes = add_operand(problem.get(), c.type, p.g_codes);
+  const std::size_t g_codes_buffer = problem->last();
+  if (!c.stores_g_z) a.g_identity = add_operand(problem.get(), c.type, p.g_identity);
+
+  Values counts;
+  for (int i = 0; i < s.segments; ++i) {
+    // As if another rank had as many values; exact: a power of two.
+    a.counts[i] = c.random ? 2 * static_cast<float>(count(s, i)) : std::ldexp(256.0f, i % 3);
+    counts.push_back(static_cast<double>(a.counts[i]));
+  }
+  const auto draw_sums = [&](uint64_t seed) {  // exact: the mean gradients are multiples of an eighth
+    std::vector<float> sums(p.main.mean.size());
+    c.random ? fill_normal(sums.data(), sums.size(), seed, 0, 0.3f * a.counts[0])
+             : fill_exact(sums.data(), sums.size(), seed, 4, 32.0f);
+    return sums;
+  };
+  const auto sum_g = draw_sums(71), sum_gx = draw_sums(72), other_sum_gx = draw_sums(73);
+  const auto add_sums = [&](const std::vector<float>& sums) {
+    return static_cast<const float*>(add_operand(problem.get(), RTFQ_F32, sums));
+  };
+  a.sum_g = add_sums(sum_g);
+  a.sum_gx = add_sums(sum_gx);
+  if (two) a.other_sum_gx = add_sums(other_sum_gx);
+
+  // Three terms of the order of 1 to 10 cancel, times scale/deviation of at most 4; in bf16 the result is
+  // rounded.
+  const double absolute = c.random ? 5e-6 : 0, relative = !c.random ? 0 : c.type == RTFQ_BF16 ? 0x1p-8 : 5e-7;
+  const auto expect = [&](const char* name, const NormOperands& norm, const std::vector<float>& of,
+                          std::size_t buffer) {
+    Values dx = reference::normquant_apply(s, norm, g_z, {sum_g.begin(), sum_g.end()}, {of.begin(), of.end()},
+                                           counts);
+    problem->expected.push_back({name, buffer, c.type,
+                                 c.random ? std::move(dx) : all_stored(std::move(dx), c.type), absolute,
+                                 relative});
+  };
+  if (c.place == Place::of_g_codes) {
+    a.dx = const_cast<void*>(a.g_codes);
+    restore_buffer(problem.get(), g_codes_buffer);
+    expect("dx", p.main, sum_gx, g_codes_buffer);
+  } else {
+    a.dx = add_typed(problem.get(), c.type, g_z.size());
+    expect("dx", p.main, sum_gx, problem->last());
+  }
+  if (two && c.place == Place::of_g_z) {
+    a.other_dx = const_cast<void*>(a.g_z);
+    restore_buffer(problem.get(), g_z_buffer);
+    expect("other_dx", p.other, other_sum_gx, g_z_buffer);
+  } else if (two) {
+    a.other_dx = add_typed(problem.get(), c.type, g_z.size());
+    expect("other_dx", p.other, other_sum_gx, problem->last());
+  }
+  return problem;
+}
+
+}  // namespace rtfq::kernels::catalog::normquant

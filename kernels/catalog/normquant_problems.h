@@ -1,0 +1,33 @@
+#pragma once
+// Problems of the fused norm and quantizers: operands in their type, expectations from the fp64 reference.
+
+#include <string>
+#include <vector>
+
+#include "kernels/catalog/catalog.h"
+#include "kernels/normquant.h"
+
+namespace rtfq::kernels::catalog::normquant {
+
+/// Where a result takes an operand's place.
+enum class Place { own, of_g_codes, of_g_identity, of_g_z };
+
+struct Case {
+  std::string name;
+  int64_t hw, c;
+  std::vector<int64_t> ends;
+  rtfq_residual residual = RTFQ_RESIDUAL_NONE;
+  rtfq_identity identity = RTFQ_IDENTITY_NONE;
+  rtfq_dtype type = RTFQ_F32;
+  bool random = false;
+  bool g_codes = true, g_identity = true, stores_g_z = true, wants_ds = true;
+  Place place = Place::own;
+  int32_t qp = 15;
+  bool large = false;
+};
+
+std::unique_ptr<Problem<NormQuantForward>> forward(const Case&);
+std::unique_ptr<Problem<NormQuantReduce>> reduce(const Case&);
+std::unique_ptr<Problem<NormQuantApply>> apply(const Case&);
+
+}  // namespace rtfq::kernels::catalog::normquant
