@@ -1,8 +1,6 @@
 // Normalize (forward) and apply (backward): one pass each, at memory speed. Channel factors are computed once
 // a block and laid out as the lanes of a wide row. One expression an element, the same in vectors and in the
 // rest of a row, so that results do not depend on how rows are cut.
-#include <type_traits>
-
 #include "kernels/cpu/batchnorm.h"
 #include "kernels/cpu/batchnorm_layout.h"
 #include "kernels/cpu/bf16.h"
@@ -24,8 +22,6 @@ void for_each_row(const BatchNormShape& s, Set&& set, Work&& work) {
   const WideRows wide(s.c);
   const RowBlocks blocks = blocks_of(s, wide);
   const int64_t lanes = wide.lanes();
-  constexpr std::integral_constant<int, 1> one;
-  constexpr std::integral_constant<int, 4> four;
 #pragma omp parallel for schedule(static) if (elements(s) >= parallel_elements)
   for (int64_t i = 0; i < blocks.total(); ++i) {
     Lanes tile;
@@ -35,18 +31,15 @@ void for_each_row(const BatchNormShape& s, Set&& set, Work&& work) {
       const int64_t width = std::min(wide.step(), lanes - t), channels = std::min(width, s.c);
       for (int64_t l = 0; l < channels; ++l) set(tile, l, segment, t + l);
       for (int64_t l = channels; l < width; ++l) tile.copy(l - channels, l);
-      int64_t r = 0;
-      if (wide.four_rows())
-        for (; r + 4 <= whole; r += 4) work(tile, first * s.c + r * lanes + t, width, four);
-      for (; r < whole; ++r) work(tile, first * s.c + r * lanes + t, width, one);
-      if (rest) work(tile, (first + whole * wide.fold) * s.c, rest, one);
+      for (int64_t r = 0; r < whole; ++r) work(tile, first * s.c + r * lanes + t, width);
+      if (rest) work(tile, (first + whole * wide.fold) * s.c, rest);
     }
     finish_stores<stream>();
   }
 }
 
 struct NormalizeLanes {
-  alignas(32) float mean[WideRows::tile], factor[WideRows::tile], shift[WideRows::tile];
+  alignas(32) float mean[WideRows::room], factor[WideRows::room], shift[WideRows::room];
 
   void copy(int64_t from, int64_t to) {
     mean[to] = mean[from];
@@ -55,32 +48,26 @@ struct NormalizeLanes {
   }
 };
 
-template <bool relu, bool stream, int rows, class T>
-void normalize_rows(const NormalizeLanes& f, const T* x, T* y, int64_t stride, int64_t lanes) {
+template <bool relu, bool stream, class T>
+void normalize_row(const NormalizeLanes& f, const T* x, T* y, int64_t lanes) {
   int64_t l = 0;
   for (; l + 8 <= lanes; l += 8) {
     const __m256 mean = _mm256_load_ps(f.mean + l), factor = _mm256_load_ps(f.factor + l),
                  shift = _mm256_load_ps(f.shift + l);
-    for (int row = 0; row < rows; ++row) {
-      const int64_t at = row * stride + l;
-      __m256 value = _mm256_fmadd_ps(_mm256_sub_ps(load8(x + at), mean), factor, shift);
-      if constexpr (relu) value = _mm256_max_ps(_mm256_setzero_ps(), value);  // its second operand for a NaN
-      store8<stream>(y + at, value);
-    }
+    __m256 value = _mm256_fmadd_ps(_mm256_sub_ps(load8(x + l), mean), factor, shift);
+    if constexpr (relu) value = _mm256_max_ps(_mm256_setzero_ps(), value);  // its second operand for a NaN
+    store8<stream>(y + l, value);
   }
-  for (; l < lanes; ++l)
-    for (int row = 0; row < rows; ++row) {
-      const int64_t at = row * stride + l;
-      const float value = __builtin_fmaf(load1(x + at) - f.mean[l], f.factor[l], f.shift[l]);
-      store1(y + at, relu && value < 0.0f ? 0.0f : value);
-    }
+  for (; l < lanes; ++l) {
+    const float value = __builtin_fmaf(load1(x + l) - f.mean[l], f.factor[l], f.shift[l]);
+    store1(y + l, relu && value < 0.0f ? 0.0f : value);
+  }
 }
 
 template <bool relu, bool stream, class T>
 void normalize(const BatchNormShape& s, const BatchNormNormalizeArgs& a) {
   const auto* x = static_cast<const T*>(a.x);
   auto* y = static_cast<T*>(a.y);
-  const int64_t stride = WideRows(s.c).lanes();
   for_each_row<stream, NormalizeLanes>(
       s,
       [&](NormalizeLanes& f, int64_t l, int segment, int64_t c) {
@@ -89,14 +76,14 @@ void normalize(const BatchNormShape& s, const BatchNormNormalizeArgs& a) {
         f.factor[l] = inverse_deviation(a.variance[at], s.epsilon) * a.scale[segment][c];
         f.shift[l] = a.shift[segment][c];
       },
-      [&](const NormalizeLanes& f, int64_t at, int64_t n, auto rows) {
-        normalize_rows<relu, stream, rows()>(f, x + at, y + at, stride, n);
+      [&](const NormalizeLanes& f, int64_t at, int64_t n) {
+        normalize_row<relu, stream>(f, x + at, y + at, n);
       });
 }
 
 struct ApplyLanes {
-  alignas(32) float mean[WideRows::tile], mean_g[WideRows::tile], slope[WideRows::tile],
-      factor[WideRows::tile];
+  alignas(32) float mean[WideRows::room], mean_g[WideRows::room], slope[WideRows::room],
+      factor[WideRows::room];
 
   void copy(int64_t from, int64_t to) {
     mean[to] = mean[from];
@@ -106,25 +93,18 @@ struct ApplyLanes {
   }
 };
 
-template <bool stream, int rows, class T>
-void apply_rows(const ApplyLanes& f, const T* x, const T* g, T* dx, int64_t stride, int64_t lanes) {
+template <bool stream, class T>
+void apply_row(const ApplyLanes& f, const T* x, const T* g, T* dx, int64_t lanes) {
   int64_t l = 0;
   for (; l + 8 <= lanes; l += 8) {
-    const __m256 mean = _mm256_load_ps(f.mean + l), mean_g = _mm256_load_ps(f.mean_g + l),
-                 slope = _mm256_load_ps(f.slope + l), factor = _mm256_load_ps(f.factor + l);
-    for (int row = 0; row < rows; ++row) {
-      const int64_t at = row * stride + l;
-      const __m256 centred = _mm256_sub_ps(mean, load8(x + at));
-      const __m256 projected = _mm256_fmadd_ps(centred, slope, _mm256_sub_ps(load8(g + at), mean_g));
-      store8<stream>(dx + at, _mm256_mul_ps(factor, projected));
-    }
+    const __m256 centred = _mm256_sub_ps(_mm256_load_ps(f.mean + l), load8(x + l));
+    const __m256 projected = _mm256_fmadd_ps(centred, _mm256_load_ps(f.slope + l),
+                                             _mm256_sub_ps(load8(g + l), _mm256_load_ps(f.mean_g + l)));
+    store8<stream>(dx + l, _mm256_mul_ps(_mm256_load_ps(f.factor + l), projected));
   }
   for (; l < lanes; ++l)
-    for (int row = 0; row < rows; ++row) {
-      const int64_t at = row * stride + l;
-      store1(dx + at, f.factor[l] *
-                          __builtin_fmaf(f.mean[l] - load1(x + at), f.slope[l], load1(g + at) - f.mean_g[l]));
-    }
+    store1(dx + l,
+           f.factor[l] * __builtin_fmaf(f.mean[l] - load1(x + l), f.slope[l], load1(g + l) - f.mean_g[l]));
 }
 
 template <bool stream, class T>
@@ -132,7 +112,6 @@ void apply(const BatchNormShape& s, const BatchNormApplyArgs& a) {
   const auto* x = static_cast<const T*>(a.x);
   const auto* g = static_cast<const T*>(a.g);
   auto* dx = static_cast<T*>(a.dx);
-  const int64_t stride = WideRows(s.c).lanes();
   for_each_row<stream, ApplyLanes>(
       s,
       [&](ApplyLanes& f, int64_t l, int segment, int64_t c) {
@@ -143,9 +122,7 @@ void apply(const BatchNormShape& s, const BatchNormApplyArgs& a) {
         f.slope[l] = inverse * (a.sum_gx[at] / a.counts[segment]);
         f.factor[l] = a.scale[segment][c] * inverse;
       },
-      [&](const ApplyLanes& f, int64_t at, int64_t n, auto rows) {
-        apply_rows<stream, rows()>(f, x + at, g + at, dx + at, stride, n);
-      });
+      [&](const ApplyLanes& f, int64_t at, int64_t n) { apply_row<stream>(f, x + at, g + at, dx + at, n); });
 }
 
 /// Streamed stores want aligned rows and a result that is not also an operand, which is in the caches then.

@@ -15,10 +15,12 @@ namespace rtfq::kernels::cpu {
 ///
 /// Rows up to a page long are read from end to end, one after the other: any other order defeats the
 /// prefetchers (measured with statistics on an AMD Zen 4 core, rows of 1 KB: 16 to 20 GB/s, four rows at a
-/// time 5). The factors and sums of longer rows do not fit in the first-level cache beside them: four rows
-/// are worked on at a time, which fetches those once for four (rows of 8 KB).
+/// time 5). The sums of longer rows do not fit in the first-level cache beside them: passes with sums work on
+/// four rows at a time, which fetches those once for four. Passes that store do not: streamed stores to
+/// several rows part the lines that they fill.
 struct WideRows {
-  static constexpr int64_t tile = 2048;  ///< lanes at most, for arrays on the stack
+  static constexpr int64_t tile = 2048;       ///< lanes at most, for arrays on the stack
+  static constexpr int64_t room = tile + 16;  ///< of such an array: equal places of several share no set
   static constexpr int64_t page = 1024;
 
   explicit WideRows(int64_t channels) : c(channels), fold(1) {

@@ -57,8 +57,10 @@ void normquant_forward(const NormQuantShape& s, const NormQuantForwardArgs& a) {
   const bool stream = s.norm.c % 16 == 0 && aligned && streams_codes(a.codes, n);
   with_residual(s.residual, [&](auto residual) {
     with_identity(s.identity, [&](auto identity) {
-      stream ? normquant_forward<V, T, residual(), identity(), true>(s, a)
-             : normquant_forward<V, T, residual(), identity(), false>(s, a);
+      // Two streams of codes, a quarter of a line at a time, would part each other's lines.
+      constexpr bool may_stream = identity() != RTFQ_IDENTITY_CODES;
+      stream&& may_stream ? normquant_forward<V, T, residual(), identity(), may_stream>(s, a)
+                          : normquant_forward<V, T, residual(), identity(), false>(s, a);
     });
   });
 }
