@@ -41,8 +41,8 @@ PoolShape make_pool_shape(int64_t n, int64_t h, int64_t w, int64_t c, int64_t wi
                                 std::to_string(window) + " with padding, got " + std::to_string(h + 2 * pad) +
                                 "x" + std::to_string(w + 2 * pad) +
                                 ": the output would be empty, use a larger image");
-  if (type != RTFQ_F32 && type != RTFQ_BF16)
-    throw std::invalid_argument(std::string("[pool] expected f32 or bf16 elements, got ") + type_name(type) +
+  if (type != RTFQ_F32 && type != RTFQ_BF16 && type != RTFQ_U8)
+    throw std::invalid_argument(std::string("[pool] expected f32 or bf16 elements or u8 codes, got ") + type_name(type) +
                                 ": convert them first");
   return {n, h, w, c, window, stride, pad, type};
 }
@@ -67,7 +67,8 @@ Cost cost(const MaxPoolBackward&, const PoolShape& s) {
 }
 Cost cost(const AveragePoolForward&, const PoolShape& s) {
   const auto bytes = static_cast<double>(element_bytes(s.type));
-  return {bytes * (elements_x(s) + static_cast<double>(s.n) * s.c), elements_x(s)};
+  const double written = s.type == RTFQ_U8 ? sizeof(float) : bytes;  // means of codes are f32
+  return {bytes * elements_x(s) + written * static_cast<double>(s.n) * s.c, elements_x(s)};
 }
 Cost cost(const AveragePoolBackward&, const PoolShape& s) {
   const auto bytes = static_cast<double>(element_bytes(s.type));

@@ -8,7 +8,7 @@ namespace rtfq::kernels {
 
 using PoolShape = rtfq_pool_shape;
 /// Throws std::invalid_argument ("[pool] ...") for empty inputs or outputs, or pad >= window. window*window <= 256. `type`:
-/// f32 or bf16.
+/// f32 or bf16, and u8 for the mean of codes.
 PoolShape make_pool_shape(int64_t n, int64_t h, int64_t w, int64_t c, int64_t window, int64_t stride, int64_t pad,
                           rtfq_dtype type = RTFQ_F32);
 int64_t output_height(const PoolShape&);
@@ -24,7 +24,8 @@ struct MaxPoolBackwardArgs {
   const uint8_t* index;
   void* dx;  ///< [n,h,w,c], overwritten
 };
-/// y[n,c] = mean over h*w (window, stride and pad are ignored), summed in f32 with more than one partial sum.
+/// y[n,c] = mean over h*w (window, stride and pad are ignored), summed in f32 with more than one partial sum. Of u8 codes
+/// the sums are exact and y is f32(sum) / f32(h*w), f32.
 struct AveragePoolForwardArgs {
   const void* x;
   void* y;

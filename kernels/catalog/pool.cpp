@@ -141,6 +141,25 @@ std::unique_ptr<Problem<AveragePoolForward>> average_forward(const Case& the_cas
   return problem;
 }
 
+/// u8 codes up to 255: exact sums, one rounding.
+std::unique_ptr<Problem<AveragePoolForward>> average_codes(const Case& the_case) {
+  auto problem = std::make_unique<Problem<AveragePoolForward>>();
+  const auto s = problem->shape = the_case.shape(RTFQ_U8);
+  auto* x = problem->add<uint8_t>(count_x(s));
+  for (std::size_t i = 0; i < count_x(s); ++i) x[i] = static_cast<uint8_t>(255 - i * 37 % 256);
+  std::vector<double> expected;
+  for (int64_t n = 0; n < s.n; ++n)
+    for (int64_t c = 0; c < s.c; ++c) {
+      double sum = 0;
+      for (int64_t i = 0; i < s.h * s.w; ++i) sum += x[(n * s.h * s.w + i) * s.c + c];
+      expected.push_back(static_cast<double>(static_cast<float>(sum / static_cast<double>(s.h * s.w))));
+    }
+  float* y = problem->add<float>(static_cast<std::size_t>(s.n * s.c));
+  problem->expected.push_back({.name = "y", .buffer = problem->last(), .values = std::move(expected)});
+  problem->args = {x, y};
+  return problem;
+}
+
 template <class T>
 std::unique_ptr<Problem<AveragePoolBackward>> average_backward(const Case& the_case) {
   auto problem = std::make_unique<Problem<AveragePoolBackward>>();
@@ -171,8 +190,10 @@ const Case max_cases[] = {
     {"1s1_3x3_16", 1, 3, 3, 16, 1, 1, 0},
 };
 const Case average_cases[] = {
-    {"7x7_64", 2, 7, 7, 64, 1, 1, 0}, {"4x4_40", 3, 4, 4, 40, 1, 1, 0}, {"3x5_19", 2, 3, 5, 19, 1, 1, 0},
-    {"1x1_16", 2, 1, 1, 16, 1, 1, 0}, {"1x2_3", 1, 1, 2, 3, 1, 1, 0},   {"14x14_17", 1, 14, 14, 17, 1, 1, 0},
+    {"7x7_64", 2, 7, 7, 64, 1, 1, 0},   {"4x4_40", 3, 4, 4, 40, 1, 1, 0},
+    {"3x5_19", 2, 3, 5, 19, 1, 1, 0},   {"1x1_16", 2, 1, 1, 16, 1, 1, 0},
+    {"1x2_3", 1, 1, 2, 3, 1, 1, 0},     {"14x14_17", 1, 14, 14, 17, 1, 1, 0},
+    {"2x3_530", 2, 2, 3, 530, 1, 1, 0},
 };
 
 template <class T>
@@ -211,6 +232,8 @@ std::vector<Entry> pool_entries() {
   std::vector<Entry> list;
   add_type<float>(&list);
   add_type<bf16>(&list);
+  for (const auto& c : average_cases)
+    list.push_back(entry<AveragePoolForward>(c.name + std::string("_codes"), [=] { return average_codes(c); }));
   return list;
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "kernels/cpu/bf16.h"
+#include "kernels/cpu/pool_codes.h"
 #include "kernels/cpu/pool_naive.h"
 
 namespace rtfq::kernels {
@@ -219,7 +220,8 @@ std::span<const MaxPoolBackward::Impl> MaxPoolBackward::cpu() {
   return list;
 }
 std::span<const AveragePoolForward::Impl> AveragePoolForward::cpu() {
-  static constexpr Impl list[] = {{"simd", unsupported, launch_average_forward},
+  static constexpr Impl list[] = {{"codes", cpu::average_codes_unsupported, cpu::average_codes},
+                                  {"simd", unsupported, launch_average_forward},
                                   {"naive", unsupported, naive::average_forward}};
   return list;
 }

@@ -27,8 +27,8 @@ TEST_CASE("pool: output sizes and impossible shapes") {
   CHECK_THROWS_WITH(make_pool_shape(1, 40, 40, 8, 17, 2, 0), Contains("window of at most 16, got 17"));
   CHECK_NOTHROW(make_pool_shape(1, 40, 40, 8, 16, 2, 0));
   CHECK_THROWS_WITH(make_pool_shape(1, 2, 8, 8, 5, 1, 1), Contains("at least 5x5 with padding, got 4x10"));
-  CHECK_THROWS_WITH(make_pool_shape(1, 8, 8, 8, 3, 2, 1, RTFQ_U8),
-                    Contains("[pool] expected f32 or bf16 elements, got u8"));
+  CHECK_THROWS_WITH(make_pool_shape(1, 8, 8, 8, 3, 2, 1, RTFQ_S8),
+                    Contains("[pool] expected f32 or bf16 elements or u8 codes, got s8"));
 }
 
 TEST_CASE("pool: declared costs") {
