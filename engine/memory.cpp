@@ -17,20 +17,21 @@ std::size_t size_class(std::size_t bytes) {
   return std::max<std::size_t>(512, (bytes + unit - 1) / unit * unit);
 }
 
+struct Block {
+  void* memory = nullptr;
+  std::size_t size = 0;
+};
+
 class Pool {
  public:
   explicit Pool(Device device) : device_(device) {}
 
-  void* take(std::size_t size) {
+  Block take(std::size_t size) {
     const std::lock_guard lock(mutex_);
     ++statistics_.requests;
-    auto& blocks = free_[size];
-    void* block = nullptr;
-    if (!blocks.empty()) {
-      block = blocks.back();
-      blocks.pop_back();
-    } else {
-      block = from_system(size);
+    Block block = cached(size);
+    if (!block.memory) {
+      block = {from_system(size), size};
       ++statistics_.misses;
       statistics_.reserved += size;
     }
@@ -39,10 +40,11 @@ class Pool {
     return block;
   }
 
-  void give(void* block, std::size_t size) noexcept {
+  /// `size`: what was asked for.
+  void give(Block block, std::size_t size) noexcept {
     const std::lock_guard lock(mutex_);
     statistics_.in_use -= size;
-    free_[size].push_back(block);
+    free_[block.size].push_back(block.memory);
   }
 
   MemoryStatistics statistics() {
@@ -61,6 +63,20 @@ class Pool {
   }
 
  private:
+  /// A free block of `size`, or else of up to four times that: the passes of a step have as many tensors of
+  /// about as many different sizes, so that smaller subnets live in the blocks of the largest instead of
+  /// beside them.
+  Block cached(std::size_t size) {
+    for (auto at = free_.lower_bound(size); at != free_.end() && at->first <= 4 * size; ++at) {
+      auto& blocks = at->second;
+      if (blocks.empty()) continue;
+      void* memory = blocks.back();
+      blocks.pop_back();
+      return {memory, at->first};
+    }
+    return {};
+  }
+
   void* from_system(std::size_t size) {
     try {
       return kernels::runtime::allocate(device_, size);
@@ -101,7 +117,8 @@ Pool& pool(Device device) {
 std::shared_ptr<void> allocate(Device device, std::size_t bytes) {
   const std::size_t size = size_class(bytes);
   Pool& from = pool(device);
-  return {from.take(size), [&from, size](void* block) { from.give(block, size); }};
+  const Block block = from.take(size);
+  return {block.memory, [&from, block, size](void*) { from.give(block, size); }};
 }
 
 MemoryStatistics statistics(Device device) {

@@ -1,6 +1,7 @@
 #pragma once
-// A caching pool of device memory: freed blocks are kept and handed out again, so that a training step
-// allocates nothing from the system once it has run before.
+// A caching pool of device memory: freed blocks are kept and handed out again, also to requests a few times
+// smaller, so that a training step allocates nothing from the system once it has run before, and takes what
+// its largest pass needs.
 
 #include <cstddef>
 #include <memory>
@@ -15,7 +16,7 @@ using kernels::Stream;
 
 /// Counts of one device's pool, in bytes unless said.
 struct MemoryStatistics {
-  std::size_t in_use = 0;
+  std::size_t in_use = 0;    ///< what was asked for, rounded up a little
   std::size_t peak = 0;      ///< highest in_use since the last reset_peak
   std::size_t reserved = 0;  ///< taken from the system: in use and cached
   std::size_t requests = 0;  ///< number of allocations asked for

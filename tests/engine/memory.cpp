@@ -1,6 +1,7 @@
 #include "engine/memory.h"
 
 #include <catch2/catch.hpp>
+#include <vector>
 
 #include "engine/tensor.h"
 
@@ -20,6 +21,25 @@ TEST_CASE("memory: a freed block is handed out again") {
   const auto again = memory::allocate({}, 99000);
   CHECK(again.get() == first);
   CHECK(memory::statistics({}).misses == before.misses + 1);
+}
+
+TEST_CASE("memory: a smaller pass lives in the blocks of a larger one") {
+  memory::release_cached({});
+  const auto pass = [](std::size_t unit) {
+    std::vector<std::shared_ptr<void>> alive;
+    for (const std::size_t size : {8 * unit, 4 * unit, 4 * unit, 2 * unit})
+      alive.push_back(memory::allocate({}, size));
+  };
+  pass(1 << 20);
+  const auto first = memory::statistics({});
+  pass(1 << 19);
+  pass(3 << 18);
+  CHECK(memory::statistics({}).reserved <= first.reserved + first.reserved / 16);
+  // Blocks much larger than a request stay free for those that need them.
+  const auto before = memory::statistics({});
+  const auto small = memory::allocate({}, 1 << 15);
+  CHECK(memory::statistics({}).misses == before.misses + 1);
+  CHECK(memory::statistics({}).in_use == before.in_use + (1 << 15));
 }
 
 TEST_CASE("memory: the peak is what was in use at once") {
