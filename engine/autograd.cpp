@@ -27,8 +27,17 @@ Variable Tape::leaf(Parameter& weight, int64_t k, int64_t c) const {
 
 Variable Tape::record(Tensor data, bool inputs_need_gradient, Backward backward) {
   if (!recording_ || !inputs_need_gradient) return constant(std::move(data));
-  nodes_.push_back({std::move(backward), {}});
+  nodes_.push_back({std::move(backward), {}, {}});
   return {std::move(data), static_cast<int>(nodes_.size()) - 1, {}};
+}
+
+std::pair<Variable, Variable> Tape::record(Tensor first, Tensor second, bool inputs_need_gradient,
+                                           PairBackward backward) {
+  if (!recording_ || !inputs_need_gradient) return {constant(std::move(first)), constant(std::move(second))};
+  const int node = static_cast<int>(nodes_.size());
+  nodes_.push_back({{}, std::move(backward), {}});
+  nodes_.push_back({});
+  return {{std::move(first), node, {}}, {std::move(second), node + 1, {}}};
 }
 
 void Tape::accumulate(const Gradient& of, Tensor gradient) {
@@ -42,12 +51,15 @@ void Tape::accumulate(const Gradient& of, Tensor gradient) {
     return;
   }
   using kernels::Add;
-  const auto shape = kernels::make_elementwise_shape(sum.count());
+  if (gradient.dtype() != sum.dtype())
+    throw std::logic_error(std::string("[autograd] gradients of one value in ") + to_string(sum.dtype()) +
+                           " and " + to_string(gradient.dtype()));
+  const auto shape = kernels::make_elementwise_shape(sum.count(), static_cast<rtfq_dtype>(sum.dtype()));
   // A gradient that two nodes share (an addition hands the same one to both inputs) must not change under the
   // other.
   Tensor out = sum.unique()        ? sum
                : gradient.unique() ? gradient
-                                   : Tensor::empty(sum.dims(), DType::f32, sum.device());
+                                   : Tensor::empty(sum.dims(), sum.dtype(), sum.device());
   kernels::choose<Add>(sum.device().backend, shape)
       .launch(shape, {sum.data(), gradient.data(), out.data()}, stream_);
   sum = std::move(out);
@@ -56,10 +68,18 @@ void Tape::accumulate(const Gradient& of, Tensor gradient) {
 void Tape::backward(const Variable& output, Tensor gradient) {
   if (!recording_) throw std::logic_error("[autograd] backward on a tape that does not record");
   accumulate(output, std::move(gradient));
+  Tensor second;  // of the pair whose first node comes next
   while (!nodes_.empty()) {
-    const Node node = std::move(nodes_.back());
+    Node node = std::move(nodes_.back());
     // The node stays in place while it runs, because accumulate() indexes earlier ones; it goes right after.
-    if (node.gradient.defined()) node.backward(*this, node.gradient);
+    if (node.pair) {
+      if (node.gradient.defined() || second.defined())
+        node.pair(*this, node.gradient, std::exchange(second, {}));
+    } else if (!node.backward) {
+      second = std::move(node.gradient);
+    } else if (node.gradient.defined()) {
+      node.backward(*this, node.gradient);
+    }
     nodes_.pop_back();
   }
 }

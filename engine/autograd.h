@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/tensor.h"
@@ -64,6 +65,12 @@ class Tape {
   /// inputs. When the tape does not record or no input needs a gradient, nothing is kept.
   Variable record(Tensor data, bool inputs_need_gradient, Backward backward);
 
+  /// An operation with two results: `backward` gets the gradients of both once all their readers have run.
+  /// One of them is undefined when nothing came back for it.
+  using PairBackward = std::function<void(Tape&, const Tensor& first, const Tensor& second)>;
+  std::pair<Variable, Variable> record(Tensor first, Tensor second, bool inputs_need_gradient,
+                                       PairBackward backward);
+
   /// Adds to the gradient of `of`; takes over `gradient` when it is the first. Only during backward().
   void accumulate(const Gradient& of, Tensor gradient);
   void accumulate(const Variable& of, Tensor gradient) { accumulate(Gradient(of), std::move(gradient)); }
@@ -74,6 +81,8 @@ class Tape {
  private:
   struct Node {
     Backward backward;
+    PairBackward
+        pair;  ///< instead of `backward`: the first of two results; the second's node is the next, empty one
     Tensor gradient;
   };
   bool recording_;

@@ -111,41 +111,44 @@ void SwitchableNorm::update(Set& s, int slot, const ops::NormStatistics& batch, 
   seen = static_cast<float>(seen + n);
 }
 
-Variable SwitchableNorm::forward(Tape& tape, const Variable& x, SubnetPlace at,
-                                 std::span<const BatchPart> parts, NormMode mode) {
-  std::vector<ops::NormSegment> segments;
+ops::NormInput SwitchableNorm::input(Tape& tape, const Variable& x, SubnetPlace at,
+                                     std::span<const BatchPart> parts, NormMode mode) {
+  ops::NormInput in{x, {}, {}, epsilon};
   std::vector<Set*> used;
   for (const BatchPart& part : parts) {
     Set& s = set(part.domain, at.arch);
     if (!used.empty() && used.back() == &s) {  // shared norms treat the whole batch as one
-      segments.back().end = part.end;
+      in.segments.back().end = part.end;
       continue;
     }
     used.push_back(&s);
     Affine& own = affine(s, at.slot);
-    segments.push_back({part.end, tape.leaf(*own.scale), tape.leaf(*own.shift)});
+    in.segments.push_back({part.end, tape.leaf(*own.scale), tape.leaf(*own.shift)});
   }
   if (mode == NormMode::stored) {
-    const int64_t c = x.data.dim(3), count = static_cast<int64_t>(used.size());
-    Tensor mean = Tensor::empty({count, c}), variance = Tensor::empty({count, c});
-    for (int64_t i = 0; i < count; ++i) {
-      const Set& s = *used[static_cast<std::size_t>(i)];
-      if (s.count.as<float>()[at.slot] == 0)
-        throw std::runtime_error("[norm] " + name_ +
-                                 " has no statistics for this subnet: calibrate it first");
-      mean.slice(0, i, 1).copy_from(s.mean.slice(0, at.slot, 1), tape.stream());
-      variance.slice(0, i, 1).copy_from(s.variance.slice(0, at.slot, 1), tape.stream());
-    }
     if (tape.recording())
       throw std::logic_error("[norm] stored statistics are for evaluation, without a recording tape");
-    return Tape::constant(
-        ops::batch_norm_inference(tape.stream(), x.data, segments, mean, variance, epsilon));
+    in.statistics = stored(used, at.slot, x.data.dim(3), tape.stream());
+    return in;
   }
-  ops::NormStatistics statistics;
-  Variable y = ops::batch_norm(tape, x, segments, epsilon, mode == NormMode::batch ? nullptr : &statistics);
+  in.statistics = ops::norm_statistics(tape.stream(), x.data, in.segments, epsilon);
   if (mode != NormMode::batch)
-    for (std::size_t i = 0; i < used.size(); ++i) update(*used[i], at.slot, statistics, i, mode);
-  return y;
+    for (std::size_t i = 0; i < used.size(); ++i) update(*used[i], at.slot, in.statistics, i, mode);
+  return in;
+}
+
+ops::NormStatistics SwitchableNorm::stored(std::span<Set* const> sets, int slot, int64_t c,
+                                           Stream stream) const {
+  const auto count = static_cast<int64_t>(sets.size());
+  ops::NormStatistics all{Tensor::empty({count, c}), Tensor::empty({count, c}), {}};
+  for (int64_t i = 0; i < count; ++i) {
+    const Set& s = *sets[static_cast<std::size_t>(i)];
+    if (s.count.as<float>()[slot] == 0)
+      throw std::runtime_error("[norm] " + name_ + " has no statistics for this subnet: calibrate it first");
+    all.mean.slice(0, i, 1).copy_from(s.mean.slice(0, slot, 1), stream);
+    all.variance.slice(0, i, 1).copy_from(s.variance.slice(0, slot, 1), stream);
+  }
+  return all;
 }
 
 bool SwitchableNorm::seen(SubnetPlace at, Domain domain) {

@@ -49,7 +49,13 @@ class SwitchableNorm {
   SwitchableNorm(const std::string& name, int64_t channels, const Bank&, bool domain_specific, AffineOwner,
                  double momentum);
 
-  Variable forward(Tape&, const Variable& x, SubnetPlace, std::span<const BatchPart>, NormMode);
+  /// `x` with the scales, shifts and statistics that normalize it. Throws std::runtime_error when stored
+  /// statistics are wanted and there are none.
+  ops::NormInput input(Tape&, const Variable& x, SubnetPlace, std::span<const BatchPart>, NormMode);
+  Variable forward(Tape& tape, const Variable& x, SubnetPlace at, std::span<const BatchPart> parts,
+                   NormMode mode) {
+    return ops::batch_norm(tape, input(tape, x, at, parts, mode));
+  }
 
   /// Has statistics of a subnet.
   bool seen(SubnetPlace, Domain);
@@ -90,6 +96,7 @@ class SwitchableNorm {
     return sets_[static_cast<std::size_t>(domain_specific_ ? static_cast<int>(domain) : 0)]
                 [static_cast<std::size_t>(arch)];
   }
+  ops::NormStatistics stored(std::span<Set* const>, int slot, int64_t c, Stream) const;
   void update(Set&, int slot, const ops::NormStatistics&, std::size_t segment, NormMode);
 
   std::string name_;

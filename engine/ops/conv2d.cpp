@@ -1,24 +1,14 @@
-#include "kernels/conv2d.h"
-
 #include <cstring>
 #include <stdexcept>
 
 #include "engine/ops/launch.h"
-#include "engine/ops/ops.h"
+#include "engine/ops/shapes.h"
 
 namespace rtfq::ops {
-namespace {
 
 using kernels::Conv2dShape;
-using kernels::output_height;
-using kernels::output_width;
 
-/// c_parent of a KRSC view: the distance between neighbouring filter columns.
-int64_t parent_channels(const Tensor& w) {
-  return w.stride(2);
-}
-
-Conv2dShape shape_of(const Tensor& x, const Tensor& w, int64_t stride) {
+Conv2dShape conv2d_shape(const Tensor& x, const Tensor& w, int64_t stride) {
   if (x.rank() != 4 || w.rank() != 4 || w.dim(1) != w.dim(2))
     throw std::invalid_argument("[conv2d] expected x [n,h,w,c] and w [k,r,r,c], got " + to_string(x.dims()) +
                                 " and " + to_string(w.dims()));
@@ -26,11 +16,14 @@ Conv2dShape shape_of(const Tensor& x, const Tensor& w, int64_t stride) {
     throw std::invalid_argument("[conv2d] weight expects " + std::to_string(w.dim(3)) +
                                 " input channels, got " + std::to_string(x.dim(3)) +
                                 ": the subnet's width does not fit its input");
+  // c_parent of a KRSC view is the distance between neighbouring filter columns.
   return kernels::make_conv2d_shape(x.dim(0), x.dim(1), x.dim(2), x.dim(3), w.dim(0), w.dim(1), stride,
-                                    w.dim(1) / 2, parent_channels(w));
+                                    w.dim(1) / 2, w.stride(2));
 }
 
-}  // namespace
+Dims conv2d_output(const Conv2dShape& shape) {
+  return {shape.n, kernels::output_height(shape), kernels::output_width(shape), shape.k};
+}
 
 const void* PackedWeights::get(const Conv2dShape& shape, const Tensor& w, Stream stream) {
   for (const Entry& entry : entries_)
@@ -40,39 +33,41 @@ const void* PackedWeights::get(const Conv2dShape& shape, const Tensor& w, Stream
   return entries_.back().packed.defined() ? entries_.back().packed.data() : w.data();
 }
 
+void conv2d_wgrad(Tape& tape, Conv2dShape shape, const Tensor& x, const Tensor& g, const Variable& w,
+                  float scale) {
+  if (w.sink.defined()) {
+    launch<kernels::Conv2dWgrad>(tape.stream(), shape,
+                                 {x.data(), g.data(), w.sink.as<float>(), true, nullptr, scale});
+    return;
+  }
+  Tensor dw = Tensor::empty(w.data.dims(), DType::f32, g.device());
+  shape.c_parent = shape.c;
+  launch<kernels::Conv2dWgrad>(tape.stream(), shape,
+                               {x.data(), g.data(), dw.as<float>(), false, nullptr, scale});
+  tape.accumulate(w, std::move(dw));
+}
+
+void conv2d_dgrad(Tape& tape, const Conv2dShape& shape, const Tensor& g, const Tensor& w, const Variable& x) {
+  const Tensor packed = pack<kernels::Conv2dDgrad>(tape.stream(), shape, w);
+  Tensor dx = Tensor::empty(x.data.dims(), g.dtype(), g.device());
+  launch<kernels::Conv2dDgrad>(tape.stream(), shape,
+                               {g.data(), packed.defined() ? packed.data() : w.data(), dx.data(), nullptr});
+  tape.accumulate(x, std::move(dx));
+}
+
 Variable conv2d(Tape& tape, const Variable& x, const Variable& w, int64_t stride, PackedWeights* cache) {
-  const Conv2dShape shape = shape_of(x.data, w.data, stride);
+  const rtfq_dtype type = kernel_type(x.data.dtype());
+  const Conv2dShape shape = kernels::with_types(conv2d_shape(x.data, w.data, stride), type, RTFQ_F32, type);
   const Stream stream = tape.stream();
   PackedWeights once;
   if (cache && tape.recording())
     throw std::logic_error("[conv2d] packed weights are kept in evaluation only");
   const void* packed = (cache ? *cache : once).get(shape, w.data, stream);
-  Tensor y = Tensor::empty({shape.n, output_height(shape), output_width(shape), shape.k}, DType::f32,
-                           x.data.device());
+  Tensor y = Tensor::empty(conv2d_output(shape), x.data.dtype(), x.data.device());
   launch<kernels::Conv2dForward>(stream, shape, {x.data.data(), packed, y.data(), nullptr});
-
-  const bool needed = x.needs_gradient() || w.needs_gradient();
-  return tape.record(y, needed, [x, w, shape](Tape& t, const Tensor& g) {
-    const Stream s = t.stream();
-    if (w.needs_gradient()) {
-      if (w.sink.defined()) {
-        launch<kernels::Conv2dWgrad>(s, shape, {x.data.data(), g.data(), w.sink.as<float>(), true, nullptr});
-      } else {
-        Tensor dw = Tensor::empty(w.data.dims(), DType::f32, g.device());
-        Conv2dShape dense = shape;
-        dense.c_parent = shape.c;
-        launch<kernels::Conv2dWgrad>(s, dense, {x.data.data(), g.data(), dw.as<float>(), false, nullptr});
-        t.accumulate(w, std::move(dw));
-      }
-    }
-    if (x.needs_gradient()) {
-      const Tensor packed_dgrad = pack<kernels::Conv2dDgrad>(s, shape, w.data);
-      Tensor dx = Tensor::empty(x.data.dims(), DType::f32, g.device());
-      launch<kernels::Conv2dDgrad>(
-          s, shape,
-          {g.data(), packed_dgrad.defined() ? packed_dgrad.data() : w.data.data(), dx.data(), nullptr});
-      t.accumulate(x, std::move(dx));
-    }
+  return tape.record(y, x.needs_gradient() || w.needs_gradient(), [x, w, shape](Tape& t, const Tensor& g) {
+    if (w.needs_gradient()) conv2d_wgrad(t, shape, x.data, g, w);
+    if (x.needs_gradient()) conv2d_dgrad(t, shape, g, w.data, x);
   });
 }
 

@@ -1,41 +1,19 @@
-#include "kernels/fakequant.h"
-
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
 
 #include "engine/ops/launch.h"
-#include "engine/ops/ops.h"
+#include "engine/ops/shapes.h"
 #include "engine/reducer.h"
 
 namespace rtfq {
-namespace {
 
-using kernels::FakeQuantShape;
 using kernels::QuantBounds;
-
-/// Dense tensors in one run; leading slices of a KRSC (or KC) weight with their parent's strides.
-FakeQuantShape shape_of(const Tensor& x, int64_t steps, QuantBounds bounds) {
-  if (steps != 1 && steps != x.dim(0))
-    throw std::invalid_argument("[fakequant] expected 1 step or one for each of " + std::to_string(x.dim(0)) +
-                                " rows, got " + std::to_string(steps));
-  if (x.dense() && steps == 1) return kernels::make_fakequant_shape(x.count(), bounds);
-  if (x.rank() == 4) {
-    const int64_t c_parent = x.stride(2), rs = x.dim(1) * x.dim(2);
-    return kernels::make_fakequant_weight_shape(x.dim(0), rs, x.dim(3), c_parent, bounds, steps > 1);
-  }
-  if (x.rank() == 2)
-    return kernels::make_fakequant_weight_shape(x.dim(0), 1, x.dim(1), x.stride(0), bounds, steps > 1);
-  throw std::invalid_argument("[fakequant] expected a dense tensor or a weight [k,r,s,c] or [k,c], got " +
-                              to_string(x.dims()));
-}
-
-}  // namespace
 
 QTensor QTensor::quantize(const Tensor& x, const Tensor& step, int bits, bool is_signed, bool symmetric) {
   const QuantBounds bounds = kernels::quant_bounds(bits, is_signed, symmetric);
   QTensor q{Tensor::empty(x.dims(), is_signed ? DType::s8 : DType::u8, x.device()), step, bits, is_signed};
-  const auto shape = shape_of(x, step.count(), bounds);
+  const auto shape = ops::fakequant_shape(x, step.count(), bounds);
   ops::launch<kernels::FakeQuantForward>({x.device(), nullptr}, shape,
                                          {x.data(), step.as<float>(), nullptr, q.codes.data()});
   return q;
@@ -46,47 +24,77 @@ Tensor QTensor::dequantize() const {
   if (codes.device().backend != Backend::cpu)
     kernels::throw_backend_absent("dequantize", codes.device().backend);
   const int64_t rows = step.count(), inner = codes.count() / rows;
-  for (int64_t row = 0; row < rows; ++row)
-    for (int64_t i = row * inner; i < (row + 1) * inner; ++i)
-      values.as<float>()[i] = step.as<float>()[row] *
-                              static_cast<float>(is_signed ? codes.as<int8_t>()[i] : codes.as<uint8_t>()[i]);
+  const float* steps = step.as<float>();
+  float* to = values.as<float>();
+  const auto fill = [&](const auto* from) {
+    for (int64_t row = 0; row < rows; ++row)
+      for (int64_t i = row * inner; i < (row + 1) * inner; ++i)
+        to[i] = steps[row] * static_cast<float>(from[i]);
+  };
+  if (is_signed)
+    fill(codes.as<int8_t>());
+  else
+    fill(codes.as<uint8_t>());
   return values;
 }
 
 namespace ops {
 
+kernels::FakeQuantShape fakequant_shape(const Tensor& x, int64_t steps, QuantBounds bounds) {
+  if (steps != 1 && steps != x.dim(0))
+    throw std::invalid_argument("[fakequant] expected 1 step or one for each of " + std::to_string(x.dim(0)) +
+                                " rows, got " + std::to_string(steps));
+  kernels::FakeQuantShape shape;
+  if (x.dense() && steps == 1)
+    shape = kernels::make_fakequant_shape(x.count(), bounds);
+  else if (x.rank() == 4)
+    shape = kernels::make_fakequant_weight_shape(x.dim(0), x.dim(1) * x.dim(2), x.dim(3), x.stride(2), bounds,
+                                                 steps > 1);
+  else if (x.rank() == 2)
+    shape = kernels::make_fakequant_weight_shape(x.dim(0), 1, x.dim(1), x.stride(0), bounds, steps > 1);
+  else
+    throw std::invalid_argument("[fakequant] expected a dense tensor or a weight [k,r,s,c] or [k,c], got " +
+                                to_string(x.dims()));
+  shape.type = kernel_type(x.dtype());
+  return shape;
+}
+
+void fakequant_backward(Tape& tape, const Tensor& g, const Variable& x, const Variable& step,
+                        const kernels::FakeQuantShape& shape, float grad_scale) {
+  if (step.node >= 0) throw std::logic_error("[fakequant] the step must be a parameter or a constant");
+  kernels::FakeQuantBackwardArgs args{};
+  args.g = g.data();
+  args.x = x.data.data();
+  args.step = step.data.as<float>();
+  args.ds = step.sink.defined() ? step.sink.as<float>() : nullptr;
+  args.grad_scale = grad_scale;
+  Tensor dx;
+  if (x.sink.defined()) {
+    args.dx = x.sink.data();
+    args.accumulate_dx = true;
+  } else if (x.node >= 0) {
+    dx = Tensor::empty(x.data.dims(), x.data.dtype(), g.device());
+    args.dx = dx.data();
+  }
+  launch<kernels::FakeQuantBackward>(tape.stream(), shape, args);
+  if (dx.defined()) tape.accumulate(x, std::move(dx));
+}
+
 Variable fakequant(Tape& tape, const Variable& x, const Variable& step, QuantBounds bounds,
                    float grad_scale) {
-  const auto shape = shape_of(x.data, step.data.count(), bounds);
-  if (step.node >= 0) throw std::logic_error("[fakequant] the step must be a parameter or a constant");
-  Tensor y = Tensor::empty(x.data.dims(), DType::f32, x.data.device());
+  const auto shape = fakequant_shape(x.data, step.data.count(), bounds);
+  Tensor y = Tensor::empty(x.data.dims(), x.data.dtype(), x.data.device());
   launch<kernels::FakeQuantForward>(tape.stream(), shape,
                                     {x.data.data(), step.data.as<float>(), y.data(), nullptr});
-
   return tape.record(y, x.needs_gradient() || step.needs_gradient(),
                      [x, step, shape, grad_scale](Tape& t, const Tensor& g) {
-                       kernels::FakeQuantBackwardArgs args{};
-                       args.g = g.data();
-                       args.x = x.data.data();
-                       args.step = step.data.as<float>();
-                       args.ds = step.sink.defined() ? step.sink.as<float>() : nullptr;
-                       args.grad_scale = grad_scale;
-                       Tensor dx;
-                       if (x.sink.defined()) {
-                         args.dx = x.sink.data();
-                         args.accumulate_dx = true;
-                       } else if (x.node >= 0) {
-                         dx = Tensor::empty(x.data.dims(), DType::f32, g.device());
-                         args.dx = dx.data();
-                       }
-                       launch<kernels::FakeQuantBackward>(t.stream(), shape, args);
-                       if (dx.defined()) t.accumulate(x, std::move(dx));
+                       fakequant_backward(t, g, x, step, shape, grad_scale);
                      });
 }
 
 std::vector<float> initial_step(const Tensor& x, int64_t steps, QuantBounds bounds, bool weight,
                                 Stream stream) {
-  const auto shape = shape_of(x, steps, bounds);
+  const auto shape = fakequant_shape(x, steps, bounds);
   Tensor sums = Tensor::empty({steps}, DType::f32, x.device());
   launch<kernels::AbsSum>(stream, shape, {x.data(), sums.as<float>(), nullptr});
   const std::vector<float> values = sums.to_vector();

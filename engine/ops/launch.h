@@ -8,6 +8,10 @@
 
 namespace rtfq::ops {
 
+inline rtfq_dtype kernel_type(DType type) {
+  return static_cast<rtfq_dtype>(type);
+}
+
 /// Runs `Op` on `shape`; when its arguments have a `workspace`, it is a pool block that lives for the launch.
 template <class Op>
 void launch(Stream stream, const typename Op::Shape& shape, typename Op::Args args) {

@@ -1,32 +1,15 @@
+#include <algorithm>
 #include <stdexcept>
 
 #include "engine/ops/launch.h"
-#include "engine/ops/ops.h"
+#include "engine/ops/norm_parts.h"
 #include "engine/reducer.h"
-#include "kernels/batchnorm.h"
 
 namespace rtfq::ops {
 namespace {
 
 using kernels::BatchNormShape;
 using kernels::count;
-
-BatchNormShape shape_of(const Tensor& x, std::span<const NormSegment> segments, float epsilon) {
-  if (x.rank() != 4)
-    throw std::invalid_argument("[batchnorm] expected x [n,h,w,c], got " + to_string(x.dims()));
-  std::vector<int64_t> ends;
-  for (const NormSegment& segment : segments) {
-    ends.push_back(segment.end);
-    if (segment.scale.data.count() != x.dim(3) || segment.shift.data.count() != x.dim(3))
-      throw std::invalid_argument("[batchnorm] scale and shift have " +
-                                  std::to_string(segment.scale.data.count()) + " channels, the input has " +
-                                  std::to_string(x.dim(3)));
-  }
-  if (ends.empty() || ends.back() != x.dim(0))
-    throw std::invalid_argument("[batchnorm] segments must end at the batch size " +
-                                std::to_string(x.dim(0)));
-  return kernels::make_batchnorm_shape(x.dim(1) * x.dim(2), x.dim(3), ends, epsilon);
-}
 
 /// Joins mean and variance over ranks: means weighted by counts, variances around the joint mean (Chan et al.
 /// 1979).
@@ -57,97 +40,116 @@ void join_statistics(const BatchNormShape& shape, NormStatistics& s) {
   }
 }
 
-void normalize_into(Stream stream, const BatchNormShape& shape, const Tensor& x,
-                    std::span<const NormSegment> segments, const Tensor& mean, const Tensor& variance,
-                    const Tensor& y) {
-  kernels::BatchNormNormalizeArgs args{};
-  args.x = x.data();
-  args.mean = mean.as<float>();
-  args.variance = variance.as<float>();
-  for (std::size_t i = 0; i < segments.size(); ++i) {
-    args.scale[i] = segments[i].scale.data.as<float>();
-    args.shift[i] = segments[i].shift.data.as<float>();
-  }
-  args.y = y.data();
-  launch<kernels::BatchNormNormalize>(stream, shape, args);
-}
-
-struct Saved {
-  BatchNormShape shape;
-  Variable x;
-  std::vector<NormSegment> segments;
-  NormStatistics statistics;
-};
-
-void accumulate_host(const Tensor& into, const float* values) {
-  float* sum = into.as<float>();
-  for (int64_t i = 0; i < into.count(); ++i) sum[i] += values[i];
-}
-
-void backward(Tape& tape, const Tensor& g, const Saved& saved) {
-  const auto& [shape, x, segments, statistics] = saved;
+void backward(Tape& tape, const Tensor& g, const BatchNormShape& shape, const NormInput& in) {
+  const NormStatistics& statistics = in.statistics;
   const Tensor sum_g = Tensor::empty(statistics.mean.dims()), sum_gx = Tensor::empty(statistics.mean.dims());
   launch<kernels::BatchNormReduce>(
       tape.stream(), shape,
-      {x.data.data(), g.data(), statistics.mean.as<float>(), statistics.variance.as<float>(),
+      {in.x.data.data(), g.data(), statistics.mean.as<float>(), statistics.variance.as<float>(),
        sum_g.as<float>(), sum_gx.as<float>(), nullptr});
-  // Gradients of shift and scale are this rank's; the reducer joins them with all other gradients later.
-  for (std::size_t i = 0; i < segments.size(); ++i) {
-    const int64_t offset = static_cast<int64_t>(i) * shape.c;
-    if (segments[i].shift.sink.defined()) accumulate_host(segments[i].shift.sink, sum_g.as<float>() + offset);
-    if (segments[i].scale.sink.defined())
-      accumulate_host(segments[i].scale.sink, sum_gx.as<float>() + offset);
-  }
-  if (!x.needs_gradient()) return;
-  const auto all = static_cast<std::size_t>(sum_g.count());
-  reducer().sum(std::span<float>(sum_g.as<float>(), all));
-  reducer().sum(std::span<float>(sum_gx.as<float>(), all));
+  accumulate_affine(in.segments, sum_g, sum_gx);
+  if (!in.x.needs_gradient()) return;
+  sum_over_ranks(sum_g);
+  sum_over_ranks(sum_gx);
   kernels::BatchNormApplyArgs args{};
-  args.x = x.data.data();
+  args.x = in.x.data.data();
   args.g = g.data();
   args.mean = statistics.mean.as<float>();
   args.variance = statistics.variance.as<float>();
   args.sum_g = sum_g.as<float>();
   args.sum_gx = sum_gx.as<float>();
-  for (std::size_t i = 0; i < segments.size(); ++i) {
-    args.scale[i] = segments[i].scale.data.as<float>();
+  for (std::size_t i = 0; i < in.segments.size(); ++i) {
+    args.scale[i] = in.segments[i].scale.data.as<float>();
     args.counts[i] = static_cast<float>(statistics.counts[i]);
   }
-  Tensor dx = g.unique() ? g : Tensor::empty(x.data.dims(), DType::f32, g.device());
+  Tensor dx = g.unique() ? g : Tensor::empty(in.x.data.dims(), g.dtype(), g.device());
   args.dx = dx.data();
   launch<kernels::BatchNormApply>(tape.stream(), shape, args);
-  tape.accumulate(x, std::move(dx));
+  tape.accumulate(in.x, std::move(dx));
 }
 
 }  // namespace
 
-Variable batch_norm(Tape& tape, const Variable& x, std::span<const NormSegment> segments, float epsilon,
-                    NormStatistics* result) {
-  const BatchNormShape shape = shape_of(x.data, segments, epsilon);
+BatchNormShape norm_shape(const Tensor& x, std::span<const NormSegment> segments, float epsilon) {
+  if (x.rank() != 4)
+    throw std::invalid_argument("[batchnorm] expected x [n,h,w,c], got " + to_string(x.dims()));
+  std::vector<int64_t> ends;
+  for (const NormSegment& segment : segments) {
+    ends.push_back(segment.end);
+    if (segment.scale.data.count() != x.dim(3) || segment.shift.data.count() != x.dim(3))
+      throw std::invalid_argument("[batchnorm] scale and shift have " +
+                                  std::to_string(segment.scale.data.count()) + " channels, the input has " +
+                                  std::to_string(x.dim(3)));
+  }
+  if (ends.empty() || ends.back() != x.dim(0))
+    throw std::invalid_argument("[batchnorm] segments must end at the batch size " +
+                                std::to_string(x.dim(0)));
+  BatchNormShape shape = kernels::make_batchnorm_shape(x.dim(1) * x.dim(2), x.dim(3), ends, epsilon);
+  shape.type = kernel_type(x.dtype());
+  return shape;
+}
+
+bool any_needs_gradient(const NormInput& in) {
+  return in.x.needs_gradient() ||
+         std::any_of(in.segments.begin(), in.segments.end(), [](const NormSegment& s) {
+           return s.scale.needs_gradient() || s.shift.needs_gradient();
+         });
+}
+
+// These are this rank's; the reducer joins them with all other gradients later.
+void accumulate_affine(std::span<const NormSegment> segments, const Tensor& sum_g, const Tensor& sum_gx) {
+  const auto add = [](const Tensor& into, const float* values) {
+    if (!into.defined()) return;
+    for (int64_t i = 0; i < into.count(); ++i) into.as<float>()[i] += values[i];
+  };
+  for (std::size_t i = 0; i < segments.size(); ++i) {
+    const int64_t offset = static_cast<int64_t>(i) * sum_g.dim(1);
+    add(segments[i].shift.sink, sum_g.as<float>() + offset);
+    add(segments[i].scale.sink, sum_gx.as<float>() + offset);
+  }
+}
+
+void sum_over_ranks(const Tensor& sums) {
+  reducer().sum(std::span<float>(sums.as<float>(), static_cast<std::size_t>(sums.count())));
+}
+
+NormStatistics norm_statistics(Stream stream, const Tensor& x, std::span<const NormSegment> segments,
+                               float epsilon) {
+  const BatchNormShape shape = norm_shape(x, segments, epsilon);
   NormStatistics statistics{
       Tensor::empty({shape.segments, shape.c}), Tensor::empty({shape.segments, shape.c}), {}};
   launch<kernels::BatchNormStatistics>(
-      tape.stream(), shape,
-      {x.data.data(), statistics.mean.as<float>(), statistics.variance.as<float>(), nullptr});
+      stream, shape, {x.data(), statistics.mean.as<float>(), statistics.variance.as<float>(), nullptr});
   join_statistics(shape, statistics);
-  Tensor y = Tensor::empty(x.data.dims(), DType::f32, x.data.device());
-  normalize_into(tape.stream(), shape, x.data, segments, statistics.mean, statistics.variance, y);
-  if (result) *result = statistics;
-
-  bool needed = x.needs_gradient();
-  for (const NormSegment& s : segments)
-    needed = needed || s.scale.needs_gradient() || s.shift.needs_gradient();
-  auto saved =
-      std::make_shared<Saved>(Saved{shape, x, {segments.begin(), segments.end()}, std::move(statistics)});
-  return tape.record(y, needed, [saved](Tape& t, const Tensor& g) { backward(t, g, *saved); });
+  return statistics;
 }
 
-Tensor batch_norm_inference(Stream stream, const Tensor& x, std::span<const NormSegment> segments,
-                            const Tensor& mean, const Tensor& variance, float epsilon) {
-  const BatchNormShape shape = shape_of(x, segments, epsilon);
-  Tensor y = Tensor::empty(x.dims(), DType::f32, x.device());
-  normalize_into(stream, shape, x, segments, mean, variance, y);
-  return y;
+Variable batch_norm(Tape& tape, const NormInput& in) {
+  const Tensor& x = in.x.data;
+  const BatchNormShape shape = norm_shape(x, in.segments, in.epsilon);
+  Tensor y = Tensor::empty(x.dims(), x.dtype(), x.device());
+  kernels::BatchNormNormalizeArgs args{};
+  args.x = x.data();
+  args.mean = in.statistics.mean.as<float>();
+  args.variance = in.statistics.variance.as<float>();
+  for (std::size_t i = 0; i < in.segments.size(); ++i) {
+    args.scale[i] = in.segments[i].scale.data.as<float>();
+    args.shift[i] = in.segments[i].shift.data.as<float>();
+  }
+  args.y = y.data();
+  launch<kernels::BatchNormNormalize>(tape.stream(), shape, args);
+  return tape.record(y, any_needs_gradient(in),
+                     [in, shape](Tape& t, const Tensor& g) { backward(t, g, shape, in); });
+}
+
+Variable batch_norm(Tape& tape, const Variable& x, std::span<const NormSegment> segments, float epsilon,
+                    NormStatistics* result) {
+  const NormInput in{x,
+                     {segments.begin(), segments.end()},
+                     norm_statistics(tape.stream(), x.data, segments, epsilon),
+                     epsilon};
+  if (result) *result = in.statistics;
+  return batch_norm(tape, in);
 }
 
 }  // namespace rtfq::ops

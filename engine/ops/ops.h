@@ -1,6 +1,8 @@
 #pragma once
 // Differentiable operations: a forward pass through kernels/, and what its gradient needs on the tape.
-// Activations are dense NHWC f32; weights KRSC, possibly a leading slice of a wider parent (Tape::leaf).
+// Activations are dense NHWC, f32 or bf16; a result and all gradients have the type of the input, arithmetic
+// is f32. Weights are f32 KRSC, possibly a leading slice of a wider parent (Tape::leaf). On codes:
+// quantized.h.
 
 #include <span>
 #include <vector>
@@ -54,16 +56,27 @@ struct NormStatistics {
   Tensor mean, variance;
   std::vector<double> counts;  ///< values a channel had in each segment, over all ranks
 };
-/// Batch normalization with each segment's own statistics, joined over ranks; `statistics` returns them if
-/// not null.
+/// A tensor [n,h,w,c] and all that its normalization needs.
+struct NormInput {
+  Variable x;
+  std::vector<NormSegment> segments;
+  NormStatistics statistics;
+  float epsilon = 1e-5f;
+};
+/// Each segment's own statistics, joined over ranks. Throws std::invalid_argument when segments and `x` do
+/// not fit.
+NormStatistics norm_statistics(Stream, const Tensor& x, std::span<const NormSegment>, float epsilon);
+/// Batch normalization. Gradients also go through the statistics: on a tape that records they must be x's
+/// own.
+Variable batch_norm(Tape&, const NormInput&);
+/// The same with each segment's own statistics; `statistics` returns them if not null.
 Variable batch_norm(Tape&, const Variable& x, std::span<const NormSegment>, float epsilon,
                     NormStatistics* statistics);
-/// With given statistics ([segments, c]), not differentiated through them.
-Tensor batch_norm_inference(Stream, const Tensor& x, std::span<const NormSegment>, const Tensor& mean,
-                            const Tensor& variance, float epsilon);
 
 Variable relu(Tape&, const Variable& x);
 Variable add(Tape&, const Variable& a, const Variable& b);
+/// In another type (f32 or bf16); the same variable if it has it. The gradient comes back in x's type.
+Variable convert(Tape&, const Variable& x, DType type);
 Variable max_pool(Tape&, const Variable& x, int64_t window, int64_t stride, int64_t pad);
 /// [n,h,w,c] -> [n,c].
 Variable average_pool(Tape&, const Variable& x);

@@ -1,0 +1,16 @@
+#pragma once
+// What every operation with a batch normalization in it shares.
+
+#include "engine/ops/ops.h"
+#include "kernels/batchnorm.h"
+
+namespace rtfq::ops {
+
+/// Throws std::invalid_argument when segments and `x` do not fit.
+kernels::BatchNormShape norm_shape(const Tensor& x, std::span<const NormSegment>, float epsilon);
+bool any_needs_gradient(const NormInput&);
+/// Adds sum_g and sum_gx ([segments, c], kernels/batchnorm.h) to the gradients of shift and scale.
+void accumulate_affine(std::span<const NormSegment>, const Tensor& sum_g, const Tensor& sum_gx);
+void sum_over_ranks(const Tensor& sums);
+
+}  // namespace rtfq::ops

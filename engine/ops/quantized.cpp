@@ -1,0 +1,114 @@
+#include "engine/ops/quantized.h"
+
+#include <stdexcept>
+
+#include "engine/ops/launch.h"
+#include "engine/ops/shapes.h"
+#include "kernels/linear.h"
+#include "kernels/pool.h"
+
+namespace rtfq::ops {
+namespace {
+
+float the_step(const Quantized& x) {
+  return x.step.as<float>()[0];
+}
+
+/// [k]: the step of x times each row's.
+Tensor scales(const Quantized& x, const QuantizedWeight& w) {
+  const int64_t k = w.codes.dim(0);
+  Tensor scale = Tensor::empty({k});
+  for (int64_t i = 0; i < k; ++i)
+    scale.as<float>()[i] = the_step(x) * w.step.as<float>()[w.step.count() == 1 ? 0 : i];
+  return scale;
+}
+
+}  // namespace
+
+Quantized quantize(Tape& tape, const Variable& x, const LearnedStep& q) {
+  const auto shape = fakequant_shape(x.data, 1, q.bounds);
+  Tensor codes = Tensor::empty(x.data.dims(), q.bounds.qn ? DType::s8 : DType::u8, x.data.device());
+  launch<kernels::FakeQuantForward>(tape.stream(), shape,
+                                    {x.data.data(), q.step.data.as<float>(), nullptr, codes.data()});
+  const Variable result = tape.record(
+      codes, x.needs_gradient() || q.step.needs_gradient(),
+      [x, q, shape](Tape& t, const Tensor& g) { fakequant_backward(t, g, x, q.step, shape, q.grad_scale); });
+  return {result, q.step.data};
+}
+
+QuantizedWeight quantize_weight(Tape& tape, const Variable& w, const LearnedStep& q) {
+  const auto shape = fakequant_shape(w.data, q.step.data.count(), q.bounds);
+  Tensor values = Tensor::empty(w.data.dims(), DType::f32, w.data.device());
+  Tensor codes = Tensor::empty(w.data.dims(), DType::s8, w.data.device());
+  launch<kernels::FakeQuantForward>(tape.stream(), shape,
+                                    {w.data.data(), q.step.data.as<float>(), values.data(), codes.data()});
+  const Variable recorded = tape.record(
+      values, w.needs_gradient() || q.step.needs_gradient(),
+      [w, q, shape](Tape& t, const Tensor& g) { fakequant_backward(t, g, w, q.step, shape, q.grad_scale); });
+  return {recorded, codes, q.step.data};
+}
+
+Variable conv2d(Tape& tape, const Quantized& x, const QuantizedWeight& w, int64_t stride, DType type,
+                PackedWeights* cache) {
+  const Tensor& codes = x.codes.data;
+  const auto floats = conv2d_shape(codes, w.codes, stride);
+  const auto shape = kernels::with_types(floats, kernel_type(codes.dtype()), RTFQ_S8, kernel_type(type));
+  const Stream stream = tape.stream();
+  PackedWeights once;
+  if (cache && tape.recording())
+    throw std::logic_error("[conv2d] packed weights are kept in evaluation only");
+  const void* packed = (cache ? *cache : once).get(shape, w.codes, stream);
+  const Tensor scale = scales(x, w);
+  Tensor y = Tensor::empty(conv2d_output(shape), type, codes.device());
+  launch<kernels::Conv2dForward>(stream, shape, {codes.data(), packed, y.data(), nullptr, scale.as<float>()});
+
+  const bool needed = x.codes.needs_gradient() || w.values.needs_gradient();
+  return tape.record(y, needed, [x, values = w.values, floats](Tape& t, const Tensor& g) {
+    const rtfq_dtype gradients = kernel_type(g.dtype());
+    if (values.needs_gradient()) {
+      const auto of_codes =
+          kernels::with_types(floats, kernel_type(x.codes.data.dtype()), RTFQ_F32, gradients);
+      conv2d_wgrad(t, of_codes, x.codes.data, g, values, the_step(x));
+    }
+    if (x.codes.needs_gradient())
+      conv2d_dgrad(t, kernels::with_types(floats, gradients, RTFQ_F32, gradients), g, values.data, x.codes);
+  });
+}
+
+Variable linear(Tape& tape, const Quantized& x, const Tensor& values, const QuantizedWeight& w,
+                const Variable& bias) {
+  const Tensor& codes = x.codes.data;
+  const auto floats = linear_shape(codes, w.codes, bias.data);
+  const auto shape = kernels::with_types(floats, kernel_type(codes.dtype()), RTFQ_S8, RTFQ_F32);
+  const Tensor scale = scales(x, w);
+  Tensor y = Tensor::empty({shape.n, shape.k}, DType::f32, codes.device());
+  launch<kernels::LinearForward>(
+      tape.stream(), shape,
+      {codes.data(), w.codes.data(), bias.data.as<float>(), y.data(), nullptr, scale.as<float>()});
+  const bool needed = x.codes.needs_gradient() || w.values.needs_gradient() || bias.needs_gradient();
+  return tape.record(
+      y, needed,
+      [to = Gradient(x.codes), values, weights = w.values, bias, floats](Tape& t, const Tensor& g) {
+        linear_backward(t, floats, g, values, to, weights, bias);
+      });
+}
+
+Variable average_pool(Tape& tape, const Quantized& x, DType gradient_type) {
+  const Tensor& codes = x.codes.data;
+  auto shape = kernels::make_pool_shape(codes.dim(0), codes.dim(1), codes.dim(2), codes.dim(3), 1, 1, 0);
+  shape.type = kernel_type(codes.dtype());
+  Tensor y = Tensor::empty({shape.n, shape.c}, DType::f32, codes.device());
+  launch<kernels::AveragePoolForward>(tape.stream(), shape, {codes.data(), y.data()});
+  for (int64_t i = 0; i < y.count(); ++i) y.as<float>()[i] *= the_step(x);
+  shape.type = kernel_type(gradient_type);
+  return tape.record(y, x.codes.needs_gradient(),
+                     [of = Gradient(x.codes), shape, gradient_type](Tape& t, const Tensor& g) {
+                       Tape quiet(false, t.stream());
+                       const Tensor converted = convert(quiet, Tape::constant(g), gradient_type).data;
+                       Tensor dx = Tensor::empty(of.dims, gradient_type, g.device());
+                       launch<kernels::AveragePoolBackward>(t.stream(), shape, {converted.data(), dx.data()});
+                       t.accumulate(of, std::move(dx));
+                     });
+}
+
+}  // namespace rtfq::ops
