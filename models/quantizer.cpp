@@ -41,10 +41,15 @@ float fitted_step(std::span<const float> x, kernels::QuantBounds bounds, StepIni
   return std::max(0x1p-60f, static_cast<float>(best));
 }
 
+Tensor as_f32(const Tensor& x) {
+  Tape quiet(false);
+  return x.dtype() == DType::f32 ? x : ops::convert(quiet, Tape::constant(x), DType::f32).data;
+}
+
 /// The mean over ranks of the steps that fit each row of `x` (or all of it).
 std::vector<float> fitted_steps(const Tensor& x, int64_t rows, kernels::QuantBounds bounds, bool weight,
                                 StepInit init) {
-  const std::vector<float> values = x.to_vector();
+  const std::vector<float> values = as_f32(x).to_vector();
   const int64_t inner = static_cast<int64_t>(values.size()) / rows;
   std::vector<float> steps;
   for (int64_t row = 0; row < rows; ++row)
@@ -106,36 +111,70 @@ bool Quantizer::initialized(int bits) const {
   return step(bits).value.as<float>()[0] > 0;
 }
 
-Variable Quantizer::apply(Tape& tape, const Variable& x, int bits, const Tensor& full) {
-  if (bits == float_bits) return x;
+void Quantizer::initialize(Tape& tape, int bits, const Tensor& full) {
+  if (!tape.recording())
+    throw std::logic_error("[quantizer] " + name_ + " has no " + std::to_string(bits) +
+                           "-bit step size yet: no training step has used it");
+  const auto values =
+      options_.init == StepInit::lsq
+          ? ops::initial_step(full, options_.rows, bounds(bits), options_.weight, tape.stream())
+          : fitted_steps(full, options_.rows, bounds(bits), options_.weight, options_.init);
   Parameter& parameter = step(bits);
-  if (!initialized(bits)) {
-    if (!tape.recording())
-      throw std::logic_error("[quantizer] " + name_ + " has no " + std::to_string(bits) +
-                             "-bit step size yet: no training step has used it");
-    const auto values =
-        options_.init == StepInit::lsq
-            ? ops::initial_step(full, options_.rows, bounds(bits), options_.weight, tape.stream())
-            : fitted_steps(full, options_.rows, bounds(bits), options_.weight, options_.init);
-    parameter.value.copy_from(Tensor::from(values, parameter.value.dims(), parameter.value.device()),
-                              tape.stream());
-  }
-  if (observer_) observer_(*this, x.data, bits);
+  parameter.value.copy_from(Tensor::from(values, parameter.value.dims(), parameter.value.device()),
+                            tape.stream());
+}
+
+ops::LearnedStep Quantizer::learned(Tape& tape, const Dims& dims, int bits) {
+  Parameter& parameter = step(bits);
   Variable s = options_.bound > 0 ? Tape::constant(parameter.value) : tape.leaf(parameter);
-  int64_t sharing = x.data.count();
+  int64_t sharing = dims.product();
   if (options_.rows > 1) {
-    s.data = s.data.leading(0, x.data.dim(0));
-    if (s.sink.defined()) s.sink = s.sink.leading(0, x.data.dim(0));
-    sharing /= x.data.dim(0);
+    s.data = s.data.leading(0, dims[0]);
+    if (s.sink.defined()) s.sink = s.sink.leading(0, dims[0]);
+    sharing /= dims[0];
   } else if (!options_.weight) {
-    sharing /= x.data.dim(0);  // the features of one image
+    sharing /= dims[0];  // the features of one image
   }
   const auto range = bounds(bits);
   const double n = static_cast<double>(sharing);
   const double grad_scale = options_.gradient == StepGradient::none    ? 1.0
                             : options_.gradient == StepGradient::count ? 1.0 / std::sqrt(n)
                                                                        : 1.0 / std::sqrt(n * range.qp);
-  return ops::fakequant(tape, x, s, range, static_cast<float>(grad_scale));
+  return {s, range, static_cast<float>(grad_scale)};
+}
+
+void Quantizer::show(const Tensor& x, int bits) const {
+  if (observer_) observer_(*this, as_f32(x), bits);
+}
+
+Variable Quantizer::apply(Tape& tape, const Variable& x, int bits, const Tensor& full) {
+  if (bits == float_bits) return x;
+  if (!initialized(bits)) initialize(tape, bits, full);
+  show(x.data, bits);
+  const ops::LearnedStep q = learned(tape, x.data.dims(), bits);
+  return ops::fakequant(tape, x, q.step, q.bounds, q.grad_scale);
+}
+
+ops::Quantized Quantizer::quantize(Tape& tape, const Variable& x, int bits) {
+  if (!initialized(bits)) initialize(tape, bits, x.data);
+  show(x.data, bits);
+  return ops::quantize(tape, x, learned(tape, x.data.dims(), bits));
+}
+
+ops::QuantizedWeight Quantizer::quantize_weight(Tape& tape, const Variable& w, int bits, const Tensor& full) {
+  if (!initialized(bits)) initialize(tape, bits, full);
+  show(w.data, bits);
+  return ops::quantize_weight(tape, w, learned(tape, w.data.dims(), bits));
+}
+
+ops::LearnedStep Quantizer::prepare(Tape& tape, const Dims& dims, int bits,
+                                    const std::function<Tensor()>& values) {
+  if (!initialized(bits) || observer_) {
+    const Tensor x = values();
+    if (!initialized(bits)) initialize(tape, bits, x);
+    show(x, bits);
+  }
+  return learned(tape, dims, bits);
 }
 
 }  // namespace rtfq

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "engine/ops/ops.h"
+#include "engine/ops/quantized.h"
 
 namespace rtfq {
 
@@ -49,6 +49,12 @@ class Quantizer {
   /// parent; activations: x itself) when the tape records; otherwise throws std::logic_error naming the
   /// quantizer.
   Variable apply(Tape&, const Variable& x, int bits, const Tensor& full);
+  /// The same in integers, for an activation and for a weight; not at float_bits.
+  ops::Quantized quantize(Tape&, const Variable& x, int bits);
+  ops::QuantizedWeight quantize_weight(Tape&, const Variable& w, int bits, const Tensor& full);
+  /// The step for activations of these dims that another operation quantizes. `values` is called only where
+  /// they are needed: for the first step size, and by an observer.
+  ops::LearnedStep prepare(Tape&, const Dims&, int bits, const std::function<Tensor()>& values);
 
   /// `observer` is called with everything that apply() quantizes, before it does; an empty one ends that.
   using Observer = std::function<void(const Quantizer&, const Tensor& x, int bits)>;
@@ -66,6 +72,10 @@ class Quantizer {
   const std::vector<std::pair<int, std::unique_ptr<Parameter>>>& steps() const { return steps_; }
 
  private:
+  void initialize(Tape&, int bits, const Tensor& full);
+  ops::LearnedStep learned(Tape&, const Dims&, int bits);
+  void show(const Tensor& x, int bits) const;
+
   std::string name_;
   QuantizerOptions options_;
   Observer observer_;

@@ -47,6 +47,9 @@ struct SupernetOptions {
   StepInit step_init = StepInit::lsq;
   StepGradient step_gradient = StepGradient::lsq;
   std::vector<BitsException> bits_exceptions;  ///< the last that fits a name holds
+  /// Quantized subnets compute on integer codes (exact sums, ops/quantized.h), not on fake-quantized values.
+  bool integer = false;
+  DType storage = DType::f32;  ///< of activations between operations and of their gradients: f32 or bf16
   bool domain_norms = true;
   AffineOwner norm_affine = AffineOwner::architecture;
   double norm_momentum = 0.1;
@@ -83,7 +86,7 @@ struct ElasticConv {
   struct Kept {
     int64_t version = -1, k = 0, c = 0;
     int bits = 0;
-    Tensor weight;
+    ops::QuantizedWeight weight;  ///< values alone where the convolution computes on them
     ops::PackedWeights packed;
   } kept;
 };
@@ -127,7 +130,7 @@ class Supernet {
   void weights_changed() { ++version_; }
 
  private:
-  struct Pass;  ///< one forward pass: tape, subnet and place
+  struct Pass;  ///< one forward pass (models/supernet_pass.h)
   ElasticConv make_conv(const std::string& name, int64_t c, int64_t k, int64_t filter, int64_t stride,
                         std::span<const int> bits);
   OutputQuantizers make_output(const std::string& name);
@@ -135,12 +138,25 @@ class Supernet {
                                             QuantizerOptions);
   Parameter* adopt(Parameter*);
 
+  // On values, full precision or fake-quantized (supernet_forward.cpp).
+  Variable forward_values(Pass&, const Tensor& images);
   Variable convolve(Pass&, ElasticConv&, const Variable& x, int64_t k, int bits);
   Variable run_block(Pass&, ResidualBlock&, const Variable& codes, const Variable& identity, int64_t mid,
                      int64_t out);
   /// Codes for the next convolutions, or the ReLU at full precision.
   Variable codes_of(Pass&, OutputQuantizers&, const Variable& sum);
   Variable identity_of(Pass&, OutputQuantizers&, const Variable& sum, const Variable& codes);
+
+  // On integer codes (supernet_codes.cpp).
+  struct Output;
+  struct Wanted;
+  Variable forward_codes(Pass&, const Tensor& images);
+  ops::NormInput convolve(Pass&, ElasticConv&, const ops::Quantized& x, int64_t k, int bits);
+  Output quantize_sum(Pass&, OutputQuantizers&, const ops::NormInput&, const ops::ResidualTerm&, Wanted);
+  Output quantize_pooled(Pass&, OutputQuantizers&, const Variable& sum, Wanted);
+  Output run_block(Pass&, ResidualBlock&, const Output& x, int64_t mid, int64_t out, Wanted);
+  Variable pooled_features(Pass&, const Output&);
+  Variable classify(Pass&, const Variable& pooled);
 
   SupernetOptions options_;
   ResNetSpec spec_;

@@ -1,19 +1,8 @@
 #include <stdexcept>
 
-#include "models/supernet.h"
+#include "models/supernet_pass.h"
 
 namespace rtfq {
-
-struct Supernet::Pass {
-  Tape& tape;
-  Subnet subnet;
-  SubnetPlace at;
-  std::span<const BatchPart> parts;
-  NormMode mode;
-  int ends_bits;  ///< of image, first convolution, features and classifier
-
-  bool quantized() const { return subnet.bits != float_bits; }
-};
 
 Variable Supernet::convolve(Pass& pass, ElasticConv& conv, const Variable& x, int64_t k, int bits) {
   const int64_t c = x.data.dim(3);
@@ -25,9 +14,10 @@ Variable Supernet::convolve(Pass& pass, ElasticConv& conv, const Variable& x, in
     auto& kept = conv.kept;
     if (kept.version != version_ || kept.k != k || kept.c != c || kept.bits != bits) {
       const Variable w = pass.tape.leaf(*conv.weight, k, c);
-      kept = {version_, k, c, bits, conv.quantizer->apply(pass.tape, w, bits, conv.weight->value).data, {}};
+      kept = {version_, k, c, bits, {conv.quantizer->apply(pass.tape, w, bits, conv.weight->value), {}, {}},
+              {}};
     }
-    y = ops::conv2d(pass.tape, x, Tape::constant(kept.weight), conv.stride, &kept.packed);
+    y = ops::conv2d(pass.tape, x, kept.weight.values, conv.stride, &kept.packed);
   }
   return conv.norm->forward(pass.tape, y, pass.at, pass.parts, pass.mode);
 }
@@ -68,24 +58,27 @@ Variable Supernet::forward(Tape& tape, const Subnet& subnet, const Tensor& image
                                 std::to_string(subnet.resolution) + "," + std::to_string(subnet.resolution) +
                                 "," + std::to_string(options_.image_channels) + "], got " +
                                 to_string(images.dims()));
-  Pass pass{tape, subnet, place(options_.bank, subnet), parts, mode, subnet.bits};
+  const int multiple = options_.bank.multiple;
+  Pass pass{tape, subnet, place(options_.bank, subnet), parts, mode, subnet.bits, multiple};
   if (pass.quantized() && options_.first_last_bits) pass.ends_bits = options_.first_last_bits;
-  const auto scaled = [&](int64_t channels) {
-    return scaled_channels(channels, subnet.width, options_.bank.multiple);
-  };
+  return options_.integer && pass.quantized() ? forward_codes(pass, images) : forward_values(pass, images);
+}
 
-  const Variable image = input_->apply(tape, Tape::constant(images), pass.ends_bits, images);
-  Variable sum = convolve(pass, stem_, image, scaled(spec_.stem_channels), pass.ends_bits);
+Variable Supernet::forward_values(Pass& pass, const Tensor& images) {
+  Tape& tape = pass.tape;
+  const Variable stored = ops::convert(tape, Tape::constant(images), options_.storage);
+  const Variable image = input_->apply(tape, stored, pass.ends_bits, stored.data);
+  Variable sum = convolve(pass, stem_, image, pass.scaled(spec_.stem_channels), pass.ends_bits);
   if (spec_.stem_pool) sum = ops::max_pool(tape, sum, 3, 2, 1);
   OutputQuantizers* output = &stem_output_;
   for (std::size_t stage = 0; stage < stages_.size(); ++stage) {
-    const int64_t blocks = scaled_blocks(spec_.blocks[stage], subnet.depth);
+    const int64_t blocks = scaled_blocks(spec_.blocks[stage], pass.subnet.depth);
     for (int64_t i = 0; i < blocks; ++i) {
       ResidualBlock& block = stages_[stage][static_cast<std::size_t>(i)];
       const Variable codes = codes_of(pass, *output, sum);
       const Variable identity = block.projection ? Variable() : identity_of(pass, *output, sum, codes);
-      sum = run_block(pass, block, codes, identity, scaled(spec_.channels[stage]),
-                      scaled(spec_.stage_output(stage)));
+      sum = run_block(pass, block, codes, identity, pass.scaled(spec_.channels[stage]),
+                      pass.scaled(spec_.stage_output(stage)));
       output = &block.output;
     }
   }
@@ -93,7 +86,7 @@ Variable Supernet::forward(Tape& tape, const Subnet& subnet, const Tensor& image
   // convolutions' codes.
   const bool from_codes = !pass.quantized() || options_.residual == Residual::codes;
   const Variable last = from_codes ? codes_of(pass, *output, sum) : identity_of(pass, *output, sum, {});
-  const Variable pooled = ops::average_pool(tape, last);
+  const Variable pooled = ops::convert(tape, ops::average_pool(tape, last), DType::f32);
   const Variable features = features_->apply(tape, pooled, pass.ends_bits, pooled.data);
   const int64_t c = features.data.dim(1);
   const Variable w = classifier_quantizer_->apply(tape, tape.leaf(*classifier_, options_.classes, c),
