@@ -8,6 +8,7 @@
 #include "tools/interrupt.h"
 #include "tools/plan_text.h"
 #include "tools/progress.h"
+#include "training/network.h"
 #include "training/plan.h"
 #include "training/run_record.h"
 
@@ -63,6 +64,7 @@ void say_what_runs(const Trainer& trainer, const std::string& out) {
             std::to_string(train.source_steps) + " quantized on the source, " +
             std::to_string(train.steps - train.float_steps - train.source_steps) + " adapting";
   note("training " + text + "; seed " + std::to_string(train.seed) + "; writing to " + out);
+  if (config.precision != "f32") note("precision: " + precision_in_use(config));
   for (std::istringstream lines(trainer.start_report()); std::getline(lines, text);) note(text);
   if (trainer.step())
     note("going on after step " + std::to_string(trainer.step()) + " of " + std::to_string(train.steps));

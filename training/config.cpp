@@ -87,10 +87,6 @@ void check(Config& config, const std::string& origin) {
   } catch (const std::invalid_argument& error) {
     fail(origin, error.what());
   }
-  if (config.precision == "bf16" || config.precision == "int8")
-    fail(origin, "precision: this build computes in f32 only, got \"" + config.precision +
-                     "\": set precision to f32");
-  if (config.precision != "f32") fail(origin, "precision expects \"f32\", got \"" + config.precision + "\"");
   const DataConfig& data = config.data;
   if (data.channels == 2) fail(origin, "data.channels expects 1 (grey) or 3 (RGB), got 2");
   const auto one_a_channel = [&](const char* key, const std::vector<float>& values) {

@@ -105,6 +105,8 @@ struct Config {
   OptimizerConfig optimizer;
   TrainConfig train;
   std::string checkpoint;  ///< pretrained ResNet to start from: .pth, .safetensors; empty: random weights
+  /// "f32"; "bf16": convolutions and what stands between operations; "int8": as bf16, but quantized subnets
+  /// compute on integer codes.
   std::string precision = "f32";
   std::string device = "cpu";
   int threads = 0;  ///< 0: all processors

@@ -164,8 +164,9 @@ std::vector<Field> describe() {
            "pretrained weights that training starts from: a .pth or .safetensors file of torchvision or "
            "timm, or "
            "what `rtfq import` wrote; empty: random weights"),
-      narrowed<std::string>(text(KEY(precision), {}, "f32: of arithmetic and activations between quantizers"),
-                            {"f32"}),
+      text(KEY(precision), {"f32", "bf16", "int8"},
+           "f32; bf16: convolutions and activations between operations; int8: quantized subnets compute on their codes, "
+           "exactly, everything else as bf16. Sums and master weights are f32"),
       narrowed<std::string>(text(KEY(device), {}, "cpu: what computes"), {"cpu"}),
       number(KEY(threads), threads, "that compute; 0: one a processor"),
   };

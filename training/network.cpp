@@ -4,6 +4,8 @@
 #include <cmath>
 #include <stdexcept>
 
+#include "kernels/cpu/features.h"
+
 namespace rtfq {
 namespace {
 
@@ -34,9 +36,23 @@ SupernetOptions supernet_options(const Config& config, int64_t classes) {
   for (const std::string& text : config.model.bits_exceptions)
     options.bits_exceptions.push_back(parse_bits_exception(text));
   options.norm_affine = parse_affine_owner(config.model.norm_affine);
+  options.integer = config.precision == "int8";
+  options.storage = config.precision != "f32" && kernels::cpu::fast_bf16() ? DType::bf16 : DType::f32;
   options.domain_norms = config.model.domain_norms;
   options.norm_momentum = config.model.norm_momentum;
   return options;
+}
+
+std::string precision_in_use(const Config& config) {
+  if (config.precision == "f32") return "f32";
+  const bool bf16 = kernels::cpu::fast_bf16(), int8 = kernels::cpu::fast_int8();
+  const std::string between = bf16 ? "bf16" : "f32",
+                    here = " (this processor: " + kernels::cpu::describe_features() + ")";
+  if (config.precision == "bf16")
+    return bf16 ? "bf16" : "f32 instead of bf16, which is no faster here" + here;
+  return "int8: exact sums of codes in convolutions" + std::string(int8 ? "" : ", no faster than f32 here") +
+         ", " + between + " between them and in gradients" +
+         (bf16 ? "" : " instead of bf16, which is no faster here") + (bf16 && int8 ? "" : here);
 }
 
 bool trains_single(const Config& config) {

@@ -8,6 +8,9 @@
 namespace rtfq {
 
 SupernetOptions supernet_options(const Config&, int64_t classes);
+/// What config.precision comes to on this processor, for the user: "int8: codes in convolutions, bf16 between
+/// them". Where the processor has no bf16 units, f32 takes its place, and the text says so.
+std::string precision_in_use(const Config&);
 /// Trains one network (train.subnet), not a bank: methods source_only and mcc, sampler fixed.
 bool trains_single(const Config&);
 /// The bank's subnets, or the single network: train.subnet, at full precision with methods source_only and
