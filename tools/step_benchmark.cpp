@@ -1,6 +1,6 @@
-// rtfq-step: seconds a SandwichQ training step takes, on noise, with the passes and loss terms that the PyTorch yardstick
-// uses: (width 1, res, 8 bits), (0.9, 5/7 res, 8), (0.9, 5/7 res, 6) learning from the one before, (0.85, 4/7 res, 4); one
-// teacher forward. Prints one JSON line. See tools/compare_pytorch.
+// rtfq-step: seconds a SandwichQ training step takes, on noise, with the passes and loss terms that the
+// PyTorch yardstick uses: (width 1, res, 8 bits), (0.9, 5/7 res, 8), (0.9, 5/7 res, 6) learning from the one
+// before, (0.85, 4/7 res, 4); one teacher forward. Prints one JSON line. See tools/compare_pytorch.
 #include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
@@ -18,13 +18,14 @@ namespace {
 using namespace rtfq;
 
 struct Arguments {
-  std::string arch = "resnet50";
+  std::string arch = "resnet50", precision = "f32";
   int resolution = 224, batch = 32, classes = 31, passes = 4, steps = 3, warmup = 1;
 };
 
 Config configuration(const Arguments& a) {
   Config config;
   config.model.arch = a.arch;
+  config.precision = a.precision;
   const int r = a.resolution;
   const auto level = [&](int sevenths) { return r * sevenths / 7 / 16 * 16; };
   config.model.bank = {{1.0, 0.95, 0.9, 0.85}, {1.0}, {r, level(6), level(5), level(4)}, {8, 6, 4}, 16};
@@ -44,6 +45,17 @@ std::vector<PassPlan> passes_of(const Arguments& a, const Bank& bank) {
   return passes;
 }
 
+/// Multiply-adds of a step: forward, data and weight gradient of every pass on both domains, and the
+/// teacher's forward.
+double step_macs(const Supernet& student, const Config& config, const std::vector<PassPlan>& passes,
+                 int batch) {
+  double macs =
+      static_cast<double>(batch) * static_cast<double>(student.cost(config.model.bank.largest()).macs);
+  for (const PassPlan& pass : passes)
+    macs += 3.0 * 2 * batch * static_cast<double>(student.cost(pass.subnet).macs);
+  return macs;
+}
+
 int run(const Arguments& a) {
   const Config config = configuration(a);
   const auto options = supernet_options(config, a.classes);
@@ -54,7 +66,8 @@ int run(const Arguments& a) {
   input.images = Tensor::empty({2 * a.batch, a.resolution, a.resolution, 3});
   Random random(1, Purpose::test);
   for (int64_t i = 0; i < input.images.count(); ++i) input.images.as<float>()[i] = random.normal();
-  for (int i = 0; i < a.batch; ++i) input.labels.push_back(static_cast<int32_t>(random.below(static_cast<uint32_t>(a.classes))));
+  for (int i = 0; i < a.batch; ++i)
+    input.labels.push_back(static_cast<int32_t>(random.below(static_cast<uint32_t>(a.classes))));
   input.passes = passes_of(a, config.model.bank);
   input.learning_rate = config.optimizer.learning_rate;
 
@@ -84,6 +97,7 @@ int run(const Arguments& a) {
                                     {"threads", kernels::runtime::threads()},
                                     {"step_s", sorted[sorted.size() / 2]},
                                     {"steps", seconds},
+                                    {"gmacs", step_macs(student, config, input.passes, a.batch) * 1e-9},
                                     {"peak_mib", usage.ru_maxrss / 1024},
                                     {"pool_peak_mib", memory::statistics({}).peak >> 20}};
   std::printf("%s\n", line.dump().c_str());
@@ -96,12 +110,21 @@ int main(int argc, char** argv) {
   Arguments a;
   CLI::App app("Seconds a SandwichQ training step takes on noise, as one JSON line");
   app.add_option("--arch", a.arch, "ResNet")->check(CLI::IsMember(resnet_names()))->capture_default_str();
-  app.add_option("--res", a.resolution, "largest resolution, a multiple of 16")->check(CLI::Range(64, 1024))->capture_default_str();
-  app.add_option("--batch", a.batch, "images of each domain")->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--precision", a.precision, "of arithmetic")
+      ->check(CLI::IsMember({"f32", "bf16", "int8"}))
+      ->capture_default_str();
+  app.add_option("--res", a.resolution, "largest resolution, a multiple of 16")
+      ->check(CLI::Range(64, 1024))
+      ->capture_default_str();
+  app.add_option("--batch", a.batch, "images of each domain")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   app.add_option("--classes", a.classes, "classes")->check(CLI::Range(2, 100000))->capture_default_str();
   app.add_option("--passes", a.passes, "passes a step")->check(CLI::Range(1, 4))->capture_default_str();
   app.add_option("--steps", a.steps, "measured steps")->check(CLI::PositiveNumber)->capture_default_str();
-  app.add_option("--warmup", a.warmup, "steps before them")->check(CLI::NonNegativeNumber)->capture_default_str();
+  app.add_option("--warmup", a.warmup, "steps before them")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   try {
     return run(a);
