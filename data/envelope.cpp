@@ -180,6 +180,20 @@ std::pair<int64_t, int64_t> png_dimensions(const uint8_t* bytes) {
   return {big_endian(bytes + 20), big_endian(bytes + 16)};
 }
 
+std::pair<int64_t, int64_t> jpeg_dimensions(const uint8_t* bytes, size_t size) {
+  for (size_t at = 2; at < size;) {
+    while (at < size && bytes[at] != 0xFF) ++at;
+    while (at < size && bytes[at] == 0xFF) ++at;
+    if (size - at < 8) break;
+    const uint8_t marker = bytes[at++];
+    if (marker == 0x00 || marker == 0x01 || (marker >= 0xD0 && marker <= 0xD9)) continue;
+    if (marker >= 0xC0 && marker <= 0xC2)
+      return {(bytes[at + 3] << 8) | bytes[at + 4], (bytes[at + 5] << 8) | bytes[at + 6]};
+    at += (size_t{bytes[at]} << 8) | bytes[at + 1];
+  }
+  return {0, 0};
+}
+
 std::string jpeg_defect(const uint8_t* bytes, size_t size) {
   const std::string truncated = "truncated: no end-of-image marker";
   JpegFrame frame;

@@ -19,6 +19,8 @@ std::string describe_foreign(const uint8_t* bytes, size_t size);
 std::string png_defect(const uint8_t* bytes, size_t size);
 /// Height and width that a PNG without defect declares.
 std::pair<int64_t, int64_t> png_dimensions(const uint8_t* bytes);
+/// Height and width that the frame header of a JPEG without defect declares.
+std::pair<int64_t, int64_t> jpeg_dimensions(const uint8_t* bytes, size_t size);
 /// Empty when the segments of a JPEG run to an end-of-image marker, every component has a scan, and scans use
 /// tables that are defined; otherwise what is wrong. Decoders fill the missing part of a truncated JPEG with
 /// grey and report nothing.

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -13,7 +14,10 @@
 #include <memory>
 #include <stdexcept>
 
+#include "data/color.h"
 #include "data/envelope.h"
+#include "data/exif.h"
+#include "data/jpeg.h"
 #include "data/stb_limits.h"
 
 namespace rtfq::data {
@@ -36,10 +40,6 @@ void check_dimensions(int64_t height, int64_t width, const std::string& origin) 
   if (height > max_image_pixels / width)
     fail(origin, "it declares " + std::to_string(width) + " x " + std::to_string(height) +
                      " pixels, more than the limit of " + std::to_string(max_image_pixels));
-}
-
-uint8_t luma(int red, int green, int blue) {
-  return static_cast<uint8_t>((77 * red + 150 * green + 29 * blue) >> 8);
 }
 
 uint8_t over_black(uint8_t value, uint8_t alpha) {
@@ -128,20 +128,8 @@ std::vector<uint8_t> read_file(const std::string& path) {
   return bytes;
 }
 
-}  // namespace
-
-Image decode_image(const uint8_t* bytes, size_t size, int channels, const std::string& origin) {
-  check_channels(channels);
-  if (size == 0) fail(origin, "it is empty");
-  if (static_cast<int64_t>(size) > max_file_bytes) fail(origin, "it has more than 1 GiB");
-  const Format format = sniff(bytes, size);
-  if (format == Format::other)
-    fail(origin,
-         "it is not a PNG, JPEG, or binary PGM or PPM image; it looks like " + describe_foreign(bytes, size));
-  if (format == Format::netpbm) return decode_netpbm(bytes, size, channels, origin);
-  const std::string defect = format == Format::png ? png_defect(bytes, size) : jpeg_defect(bytes, size);
-  if (!defect.empty()) fail(origin, defect);
-
+/// PNG, and JPEG where libjpeg-turbo does not decode it: 1 to 4 channels, of which 1 or 3 are wanted.
+Image decode_stb(const uint8_t* bytes, size_t size, Format format, int channels, const std::string& origin) {
   const int length = static_cast<int>(size);
   int width = 0, height = 0, from = 0;
   decoder_block_limit = (size_t{1} << 20) + 2 * size;
@@ -164,10 +152,60 @@ Image decode_image(const uint8_t* bytes, size_t size, int channels, const std::s
   return convert(pixels.get(), height, width, from, channels);
 }
 
-Image load_image(const std::string& path, int channels) {
+Image decode_jpeg(const uint8_t* bytes, size_t size, int channels, const std::string& origin,
+                  const Decoding& how) {
+  if (how.jpeg == Decoding::Jpeg::turbo && !turbo_available())
+    fail(origin,
+         "this build has no libjpeg-turbo: set data.jpeg to auto, or install libturbojpeg0-dev and "
+         "build again");
+  if (how.jpeg == Decoding::Jpeg::stb || !turbo_available())
+    return decode_stb(bytes, size, Format::jpeg, channels, origin);
+  const auto [height, width] = jpeg_dimensions(bytes, size);
+  check_dimensions(height, width, origin);
+  std::string error;
+  Image image = decode_turbo(bytes, size, 0, &error);
+  if (!error.empty()) fail(origin, "damaged or unsupported: " + error);
+  if (image.pixels.empty()) return decode_stb(bytes, size, Format::jpeg, channels, origin);
+  if (image.channels == channels) return image;
+  return convert(image.pixels.data(), image.height, image.width, image.channels, channels);
+}
+
+std::atomic<int64_t> decoded{0};
+
+}  // namespace
+
+int64_t decoded_images() {
+  return decoded;
+}
+
+const char* jpeg_decoder(const Decoding& how) {
+  return how.jpeg == Decoding::Jpeg::turbo || (how.jpeg == Decoding::Jpeg::best && turbo_available())
+             ? "turbo"
+             : "stb";
+}
+
+Image decode_image(const uint8_t* bytes, size_t size, int channels, const std::string& origin,
+                   const Decoding& how) {
+  check_channels(channels);
+  ++decoded;
+  if (size == 0) fail(origin, "it is empty");
+  if (static_cast<int64_t>(size) > max_file_bytes) fail(origin, "it has more than 1 GiB");
+  const Format format = sniff(bytes, size);
+  if (format == Format::other)
+    fail(origin,
+         "it is not a PNG, JPEG, or binary PGM or PPM image; it looks like " + describe_foreign(bytes, size));
+  if (format == Format::netpbm) return decode_netpbm(bytes, size, channels, origin);
+  const std::string defect = format == Format::png ? png_defect(bytes, size) : jpeg_defect(bytes, size);
+  if (!defect.empty()) fail(origin, defect);
+  Image image = format == Format::jpeg ? decode_jpeg(bytes, size, channels, origin, how)
+                                       : decode_stb(bytes, size, format, channels, origin);
+  return how.exif ? upright(std::move(image), exif_orientation(bytes, size)) : image;
+}
+
+Image load_image(const std::string& path, int channels, const Decoding& how) {
   check_channels(channels);
   const std::vector<uint8_t> bytes = read_file(path);
-  return decode_image(bytes.data(), bytes.size(), channels, path);
+  return decode_image(bytes.data(), bytes.size(), channels, path, how);
 }
 
 std::vector<uint8_t> encode_png(const Image& image) {

@@ -12,7 +12,9 @@ std::shared_ptr<const Image> ImageStore::get(uint32_t index) {
     if (!entry.error.empty()) throw std::runtime_error(entry.error);
   }
   try {
-    auto image = std::make_shared<const Image>(load_image(samples_[index].path, channels_));
+    if (cache_)  // the system keeps what was read of the file
+      if (std::shared_ptr<const Image> image = cache_->get(index)) return image;
+    auto image = std::make_shared<const Image>(prepare_file(samples_[index].path, preparation_));
     const int64_t bytes = static_cast<int64_t>(image->pixels.capacity() + sizeof(Image));
     const std::lock_guard lock(mutex_);
     if (!entries_[index].image && used_ + bytes <= budget_) {

@@ -12,6 +12,7 @@
 #include <string>
 #include <thread>
 
+#include "data/color.h"
 #include "data/image_store.h"
 #include "data/order.h"
 
@@ -37,6 +38,16 @@ LoaderOptions checked(const Dataset& dataset, const LoaderOptions& o) {
   expect(o.training || !o.plain_view, "evaluation's images are plain already");
   check(o.augmentation, o.resolution);
   return o;
+}
+
+Preparation preparation_of(const LoaderOptions& o) {
+  return {o.channels, o.decoding, o.augmentation};
+}
+
+std::shared_ptr<PreparedCache> cache_of(const Dataset& dataset, const LoaderOptions& o) {
+  if (o.cache_folder.empty()) return nullptr;
+  return PreparedCache::open(o.cache_folder, dataset.origin, dataset.samples, preparation_of(o), o.threads,
+                             o.say);
 }
 
 }  // namespace
@@ -74,7 +85,7 @@ struct Loader::State {
       : dataset(std::move(d)),
         options(checked(dataset, o)),
         labelled(dataset.labelled()),
-        store(dataset.samples, options.channels, options.cache_bytes),
+        store(dataset.samples, preparation_of(options), options.cache_bytes, cache_of(dataset, options)),
         order(options.seed, options.stream, static_cast<uint32_t>(dataset.samples.size())) {
     try {
       for (int i = 0; i < options.threads; ++i) threads.emplace_back([this] { serve(); });
@@ -156,18 +167,22 @@ struct Loader::State {
         continue;
       }
       Image out;
-      if (options.training) {
+      if (options.training && options.augmented) {
         Random random(options.seed, Purpose::augmentation, slot.position + static_cast<uint64_t>(item),
                       options.stream);
+        // Streams are below 256: colours have numbers of their own, so that placements do not depend on them.
+        Random colours(options.seed, Purpose::augmentation, slot.position + static_cast<uint64_t>(item),
+                       256 + options.stream);
         out =
             place(*image, draw(options.augmentation, image->height, image->width, options.resolution, random),
-                  options.resolution);
+                  options.resolution, options.augmentation.bicubic);
+        change_colours(out, options.augmentation, colours);
       } else {
-        out = prepare(*image, options.augmentation.resize, options.resolution);
+        out = prepare_standardized(*image, options.augmentation, options.resolution);
       }
       std::memcpy(slot.batch.pixels.data() + offset, out.pixels.data(), image_bytes());
       if (options.plain_view) {
-        const Image plain = prepare(*image, options.augmentation.resize, options.resolution);
+        const Image plain = prepare_standardized(*image, options.augmentation, options.resolution);
         std::memcpy(slot.batch.plain.data() + offset, plain.pixels.data(), image_bytes());
       }
       return true;

@@ -2,7 +2,9 @@
 // Batches of decoded, augmented images, prepared ahead by worker threads.
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "data/dataset.h"
@@ -29,13 +31,18 @@ struct LoaderOptions {
   int batch = 32;  ///< images of this rank
   int resolution = 224;
   int channels = 3;
-  Augmentation augmentation;  ///< evaluation uses its `resize` only
+  Decoding decoding;
+  Augmentation augmentation;  ///< evaluation uses only what prepare() does
   bool training = true;
+  bool augmented = true;    ///< of training: false shows images as evaluation does, in training's order
   bool plain_view = false;  ///< of training: also the images without augmentation, Batch::plain
   uint64_t seed = 1;
   uint32_t stream = 0;  ///< distinguishes loaders of one seed: 0 source, 1 target; below 256
   int threads = 2;
-  int64_t cache_bytes = 0;  ///< decoded images kept in memory, up to so many bytes
+  int64_t cache_bytes = 0;   ///< decoded images kept in memory, up to so many bytes
+  std::string cache_folder;  ///< of prepared images on disk (data/prepared_cache.h); empty: none
+  /// What a user should know, such as that prepared images are being made.
+  std::function<void(const std::string&)> say = [](const std::string&) {};
   BadImages bad_images = BadImages::error;
   int rank = 0, ranks = 1;  ///< step s of rank r takes batch s * ranks + r
 };

@@ -2,66 +2,104 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <stdexcept>
 #include <vector>
 
 namespace rtfq::data {
 namespace {
 
-/// For each output pixel: its first input pixel and its weights, `taps` apart, padded with zeros.
-struct Filter {
+/// Of a weight; an accumulator of 32 bits then holds any sum of bytes times weights.
+constexpr int fraction_bits = 22;
+
+/// For each output pixel: its first input pixel and its weights in fixed point, `taps` apart, padded with
+/// zeros.
+struct Weights {
   int taps = 0;
   std::vector<int> first, count;
-  std::vector<float> weights;
+  std::vector<int32_t> values;
+
+  const int32_t* of(size_t i) const { return values.data() + i * static_cast<size_t>(taps); }
 };
 
-Filter triangle(const Axis& axis, int input) {
+double support_of(Filter filter) {
+  return filter == Filter::bicubic ? 2.0 : 1.0;
+}
+
+/// The filter at a distance in output pixels (of a reduction) or input pixels (of an enlargement).
+double value_at(Filter filter, double distance) {
+  const double d = std::abs(distance);
+  if (filter == Filter::bilinear) return std::max(0.0, 1.0 - d);
+  // Keys, "Cubic convolution interpolation" (1981), with a = -1/2.
+  constexpr double a = -0.5;
+  if (d < 1) return ((a + 2) * d - (a + 3)) * d * d + 1;
+  return d < 2 ? (((d - 5) * d + 8) * d - 4) * a : 0.0;
+}
+
+Weights weights_of(const Axis& axis, int input, Filter filter) {
   if (axis.full < 1 || axis.count < 1 || !(axis.length > 0))
     throw std::invalid_argument("[data] resize expects positive sizes");
-  const double step = axis.length / axis.full, support = std::max(step, 1.0);
-  Filter filter;
-  filter.taps = std::min(static_cast<int>(std::ceil(support)) * 2 + 1, input);
-  const size_t count = static_cast<size_t>(axis.count), taps = static_cast<size_t>(filter.taps);
-  filter.first.resize(count);
-  filter.count.resize(count);
-  filter.weights.assign(count * taps, 0.0f);
+  const double step = axis.length / axis.full, stretch = std::max(step, 1.0);
+  const double support = support_of(filter) * stretch, narrow = 1.0 / stretch;
+  Weights weights;
+  weights.taps = std::min(static_cast<int>(std::ceil(support)) * 2 + 1, input);
+  const size_t count = static_cast<size_t>(axis.count), taps = static_cast<size_t>(weights.taps);
+  weights.first.resize(count);
+  weights.count.resize(count);
+  weights.values.assign(count * taps, 0);
   std::vector<double> exact(taps);
   for (size_t i = 0; i < count; ++i) {
     const double centre = axis.begin + (axis.first + static_cast<int>(i) + 0.5) * step;
-    const int begin = std::clamp(static_cast<int>(std::floor(centre - support + 0.5)), 0, input - 1);
-    const int end = std::clamp(static_cast<int>(std::floor(centre + support + 0.5)), begin + 1, input);
-    const int used = std::min(end - begin, filter.taps);
+    const int begin = std::clamp(static_cast<int>(centre - support + 0.5), 0, input - 1);
+    const int end = std::clamp(static_cast<int>(centre + support + 0.5), begin + 1, input);
+    const int used = std::min(end - begin, weights.taps);
     double sum = 0;
-    for (int k = 0; k < used; ++k) {
-      exact[static_cast<size_t>(k)] = std::max(0.0, 1.0 - std::abs((begin + k + 0.5 - centre) / support));
-      sum += exact[static_cast<size_t>(k)];
-    }
-    if (!(sum > 0)) {  // a centre outside the image, on the edge of its last pixel's support
+    for (int k = 0; k < used; ++k)
+      sum += exact[static_cast<size_t>(k)] = value_at(filter, (k + begin - centre + 0.5) * narrow);
+    if (sum == 0) {  // a centre outside the image, on the edge of its last pixel's support
       exact[0] = sum = 1;
     }
-    filter.first[i] = begin;
-    filter.count[i] = used;
-    for (int k = 0; k < used; ++k)
-      filter.weights[i * taps + static_cast<size_t>(k)] =
-          static_cast<float>(exact[static_cast<size_t>(k)] / sum);
+    weights.first[i] = begin;
+    weights.count[i] = used;
+    for (int k = 0; k < used; ++k) {
+      const double scaled = exact[static_cast<size_t>(k)] / sum * (1 << fraction_bits);
+      weights.values[i * taps + static_cast<size_t>(k)] =
+          static_cast<int32_t>(scaled < 0 ? scaled - 0.5 : scaled + 0.5);
+    }
   }
-  return filter;
+  return weights;
 }
+
+uint8_t rounded(int32_t sum) {
+  return static_cast<uint8_t>(std::clamp(sum >> fraction_bits, 0, 255));
+}
+
+constexpr int32_t half = 1 << (fraction_bits - 1);
 
 uint8_t to_byte(float value) {
   return static_cast<uint8_t>(std::clamp(value + 0.5f, 0.0f, 255.0f));
 }
 
 template <int C>
-void horizontal(const float* row, const Filter& filter, int base, uint8_t* out) {
-  for (size_t i = 0; i < filter.first.size(); ++i, out += C) {
-    const float* weight = filter.weights.data() + i * static_cast<size_t>(filter.taps);
-    const float* in = row + (filter.first[i] - base) * C;
-    float sum[C] = {};
-    for (int k = 0; k < filter.count[i]; ++k)
+void along_row(const uint8_t* row, const Weights& weights, uint8_t* out) {
+  for (size_t i = 0; i < weights.first.size(); ++i, out += C) {
+    const int32_t* weight = weights.of(i);
+    const uint8_t* in = row + weights.first[i] * C;
+    int32_t sum[C];
+    for (int c = 0; c < C; ++c) sum[c] = half;
+    for (int k = 0; k < weights.count[i]; ++k)
       for (int c = 0; c < C; ++c) sum[c] += weight[k] * in[k * C + c];
-    for (int c = 0; c < C; ++c) out[c] = to_byte(sum[c]);
+    for (int c = 0; c < C; ++c) out[c] = rounded(sum[c]);
   }
+}
+
+/// Rows [weights.first..] of `rows`, each `length` bytes; `sums` is scratch.
+void along_column(const uint8_t* rows, size_t length, const int32_t* weight, int count, int32_t* sums,
+                  uint8_t* out) {
+  std::fill(sums, sums + length, half);
+  for (int k = 0; k < count; ++k, rows += length)
+    for (size_t j = 0; j < length; ++j) sums[j] += weight[k] * rows[j];
+  for (size_t j = 0; j < length; ++j) out[j] = rounded(sums[j]);
 }
 
 template <int C>
@@ -103,29 +141,28 @@ Image blank(const Image& like, int height, int width) {
 
 }  // namespace
 
-Image resample(const Image& image, const Axis& y, const Axis& x) {
+Image resample(const Image& image, const Axis& y, const Axis& x, Filter filter) {
   Image out = blank(image, y.count, x.count);
-  const Filter rows = triangle(y, image.height), columns = triangle(x, image.width);
-  // Vertically first, over the columns that are needed: long contiguous sums that the compiler vectorises.
-  int base = image.width, end = 0;
-  for (size_t i = 0; i < columns.first.size(); ++i) {
-    base = std::min(base, columns.first[i]);
-    end = std::max(end, columns.first[i] + columns.count[i]);
-  }
-  std::vector<float> row(static_cast<size_t>(end - base) * static_cast<size_t>(image.channels));
+  const Weights rows = weights_of(y, image.height, filter), columns = weights_of(x, image.width, filter);
+  int top = image.height, bottom = 0;  // input rows that are needed
   for (size_t i = 0; i < rows.first.size(); ++i) {
-    std::fill(row.begin(), row.end(), 0.0f);
-    for (int k = 0; k < rows.count[i]; ++k) {
-      const float weight = rows.weights[i * static_cast<size_t>(rows.taps) + static_cast<size_t>(k)];
-      const uint8_t* in = image.pixels.data() + image.offset(rows.first[i] + k, base);
-      for (size_t j = 0; j < row.size(); ++j) row[j] += weight * static_cast<float>(in[j]);
-    }
-    uint8_t* target = out.pixels.data() + out.offset(static_cast<int>(i), 0);
-    if (image.channels == 1)
-      horizontal<1>(row.data(), columns, base, target);
-    else
-      horizontal<3>(row.data(), columns, base, target);
+    top = std::min(top, rows.first[i]);
+    bottom = std::max(bottom, rows.first[i] + rows.count[i]);
   }
+  const size_t length = out.offset(0, out.width);
+  std::vector<uint8_t> narrow(static_cast<size_t>(bottom - top) * length);
+  for (int row = top; row < bottom; ++row) {
+    const uint8_t* in = image.pixels.data() + image.offset(row, 0);
+    uint8_t* target = narrow.data() + static_cast<size_t>(row - top) * length;
+    if (image.channels == 1)
+      along_row<1>(in, columns, target);
+    else
+      along_row<3>(in, columns, target);
+  }
+  std::vector<int32_t> sums(length);
+  for (size_t i = 0; i < rows.first.size(); ++i)
+    along_column(narrow.data() + static_cast<size_t>(rows.first[i] - top) * length, length, rows.of(i),
+                 rows.count[i], sums.data(), out.pixels.data() + i * length);
   return out;
 }
 

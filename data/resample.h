@@ -12,9 +12,15 @@ struct Axis {
   int full = 0, first = 0, count = 0;
 };
 
-/// Antialiased bilinear resampling to [y.count, x.count]. The triangle filter never reads outside the
-/// interval, clipped to the image; its support is one output pixel to either side, at least one input pixel.
-Image resample(const Image& image, const Axis& y, const Axis& x);
+enum class Filter {
+  bilinear,  ///< a triangle, one output pixel to either side
+  bicubic    ///< Keys' cubic with a = -1/2, two output pixels to either side
+};
+
+/// Antialiased resampling to [y.count, x.count]: the filter's support grows with the reduction, never below
+/// that of a copy, and its weights are renormalised where the image ends. First along rows, then along
+/// columns, in fixed point with 22 fractional bits and bytes in between: what Pillow computes, byte for byte.
+Image resample(const Image& image, const Axis& y, const Axis& x, Filter filter = Filter::bilinear);
 
 /// Source coordinates of an output position: (xx * x + xy * y + x0, yx * x + yy * y + y0), both in pixels
 /// with centres at i + 1/2.

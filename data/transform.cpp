@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "data/color.h"
 #include "data/resample.h"
 
 namespace rtfq::data {
@@ -23,21 +24,31 @@ void check_resize(int resize, int resolution) {
              std::to_string(resize));
 }
 
-/// Sizes after the shorter side became `resize`; the longer one is rounded down, as the field's loaders do.
-void resized(int height, int width, int resize, int& out_height, int& out_width) {
+/// Sizes after resizing; the longer side is rounded down, as the field's loaders do.
+void resized(int height, int width, const Augmentation& a, int& out_height, int& out_width) {
   const int64_t shorter = std::min(height, width);
-  out_height = static_cast<int>(int64_t{height} * resize / shorter);
-  out_width = static_cast<int>(int64_t{width} * resize / shorter);
+  out_height = a.squash ? a.resize : static_cast<int>(int64_t{height} * a.resize / shorter);
+  out_width = a.squash ? a.resize : static_cast<int>(int64_t{width} * a.resize / shorter);
 }
 
-/// The source rectangle behind a crop of `resolution` at (y, x) of the resized image.
-void window(Placement& placement, int height, int width, int resize, int resolution, int y, int x) {
-  int out_height, out_width;
-  resized(height, width, resize, out_height, out_width);
-  placement.height = static_cast<double>(height) * resolution / out_height;
-  placement.width = static_cast<double>(width) * resolution / out_width;
-  placement.top = static_cast<double>(height) * y / out_height;
-  placement.left = static_cast<double>(width) * x / out_width;
+/// Where a centre crop begins: halves to the even neighbour, as torchvision's centre crop.
+int centred(int size, int crop) {
+  const int twice = size - crop;
+  return twice % 2 == 0 ? twice / 2 : twice / 2 + (twice / 2) % 2;
+}
+
+Filter filter_of(bool bicubic) {
+  return bicubic ? Filter::bicubic : Filter::bilinear;
+}
+
+/// A size x size part of an image as it is.
+Image cut(const Image& image, int top, int left, int size) {
+  Image out{size, size, image.channels, {}};
+  out.pixels.resize(out.offset(size, 0));
+  for (int y = 0; y < size; ++y)
+    std::copy_n(image.pixels.data() + image.offset(top + y, left), out.offset(1, 0),
+                out.pixels.data() + out.offset(y, 0));
+  return out;
 }
 
 /// A random resized crop as in Szegedy et al. (2015) with whole-pixel sides; after ten misses the largest
@@ -113,6 +124,12 @@ void check(const Augmentation& a, int resolution) {
   within("shear", a.shear, 0, 2);
   within("shift", a.shift, 0, 1);
   within("crop", a.crop, 0, 1);
+  within("brightness", a.brightness, 0, 10);
+  within("contrast", a.contrast, 0, 10);
+  within("saturation", a.saturation, 0, 10);
+  within("hue", a.hue, 0, 0.5f);
+  expect(!a.squash || a.resize > 0,
+         "resizing to a square needs its side: set resize, as in 256, or resize_mode shorter");
 }
 
 Placement draw(const Augmentation& a, int height, int width, int resolution, Random& random) {
@@ -132,19 +149,31 @@ Placement draw(const Augmentation& a, int height, int width, int resolution, Ran
   if (a.crop > 0) {
     random_resized_crop(p, height, width, a.crop, random);
   } else if (a.resize > 0) {
-    int out_height, out_width;
-    resized(height, width, a.resize, out_height, out_width);
-    window(p, height, width, a.resize, resolution,
-           static_cast<int>(y * static_cast<float>(out_height - resolution + 1)),
-           static_cast<int>(x * static_cast<float>(out_width - resolution + 1)));
+    p.top = static_cast<int>(y * static_cast<float>(height - resolution + 1));
+    p.left = static_cast<int>(x * static_cast<float>(width - resolution + 1));
+    p.height = p.width = resolution;
   }
   return p;
 }
 
-Image place(const Image& image, const Placement& p, int resolution) {
+bool resizes_first(const Augmentation& a) {
+  return a.resize > 0 && (a.squash || a.crop <= 0);
+}
+
+Image standardize(const Image& image, const Augmentation& a) {
+  if (!resizes_first(a)) return image;
+  int height, width;
+  resized(image.height, image.width, a, height, width);
+  return resize_image(image, height, width, a.bicubic);
+}
+
+Image place(const Image& image, const Placement& p, int resolution, bool bicubic) {
   if (!p.affine()) {
-    Image out = resample(image, {p.top, p.height, resolution, 0, resolution},
-                         {p.left, p.width, resolution, 0, resolution});
+    Image out = p.height == resolution && p.width == resolution && p.top == std::floor(p.top) &&
+                        p.left == std::floor(p.left)
+                    ? cut(image, static_cast<int>(p.top), static_cast<int>(p.left), resolution)
+                    : resample(image, {p.top, p.height, resolution, 0, resolution},
+                               {p.left, p.width, resolution, 0, resolution}, filter_of(bicubic));
     if (p.flip) mirror(out);
     return out;
   }
@@ -168,24 +197,42 @@ Image place(const Image& image, const Placement& p, int resolution) {
   return sample_affine(reduced, compose(into, map), resolution, resolution);
 }
 
-Image augment(const Image& image, const Augmentation& augmentation, int resolution, Random& random) {
+Image augment(const Image& image, const Augmentation& augmentation, int resolution, Random& random,
+              Random& colours) {
   check(augmentation, resolution);
-  return place(image, draw(augmentation, image.height, image.width, resolution, random), resolution);
+  const Image standard = standardize(image, augmentation);
+  Image out = place(standard, draw(augmentation, standard.height, standard.width, resolution, random),
+                    resolution, augmentation.bicubic);
+  change_colours(out, augmentation, colours);
+  return out;
+}
+
+Image prepare(const Image& image, const Augmentation& a, int resolution) {
+  check_resize(a.resize, resolution);
+  if (a.resize == 0) return resize_image(image, resolution, resolution, a.bicubic);
+  int height, width;
+  resized(image.height, image.width, a, height, width);
+  return resample(image,
+                  {0, static_cast<double>(image.height), height, centred(height, resolution), resolution},
+                  {0, static_cast<double>(image.width), width, centred(width, resolution), resolution},
+                  filter_of(a.bicubic));
 }
 
 Image prepare(const Image& image, int resize, int resolution) {
-  check_resize(resize, resolution);
-  if (resize == 0) return resize_image(image, resolution, resolution);
-  int height, width;
-  resized(image.height, image.width, resize, height, width);
-  return resample(image,
-                  {0, static_cast<double>(image.height), height, (height - resolution) / 2, resolution},
-                  {0, static_cast<double>(image.width), width, (width - resolution) / 2, resolution});
+  Augmentation augmentation;
+  augmentation.resize = resize;
+  return prepare(image, augmentation, resolution);
 }
 
-Image resize_image(const Image& image, int height, int width) {
+Image prepare_standardized(const Image& image, const Augmentation& a, int resolution) {
+  if (!resizes_first(a)) return prepare(image, a, resolution);
+  check_resize(a.resize, resolution);
+  return cut(image, centred(image.height, resolution), centred(image.width, resolution), resolution);
+}
+
+Image resize_image(const Image& image, int height, int width, bool bicubic) {
   return resample(image, {0, static_cast<double>(image.height), height, 0, height},
-                  {0, static_cast<double>(image.width), width, 0, width});
+                  {0, static_cast<double>(image.width), width, 0, width}, filter_of(bicubic));
 }
 
 }  // namespace rtfq::data

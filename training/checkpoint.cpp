@@ -165,6 +165,7 @@ std::unique_ptr<Trainer> Trainer::resume(const std::string& checkpoint, const Co
     merged.data.source = config->data.source;
     merged.data.target = config->data.target;
     merged.data.threads = config->data.threads;
+    merged.data.cache_dir = config->data.cache_dir;
     merged.threads = config->threads;
   }
   auto state = std::make_unique<State>(merged);

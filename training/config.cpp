@@ -168,6 +168,8 @@ Config parse_config(const std::string& text, const std::string& origin,
   read_object(config, schema::parse_jsonc(text, origin), origin);
   for (const std::string& setting : overrides) read_override(config, setting);
   config.data.augmentation.resize = config.data.resize;
+  config.data.augmentation.squash = config.data.resize_mode == "squash";
+  config.data.augmentation.bicubic = config.data.interpolation == "bicubic";
   check(config, origin);
   return config;
 }

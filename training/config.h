@@ -16,14 +16,19 @@ struct DataConfig {
   std::string source;  ///< labelled: folder with one subfolder a class, or list file
   std::string target;  ///< unlabelled for training; labels, where there are any, are read by evaluation only
   int channels = 3;    ///< 1 (grey) or 3 (RGB)
-  int resize = 0;      ///< shorter side before cropping; 0: whole image to the resolution
+  int resize = 0;      ///< pixels before cropping; 0: whole image to the resolution
+  std::string resize_mode = "shorter";      ///< shorter, squash: what `resize` sets
+  std::string interpolation = "bilinear";  ///< bilinear, bicubic
+  std::string jpeg = "auto";               ///< auto, stb, turbo: the decoder
+  bool exif = false;                       ///< turn images upright as their EXIF orientation says
   std::vector<float> mean{0.485f, 0.456f, 0.406f};
   std::vector<float> deviation{0.229f, 0.224f, 0.225f};
-  data::Augmentation augmentation;  ///< its `resize` is DataConfig::resize
+  data::Augmentation augmentation;  ///< its `resize`, `squash` and `bicubic` are those above
   int hold_out = 0;                 ///< every k-th target file is kept out of training; 0: none
   int source_hold_out = 0;          ///< the same for source files, to validate on
   int threads = 2;
   int64_t cache_mib = 1024;          ///< decoded images kept in memory
+  std::string cache_dir;             ///< folder of prepared images on disk; empty: none
   std::string bad_images = "error";  ///< error, skip
 };
 

@@ -22,8 +22,12 @@ std::vector<Field> describe() {
       narrowed<int>(number(KEY(data.channels), {1, 3}, "of the network's input: 1 (grey) or 3 (RGB)"),
                     {1, 3}),
       number(KEY(data.resize), {0, 8192},
-             "pixels of the shorter side before the crop to the resolution; 0: the whole image is resized to "
-             "the resolution"),
+             "pixels to which an image is resized before the crop to the resolution; 0: the whole image is "
+             "resized to the resolution"),
+      text(
+          KEY(data.resize_mode), {"shorter", "squash"},
+          "what becomes `resize`: the shorter side, as torchvision does it, or both sides, as TLlib does it"),
+      text(KEY(data.interpolation), {"bilinear", "bicubic"}, "of resizing, antialiased as Pillow does it"),
       numbers(KEY(data.mean), {-10, 10}, "of each channel, pixels being 0 to 1; subtracted"),
       numbers(KEY(data.deviation), {0, 10, true}, "of each channel; divided by"),
       number(KEY(data.augmentation.rotation), {0, 180}, "degrees, uniform in [-r, r]"),
@@ -33,6 +37,11 @@ std::vector<Field> describe() {
       yes_no(KEY(data.augmentation.flip), "mirrored left to right half of the time"),
       number(KEY(data.augmentation.crop), fraction,
              "smallest area fraction of a random resized crop; 0: off"),
+      number(KEY(data.augmentation.brightness), {0, 10},
+             "colours as torchvision's ColorJitter: factor uniform in [1 - v, 1 + v], at least 0"),
+      number(KEY(data.augmentation.contrast), {0, 10}, "likewise"),
+      number(KEY(data.augmentation.saturation), {0, 10}, "likewise"),
+      number(KEY(data.augmentation.hue), {0, 0.5}, "turns of the colour circle, uniform in [-v, v]"),
       number(KEY(data.hold_out), {0, 1e9},
              "every k-th target file is kept out of training (`rtfq eval --held-out` measures on them); 0: "
              "none"),
@@ -41,6 +50,14 @@ std::vector<Field> describe() {
              "those; 0: none"),
       number(KEY(data.threads), {1, 1024}, "that decode and augment images; does not change results"),
       number(KEY(data.cache_mib), {0, 1e9}, "MiB of decoded images kept in memory"),
+      text(KEY(data.cache_dir), {},
+           "folder of prepared images: each is decoded and resized once, into a file that later epochs and "
+           "other runs read; empty: none"),
+      text(KEY(data.jpeg), {"auto", "stb", "turbo"},
+           "what decodes JPEG: libjpeg-turbo, with Pillow's pixels, or stb_image; auto: the first where this "
+           "build has it"),
+      yes_no(KEY(data.exif),
+             "turn images upright as their EXIF orientation says; the field's loaders do not"),
       text(KEY(data.bad_images), {"error", "skip"},
            "what a file that cannot be decoded does: stop, or be left out and counted"),
 

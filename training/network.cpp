@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <stdexcept>
 
 #include "kernels/cpu/features.h"
@@ -112,6 +113,11 @@ data::Dataset open_target(const DataConfig& config, const std::vector<std::strin
   return data::open_dataset(config.target, classes);
 }
 
+data::Decoding decoding_of(const DataConfig& data) {
+  using Jpeg = data::Decoding::Jpeg;
+  return {data.jpeg == "stb" ? Jpeg::stb : data.jpeg == "turbo" ? Jpeg::turbo : Jpeg::best, data.exif};
+}
+
 data::LoaderOptions loader_options(const Config& config, Domain domain, bool training) {
   data::LoaderOptions options;
   options.batch = config.train.batch;
@@ -119,11 +125,16 @@ data::LoaderOptions loader_options(const Config& config, Domain domain, bool tra
   options.channels = config.data.channels;
   options.augmentation = config.data.augmentation;
   options.augmentation.resize = config.data.resize;
+  options.augmentation.squash = config.data.resize_mode == "squash";
+  options.augmentation.bicubic = config.data.interpolation == "bicubic";
   options.training = training;
   options.seed = config.train.seed;
   options.stream = static_cast<uint32_t>(domain);
   options.threads = config.data.threads;
+  options.decoding = decoding_of(config.data);
   options.cache_bytes = config.data.cache_mib << 20;
+  options.cache_folder = config.data.cache_dir;
+  options.say = [](const std::string& text) { std::fprintf(stderr, "rtfq: %s\n", text.c_str()); };
   options.bad_images = config.data.bad_images == "skip" ? data::BadImages::skip : data::BadImages::error;
   return options;
 }

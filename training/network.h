@@ -34,6 +34,7 @@ data::Dataset open_source_validation(const DataConfig&, const std::vector<std::s
 data::Dataset open_target(const DataConfig&, const std::vector<std::string>& classes);
 
 /// `training`: augmented random batches of train.batch images; else evaluation batches in order.
+data::Decoding decoding_of(const DataConfig&);
 data::LoaderOptions loader_options(const Config&, Domain, bool training);
 
 /// Batches of images at every resolution that a step needs, each resized from the same crop.

@@ -19,9 +19,7 @@ PreparedImages::PreparedImages(const Config& config, const data::Dataset& datase
                                int64_t limit)
     : config_(config), limit_(std::min<int64_t>(limit, static_cast<int64_t>(dataset.samples.size()))) {
   data::LoaderOptions options = loader_options(config, domain, order == Order::shuffled);
-  const int resize = options.augmentation.resize;
-  options.augmentation = {};
-  options.augmentation.resize = resize;
+  options.augmented = false;
   options.batch = evaluation_batch(options.resolution);
   options.cache_bytes = 0;
   loader_ = std::make_unique<data::Loader>(dataset, options);

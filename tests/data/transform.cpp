@@ -88,7 +88,7 @@ TEST_CASE("resize is the antialiased triangle filter") {
         for (int x = 0; x < width; ++x)
           for (int c = 0; c < channels; ++c)
             worst = std::max(worst, std::abs(at(out, y, x, c) - reference(image, height, width, y, x, c)));
-      CHECK(worst <= 0.501);
+      CHECK(worst <= 1.001);  // bytes between the two passes: two roundings
     }
   }
   for (const int value : {0, 1, 127, 255}) {
@@ -103,7 +103,7 @@ TEST_CASE("no augmentation equals plain resizing") {
   for (const int side : {16, 28, 32, 75}) {
     const Image image = pattern(side, side + 3, 3);
     Random random(1, Purpose::test);
-    CHECK(augment(image, {}, 32, random).pixels == resize_image(image, 32, 32).pixels);
+    CHECK(augment(image, {}, 32, random, random).pixels == resize_image(image, 32, 32).pixels);
     CHECK(prepare(image, 0, 32).pixels == resize_image(image, 32, 32).pixels);
   }
 }
@@ -126,12 +126,13 @@ TEST_CASE("training with resize: every crop of the resized image, and only those
     for (int x = 0; x <= 14; ++x) crops.push_back(cut(full, y, x, 16, 16));
   Augmentation augmentation;
   augmentation.resize = 20;
+  Random colours(3, Purpose::test, 0, 1);
   std::vector<bool> seen(crops.size());
   for (uint64_t i = 0; i < 1500; ++i) {
     Random random(3, Purpose::test, i);
-    const Image out = augment(image, augmentation, 16, random);
+    const Image out = augment(image, augmentation, 16, random, colours);
     const auto found = std::find_if(crops.begin(), crops.end(),
-                                    [&](const Image& c) { return worst_difference(c, out) <= 1; });
+                                    [&](const Image& c) { return c.pixels == out.pixels; });
     REQUIRE(found != crops.end());
     seen[static_cast<size_t>(found - crops.begin())] = true;
   }

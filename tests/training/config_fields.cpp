@@ -53,8 +53,8 @@ std::size_t keys_of(const std::string& section) {
 
 TEST_CASE("config: no member lacks a key") {
   CHECK(keys_of("data") + 1 == members<DataConfig>());  // and the augmentation
-  // The augmentation's `resize` is data.resize.
-  CHECK(keys_of("data.augmentation") + 1 == members<data::Augmentation>());
+  // The augmentation's `resize`, `squash` and `bicubic` are data.resize, data.resize_mode, data.interpolation.
+  CHECK(keys_of("data.augmentation") + 3 == members<data::Augmentation>());
   CHECK(keys_of("model") + 1 == members<ModelConfig>());  // and the bank
   CHECK(keys_of("bank") == members<Bank>());
   CHECK(keys_of("loss") == members<LossConfig>());

@@ -96,7 +96,8 @@ Picture picture_of(const Judgement& j, const data::Dataset& images, const Config
   const data::Sample& sample = images.samples[j.sample];
   const int resolution = config.model.bank.resolutions.front();
   data::Image image =
-      data::prepare(data::load_image(sample.path, config.data.channels), config.data.resize, resolution);
+      data::prepare(data::load_image(sample.path, config.data.channels, decoding_of(config.data)),
+                    config.data.augmentation, resolution);
   if (resolution > 2 * least_picture) image = data::resize_image(image, least_picture, least_picture);
   return {std::move(image), sample.path, j.label, j.predicted, j.probability};
 }
