@@ -48,10 +48,13 @@ Weights weights_of(const Axis& axis, int input, Filter filter) {
   weights.count.resize(count);
   weights.values.assign(count * taps, 0);
   std::vector<double> exact(taps);
+  // Nothing outside the interval is read: cutting first and resizing then gives the same.
+  const int low = std::clamp(static_cast<int>(std::floor(axis.begin)), 0, input - 1);
+  const int high = std::clamp(static_cast<int>(std::ceil(axis.begin + axis.length)), low + 1, input);
   for (size_t i = 0; i < count; ++i) {
     const double centre = axis.begin + (axis.first + static_cast<int>(i) + 0.5) * step;
-    const int begin = std::clamp(static_cast<int>(centre - support + 0.5), 0, input - 1);
-    const int end = std::clamp(static_cast<int>(centre + support + 0.5), begin + 1, input);
+    const int begin = std::clamp(static_cast<int>(std::floor(centre - support + 0.5)), low, high - 1);
+    const int end = std::clamp(static_cast<int>(std::floor(centre + support + 0.5)), begin + 1, high);
     const int used = std::min(end - begin, weights.taps);
     double sum = 0;
     for (int k = 0; k < used; ++k)
