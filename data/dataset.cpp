@@ -123,10 +123,19 @@ std::vector<std::string> classes_of(const std::string& location, const std::vect
   return names;
 }
 
+/// Where relative paths of a list start: at its folder or, where the first one is not there, at the folder
+/// above it, since some data sets keep their lists in a folder of their own.
+fs::path base_of(const std::string& list, const std::string& first) {
+  const fs::path folder = fs::path(list).parent_path();
+  const fs::path above = fs::absolute(folder.empty() ? "." : folder).parent_path();
+  std::error_code error;
+  return !fs::exists(folder / first, error) && fs::is_regular_file(above / first, error) ? above : folder;
+}
+
 Dataset open_list(const std::string& location, const std::vector<std::string>& classes,
                   const std::string& root) {
   const std::vector<ListLine> lines = read_list(location, classes);
-  const fs::path base = root.empty() ? fs::path(location).parent_path() : fs::path(root);
+  const fs::path base = root.empty() ? base_of(location, lines.front().path) : fs::path(root);
   const bool labelled = lines.front().labelled;
   for (const ListLine& line : lines)
     if (line.labelled != labelled)

@@ -28,7 +28,8 @@ struct Dataset {
 /// - a folder of images without subfolders: unlabelled, sorted by path;
 /// - a list file, a text file of lines `path label` or `path` in the order of the file. docs/data.md states
 /// its rules.
-///   Relative paths start at the list's folder, or at `root` where that is not empty.
+///   Relative paths start at the list's folder (or the one above it, where the first image is there), or at
+///   `root` where that is not empty.
 ///
 /// `classes`, when not empty, are the names that labels must refer to, in the order of their indices: the
 /// target of an adaptation is opened with the classes of the source. Throws std::runtime_error with the

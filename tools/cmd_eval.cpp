@@ -29,6 +29,7 @@ std::vector<Subnet> chosen(const Options& options, const Config& config) {
 
 data::Dataset target_of(const Options& options, const TrainedBank& bank) {
   DataConfig where = bank.config.data;
+  if (!where.evaluation.empty()) where.target = where.evaluation;
   if (!options.data.empty()) where.target = options.data;
   if (where.target.empty()) throw UsageError("[eval] the run names no target: give --data DIR");
   data::Dataset target = open_target(where, bank.classes);

@@ -8,6 +8,7 @@
 #include "tools/interrupt.h"
 #include "tools/plan_text.h"
 #include "tools/progress.h"
+#include "training/benchmark.h"
 #include "training/network.h"
 #include "training/plan.h"
 #include "training/run_record.h"
@@ -17,6 +18,8 @@ namespace {
 
 struct Options {
   std::string config, out;
+  std::string benchmark, source, target, root;  // instead of a configuration
+  benchmark::Wanted wanted;
   std::vector<std::string> settings;
   bool resume = false, plan = false;
   int64_t print_every = 0;
@@ -90,7 +93,44 @@ int show_plan(const Config& config) {
   return done;
 }
 
-int train(const Options& options) {
+/// A task of a benchmark as the preset and settings it stands for. Says them; stdout has the configuration.
+void expand(Options& options) {
+  as_usage([&] {
+    if (!options.config.empty())
+      throw std::invalid_argument("[train] give a configuration, got " + options.config +
+                                  ", or --dataset, not both");
+    for (const auto& [name, value] :
+         {std::pair{"--source", options.source}, {"--target", options.target}, {"--root", options.root}})
+      if (value.empty())
+        throw std::invalid_argument("[train] --dataset " + options.benchmark + " needs " + name +
+                                    ": `rtfq train --help` has an example");
+    const benchmark::Protocol& protocol = benchmark::protocol(options.benchmark);
+    const std::string from = protocol.domain(options.source).code, to = protocol.domain(options.target).code;
+    const benchmark::Located located = benchmark::locate(protocol, options.root, {from, to});
+    for (const std::string& text : located.notes) note(text);
+    for (const std::string& code : {from, to})
+      if (located.places.count(code) == 0)
+        throw std::invalid_argument("[train] the domain " + code + " of " + protocol.title +
+                                    " is missing in " + options.root);
+    options.wanted.settings = options.settings;
+    const benchmark::Configured configured =
+        benchmark::configure(protocol, located, options.root, from + "2" + to, options.wanted);
+    options.config = configured.base;
+    options.settings.insert(options.settings.begin(), configured.settings.begin(), configured.settings.end());
+    std::string command = program + " train " + options.config;
+    for (const std::string& setting : options.settings) command += " --set " + shell_word(setting);
+    note("this stands for:\n  " + command);
+    std::fputs(commented(load_config(options.config, options.settings)).c_str(), stdout);
+    return true;
+  });
+}
+
+int train(Options& options) {
+  if (!options.benchmark.empty()) expand(options);
+  if (options.config.empty())
+    throw UsageError(
+        "[train] name a configuration, or a benchmark's task with --dataset, --source, --target "
+        "and --root");
   const Config config = load_config(options.config, options.settings);
   if (options.plan) return show_plan(config);
   if (options.out.empty()) throw UsageError("[train] --out is required; `rtfq train --help` explains");
@@ -158,13 +198,29 @@ void add_train(CLI::App& app, Action& action) {
   command
       ->add_option("config", options->config,
                    "configuration file, or the name of a preset (`rtfq config --list`)")
-      ->required()
       ->type_name("CONFIG.jsonc");
   command
       ->add_option(
           "--out", options->out,
           "folder for this run: checkpoint.safetensors, config.jsonc, logs, and report.html to watch it")
       ->type_name("RUN");
+  command
+      ->add_option(
+          "-d,--dataset", options->benchmark,
+          "instead of CONFIG, a task of office31, office-home, domainnet, visda, pacs or digits, with "
+          "its recipe; prints the configuration that it stands for")
+      ->type_name("NAME");
+  command->add_option("-s,--source", options->source, "of --dataset: a domain, by code (A) or name (amazon)")
+      ->type_name("DOMAIN");
+  command->add_option("-t,--target", options->target, "of --dataset")->type_name("DOMAIN");
+  command->add_option("--root", options->root, "of --dataset: the folder that holds its domains")
+      ->type_name("DIR");
+  command->add_option("-a,--arch", options->wanted.arch, "of --dataset: resnet18 to resnet152")
+      ->type_name("ARCH");
+  command
+      ->add_option("--checkpoint", options->wanted.checkpoint,
+                   "of --dataset: pretrained weights; without it random ones, with a recipe for those")
+      ->type_name("FILE");
   command->add_option("--set", options->settings, "changes a key of the configuration; may be given again")
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);
@@ -182,7 +238,9 @@ void add_train(CLI::App& app, Action& action) {
       "Examples:\n"
       "  rtfq train mnist-usps --plan --set data.source=digits/mnist --set data.target=digits/usps\n"
       "  rtfq train training/configs/mnist-usps.jsonc --out runs/m2u \\\n"
-      "      --set data.source=digits/mnist --set data.target=digits/usps --set train.seed=2");
+      "      --set data.source=digits/mnist --set data.target=digits/usps --set train.seed=2\n"
+      "  rtfq train -d office31 -s A -t W -a resnet50 --checkpoint resnet50.pth --root Office31 --out "
+      "runs/a2w");
   command->callback([&action, options] { action = [options] { return train(*options); }; });
 }
 

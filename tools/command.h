@@ -47,6 +47,7 @@ void add_calibrate(CLI::App&, Action&);
 void add_quantize(CLI::App&, Action&);
 void add_info(CLI::App&, Action&);
 void add_experiment(CLI::App&, Action&);
+void add_benchmark(CLI::App&, Action&);
 void add_report(CLI::App&, Action&);
 void add_import(CLI::App&, Action&);
 void add_forward(CLI::App&, Action&);

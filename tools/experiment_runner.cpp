@@ -213,7 +213,8 @@ std::vector<std::vector<std::string>> commands_of(const Experiment& experiment, 
   for (const std::string& setting : run.settings) make.insert(make.end(), {"--set", setting});
   const DataConfig& data = run.config.data;  // wherever they were when the other run was trained
   if (run.parent >= 0)
-    make.insert(make.end(), {"--set", "data.source=" + data.source, "--set", "data.target=" + data.target});
+    make.insert(make.end(), {"--set", "data.source=" + data.source, "--set", "data.target=" + data.target,
+                             "--set", "data.evaluation=" + data.evaluation});
   std::vector<std::string> eval{"eval", run.folder};
   const std::vector<Subnet> wanted = evaluated_subnets(experiment, run);
   if (experiment.evaluation.subnets == "all" || wanted.size() == 1) {
@@ -222,7 +223,8 @@ std::vector<std::vector<std::string>> commands_of(const Experiment& experiment, 
     for (const Subnet& subnet : wanted) eval.insert(eval.end(), {"--subnet", subnet_words(subnet)});
     eval.insert(eval.end(), {"--json", run.folder + "/subnets.json"});
   }
-  if (!data.target.empty()) eval.insert(eval.end(), {"--data", data.target});
+  const std::string& measured = data.evaluation.empty() ? data.target : data.evaluation;
+  if (!measured.empty()) eval.insert(eval.end(), {"--data", measured});
   if (!experiment.evaluation.source) eval.push_back("--target-only");
   if (experiment.evaluation.held_out) eval.push_back("--held-out");
   return {make, eval};

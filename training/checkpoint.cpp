@@ -166,6 +166,7 @@ std::unique_ptr<Trainer> Trainer::resume(const std::string& checkpoint, const Co
     merged.data.target = config->data.target;
     merged.data.threads = config->data.threads;
     merged.data.cache_dir = config->data.cache_dir;
+    merged.data.evaluation = config->data.evaluation;
     merged.threads = config->threads;
   }
   auto state = std::make_unique<State>(merged);

@@ -15,9 +15,10 @@ namespace rtfq {
 struct DataConfig {
   std::string source;  ///< labelled: folder with one subfolder a class, or list file
   std::string target;  ///< unlabelled for training; labels, where there are any, are read by evaluation only
-  int channels = 3;    ///< 1 (grey) or 3 (RGB)
-  int resize = 0;      ///< pixels before cropping; 0: whole image to the resolution
-  std::string resize_mode = "shorter";      ///< shorter, squash: what `resize` sets
+  std::string evaluation;                  ///< target images that accuracy is measured on; empty: `target`
+  int channels = 3;                        ///< 1 (grey) or 3 (RGB)
+  int resize = 0;                          ///< pixels before cropping; 0: whole image to the resolution
+  std::string resize_mode = "shorter";     ///< shorter, squash: what `resize` sets
   std::string interpolation = "bilinear";  ///< bilinear, bicubic
   std::string jpeg = "auto";               ///< auto, stb, turbo: the decoder
   bool exif = false;                       ///< turn images upright as their EXIF orientation says

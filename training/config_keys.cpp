@@ -19,6 +19,9 @@ std::vector<Field> describe() {
       text(KEY(data.target), {},
            "images of the same classes from elsewhere; training never reads their labels, evaluation does "
            "where there are any"),
+      text(KEY(data.evaluation), {},
+           "target images that `rtfq eval` measures on, where they are others than those of training; empty: "
+           "data.target"),
       narrowed<int>(number(KEY(data.channels), {1, 3}, "of the network's input: 1 (grey) or 3 (RGB)"),
                     {1, 3}),
       number(KEY(data.resize), {0, 8192},

@@ -33,6 +33,7 @@ std::vector<SubnetScore> evaluate(Supernet& network, const Config& config, std::
     if (on_target) {
       const auto summary = summarize(network, subnet, inference_domain(config), *on_target, taught);
       score.accuracy = summary.accuracy;
+      score.class_accuracy = summary.class_accuracy;
       score.entropy = summary.entropy;
       score.mean_prediction_entropy = summary.mean_prediction_entropy;
       score.teacher_agreement = summary.teacher_agreement;

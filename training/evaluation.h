@@ -28,6 +28,7 @@ struct SubnetScore {
   Subnet subnet;
   SubnetCost cost;
   std::optional<double> accuracy = {};         ///< on the target, with the target's norms
+  std::optional<double> class_accuracy = {};   ///< the same, of each class, averaged over the classes
   std::optional<double> source_accuracy = {};  ///< on the source, with the source's norms
   bool source_held_out = false;                ///< on source images that training did not see
   // Without labels of the target, over its images (training/predictions.h).
@@ -61,9 +62,9 @@ void calibrate(Supernet&, const Config&, std::span<const Subnet> subnets, Domain
                int64_t limit, const Progress& progress = {});
 
 /// The file that `rtfq eval --all` writes, `rtfq measure` adds to and `rtfq select` reads: a JSON list of
-/// {"id","width","depth","resolution","bits","params","bytes","macs","bitops","memory","accuracy","source_accuracy",
-/// "source_held_out","entropy","mean_prediction_entropy","teacher_agreement","latency_ms","latency"}, sorted
-/// by bitops; null where unknown. Written atomically.
+/// {"id","width","depth","resolution","bits","params","bytes","macs","bitops","memory","accuracy","class_accuracy",
+/// "source_accuracy","source_held_out","entropy","mean_prediction_entropy","teacher_agreement","latency_ms","latency"},
+/// sorted by bitops; null where unknown. Written atomically.
 void write_scores(const std::string& path, std::vector<SubnetScore> scores);
 /// Throws std::runtime_error naming the file and what to run when it is missing or malformed.
 /// Fields that older versions did not write are absent (a `memory` of 0: not known).

@@ -44,6 +44,7 @@ struct RunSet {
 struct Evaluation {
   std::string subnets = "all";      ///< all, corners (extreme architectures at extreme bit-widths), listed
   std::vector<std::string> listed;  ///< "width=0.5,bits=4"
+  std::string metric = "accuracy";  ///< accuracy, class_mean: what tables and plots call accuracy
   bool source = false;              ///< accuracy on the source too
   bool held_out = false;            ///< only on the target images that data.hold_out kept out of training
 };
@@ -77,15 +78,22 @@ struct Value {
 /// std::invalid_argument naming the forms.
 Value parse_value(const std::string& text);
 
+/// A row of numbers from elsewhere, as printed there: by task or "mean".
+struct PublishedRow {
+  std::string title;
+  std::vector<std::pair<std::string, std::string>> values;
+};
+
 struct TableSpec {
   enum class Kind { accuracy, subnets, reduction, cost };
   std::string name, title, note = {};
   Kind kind = Kind::accuracy;
-  std::vector<std::string> methods = {};  ///< or groups; of cost and reduction the first is the bank
-  std::vector<std::string> tasks = {};    ///< "mean": over all tasks of the table
-  std::vector<Value> values = {};         ///< columns of an accuracy table
-  std::string subnets = "all";            ///< rows of a subnets table: all, corners
-  std::string alone = {};                 ///< of cost: the method or group of subnets trained alone
+  std::vector<std::string> methods = {};     ///< or groups; of cost and reduction the first is the bank
+  std::vector<std::string> tasks = {};       ///< "mean": over all tasks of the table
+  std::vector<Value> values = {};            ///< columns of an accuracy table
+  std::string subnets = "all";               ///< rows of a subnets table: all, corners
+  std::vector<PublishedRow> published = {};  ///< of accuracy: below the measured rows
+  std::string alone = {};                    ///< of cost: the method or group of subnets trained alone
 };
 
 struct PlotSpec {
@@ -105,6 +113,7 @@ struct Experiment {
   Evaluation evaluation;
   std::vector<TableSpec> tables;
   std::vector<PlotSpec> plots;
+  std::string footer = {};  ///< written below every table
 
   const Task& task(const std::string&) const;
   const Method& method(const std::string&) const;
@@ -116,5 +125,7 @@ struct Experiment {
 /// Reads and checks a file and what it includes. Throws std::invalid_argument naming the file, the key, and
 /// the nearest known one or what is expected.
 Experiment read_experiment(const std::string& path);
+/// The same for the text of a file; `path` names it in errors, and what it includes is relative to that.
+Experiment parse_experiment(const std::string& text, const std::string& path);
 
 }  // namespace rtfq::experiment

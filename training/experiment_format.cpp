@@ -147,20 +147,26 @@ struct Merged {
   }
 };
 
-const Names top_keys{"include", "name",   "title", "claim", "base",     "set",    "tasks",
-                     "methods", "groups", "seeds", "runs",  "evaluate", "tables", "plots"};
+const Names top_keys{"include", "name",  "title", "claim",    "base",   "set",   "tasks", "methods",
+                     "groups",  "seeds", "runs",  "evaluate", "tables", "plots", "footer"};
 
-void merge_file(Merged& merged, const std::string& path, int depth) {
-  const Place place{path, ""};
-  if (depth > 8) place.fail("includes itself");
+std::string contents_of(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
   std::stringstream contents;
-  if (!in || !(contents << in.rdbuf())) place.fail("cannot be read");
-  const Json json = schema::parse_jsonc(contents.str(), path);
+  if (!in || !(contents << in.rdbuf())) Place{path, ""}.fail("cannot be read");
+  return contents.str();
+}
+
+void merge_text(Merged& merged, const std::string& contents, const std::string& path, int depth) {
+  const Place place{path, ""};
+  if (depth > 8) place.fail("includes itself");
+  const Json json = schema::parse_jsonc(contents, path);
   require_keys(json, top_keys, place);
   if (json.contains("include"))
-    for (const std::string& file : texts(json.at("include"), place.at("include")))
-      merge_file(merged, (fs::path(path).parent_path() / file).lexically_normal().string(), depth + 1);
+    for (const std::string& file : texts(json.at("include"), place.at("include"))) {
+      const std::string included = (fs::path(path).parent_path() / file).lexically_normal().string();
+      merge_text(merged, contents_of(included), included, depth + 1);
+    }
   for (const auto& [key, value] : json.items()) {
     if (key == "include") continue;
     const bool named = key == "tasks" || key == "methods" || key == "groups" || key == "tables" ||
@@ -187,9 +193,9 @@ Names names_of(const Json& root, const char* section) {
 /// Reads a file that was merged.
 class Reader {
  public:
-  explicit Reader(const std::string& path) {
+  Reader(const std::string& contents, const std::string& path) {
     experiment_.path = path;
-    merge_file(merged_, path, 0);
+    merge_text(merged_, contents, path, 0);
     tasks_ = names_of(root(), "tasks");
     methods_ = names_of(root(), "methods");
     rows_ = methods_;
@@ -245,6 +251,7 @@ class Reader {
     for (const char* section : {"tasks", "methods", "seeds"})
       if (!has(section) || root().at(section).empty())
         Place{experiment_.path, ""}.fail("lacks '" + std::string(section) + "'");
+    if (has("footer")) experiment_.footer = text(root().at("footer"), merged_.place("footer"));
     if (has("base")) experiment_.base = base(root().at("base"), merged_.place("base"));
     if (has("set")) experiment_.settings = settings(root().at("set"), {}, merged_.place("set"));
     experiment_.seeds = seeds(root().at("seeds"), merged_.place("seeds"));
@@ -311,7 +318,7 @@ class Reader {
   }
 
   void read_evaluation(const Json& json, const Place& place) {
-    require_keys(json, {"subnets", "source", "held_out"}, place);
+    require_keys(json, {"subnets", "metric", "source", "held_out"}, place);
     Evaluation& evaluation = experiment_.evaluation;
     if (json.contains("subnets")) {
       if (json.at("subnets").is_array()) {
@@ -321,6 +328,8 @@ class Reader {
         evaluation.subnets = choice(json.at("subnets"), {"all", "corners"}, place.at("subnets"));
       }
     }
+    if (json.contains("metric"))
+      evaluation.metric = choice(json.at("metric"), {"accuracy", "class_mean"}, place.at("metric"));
     if (json.contains("source")) evaluation.source = yes_no(json.at("source"), place.at("source"));
     if (json.contains("held_out")) evaluation.held_out = yes_no(json.at("held_out"), place.at("held_out"));
   }
@@ -333,7 +342,7 @@ class Reader {
         json.contains("kind") ? choice(json.at("kind"), kinds, place.at("kind")) : kinds[0];
     table.kind = static_cast<Kind>(std::find(kinds.begin(), kinds.end(), kind) - kinds.begin());
     Names keys{"title", "note", "kind", "methods", "tasks"};
-    if (table.kind == Kind::accuracy) keys.push_back("values");
+    if (table.kind == Kind::accuracy) keys.insert(keys.end(), {"values", "published"});
     if (table.kind == Kind::subnets) keys.push_back("subnets");
     if (table.kind == Kind::cost) keys.push_back("alone");
     require_keys(json, keys, place);
@@ -354,12 +363,26 @@ class Reader {
           place.at("values").fail(error.what());
         }
     }
+    if (json.contains("published"))
+      for (const Json& row : json.at("published")) read_published(table, row, place.at("published"));
     if (table.kind == Kind::cost) {
       if (!json.contains("alone"))
         place.fail("lacks 'alone': the method or group of subnets trained one by one");
       table.alone = known(text(json.at("alone"), place.at("alone")), rows_, "method", place.at("alone"));
     }
     experiment_.tables.push_back(table);
+  }
+
+  void read_published(TableSpec& table, const Json& json, const Place& place) const {
+    PublishedRow row;
+    for (const auto& [key, value] : object(json, place).items()) {
+      if (key == "title")
+        row.title = text(value, place.at(key));
+      else  // of a task that this experiment may have left out
+        row.values.emplace_back(key, text(value, place.at(key)));
+    }
+    if (row.title.empty()) place.fail("a row lacks 'title'");
+    table.published.push_back(row);
   }
 
   Names choose_tasks(const Json& json, const Place& place) const {
@@ -394,7 +417,11 @@ class Reader {
 }  // namespace
 
 Experiment read_experiment(const std::string& path) {
-  return Reader(path).read();
+  return parse_experiment(contents_of(path), path);
+}
+
+Experiment parse_experiment(const std::string& text, const std::string& path) {
+  return Reader(text, path).read();
 }
 
 }  // namespace rtfq::experiment

@@ -259,7 +259,11 @@ void write_report(const Invocation& invocation, const Results& results, const st
   if (!experiment.plots.empty()) fs::create_directories(out + "/plots");
   std::string text =
       "# " + experiment.title + "\n\n" + experiment.claim + "\n\n" + status_line(results) +
-      " Accuracies are percent of target images classified correctly, by the last checkpoint; no target "
+      (experiment.evaluation.metric == "class_mean"
+           ? " Accuracies are percent of a class's target images classified correctly, averaged over the "
+             "classes, "
+           : " Accuracies are percent of target images classified correctly, ") +
+      "by the last checkpoint; no target "
       "label was used in training or in choosing anything. Cells are the mean over seeds ± the sample "
       "standard deviation (number of seeds).\n\n";
   for (const TableSpec& spec : experiment.tables) {
@@ -270,6 +274,7 @@ void write_report(const Invocation& invocation, const Results& results, const st
     const std::size_t begin = table.note.find_first_not_of(' ');
     if (begin != table.note.npos)
       text += table.note.substr(begin, table.note.find_last_not_of(' ') + 1 - begin) + "\n\n";
+    if (!experiment.footer.empty()) text += experiment.footer + "\n\n";
   }
   for (const PlotSpec& spec : experiment.plots) {
     write_file_atomically(out + "/plots/" + spec.name + ".svg", plot(spec, results));

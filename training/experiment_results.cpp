@@ -31,9 +31,11 @@ double logged_seconds(const std::string& log) {
 void read_finished(const Experiment& experiment, RunResult& result) {
   const RunPaths paths{result.run.folder};
   const std::vector<Subnet> wanted = evaluated_subnets(experiment, result.run);
-  for (const SubnetScore& score : read_scores(paths.subnets()))
+  for (SubnetScore score : read_scores(paths.subnets())) {
+    if (experiment.evaluation.metric == "class_mean") score.accuracy = score.class_accuracy;
     if (score.accuracy && std::find(wanted.begin(), wanted.end(), score.subnet) != wanted.end())
       result.scores.push_back(score);
+  }
   if (result.record.classes == 0) complete(result.record, result.run);
   const int64_t classes = result.record.classes;
   Subnet full = result.run.config.model.bank.largest();

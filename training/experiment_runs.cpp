@@ -15,7 +15,9 @@ namespace {
 Settings with_roots(Settings settings, const std::map<std::string, std::string>& roots,
                     std::string* undefined) {
   for (std::string& setting : settings) {
-    if (!setting.starts_with("data.source=") && !setting.starts_with("data.target=")) continue;
+    if (!setting.starts_with("data.source=") && !setting.starts_with("data.target=") &&
+        !setting.starts_with("data.evaluation="))
+      continue;
     for (std::size_t open = setting.find('{'); open != setting.npos; open = setting.find('{', open + 1)) {
       const std::size_t close = setting.find('}', open);
       if (close == setting.npos) break;

@@ -25,7 +25,9 @@ bool evaluated(const Experiment& experiment, const Run& run, const Record& recor
   const std::vector<Subnet> wanted = evaluated_subnets(experiment, run);
   return std::all_of(wanted.begin(), wanted.end(), [&](const Subnet& subnet) {
     return std::any_of(scores.begin(), scores.end(), [&](const SubnetScore& score) {
-      return score.subnet == subnet && score.accuracy.has_value();
+      return score.subnet == subnet &&
+             (experiment.evaluation.metric == "class_mean" ? score.class_accuracy : score.accuracy)
+                 .has_value();
     });
   });
 }

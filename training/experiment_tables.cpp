@@ -162,6 +162,16 @@ Table accuracy_table(const TableSpec& spec, const Results& results) {
     table.rows.push_back(std::move(row));
   }
   for (std::size_t column = 1; column < table.head.size(); ++column) mark_best(table, column);
+  for (const PublishedRow& published : spec.published) {
+    std::vector<Cell> row{plain(published.title)};
+    for (const std::string& task : spec.tasks)
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        row.emplace_back();
+        for (const auto& [of, number] : published.values)
+          if (of == task && i == 0) row.back().text = number;
+      }
+    table.rows.push_back(std::move(row));
+  }
   name_task(table, spec, experiment);
   return table;
 }

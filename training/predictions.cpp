@@ -63,13 +63,18 @@ PredictionSummary summarize(Supernet& network, const Subnet& subnet, Domain doma
   PredictionSummary summary;
   std::vector<double> mean(static_cast<std::size_t>(network.options().classes));
   int64_t right = 0, labelled = 0, agreeing = 0, compared = 0;
+  std::vector<int64_t> of_class(mean.size()), right_of_class(mean.size());
   predict(network, subnet, domain, images, [&](const Tensor& p, const data::Batch& batch) {
     for (std::size_t i = 0; i < batch.indices.size(); ++i) {
       const auto probabilities = row(p, static_cast<int64_t>(i));
       const int32_t answer = largest_of(probabilities);
       summary.entropy += entropy(probabilities);
       for (std::size_t k = 0; k < mean.size(); ++k) mean[k] += static_cast<double>(probabilities[k]);
-      if (!batch.labels.empty()) ++labelled, right += answer == batch.labels[i];
+      if (!batch.labels.empty()) {
+        const auto label = static_cast<std::size_t>(batch.labels[i]);
+        ++labelled, ++of_class[label];
+        if (answer == batch.labels[i]) ++right, ++right_of_class[label];
+      }
       const int32_t taught = teacher.empty() ? -1 : teacher[batch.indices[i]];
       if (taught >= 0) ++compared, agreeing += answer == taught;
       ++summary.images;
@@ -85,6 +90,10 @@ PredictionSummary summarize(Supernet& network, const Subnet& subnet, Domain doma
   summary.entropy /= count;
   summary.mean_prediction_entropy = entropy(std::span<const double>(mean));
   summary.accuracy = percent(right, labelled);
+  double classes = 0, sum = 0;
+  for (std::size_t k = 0; k < of_class.size(); ++k)
+    if (const auto share = percent(right_of_class[k], of_class[k])) ++classes, sum += *share;
+  if (classes > 0) summary.class_accuracy = sum / classes;
   summary.teacher_agreement = percent(agreeing, compared);
   return summary;
 }

@@ -24,9 +24,10 @@ std::vector<int32_t> teacher_answers(Supernet& teacher, const Config&, const dat
 /// Figures over all images of a data set. Entropies in nats.
 struct PredictionSummary {
   int64_t images = 0;
-  std::optional<double> accuracy;      ///< percent; where there are labels
-  double entropy = 0;                  ///< mean over images of -sum p log p: low where the subnet is sure
-  double mean_prediction_entropy = 0;  ///< of the mean prediction: high where it uses all classes
+  std::optional<double> accuracy;        ///< percent; where there are labels
+  std::optional<double> class_accuracy;  ///< the mean over the classes that occur of each one's
+  double entropy = 0;                    ///< mean over images of -sum p log p: low where the subnet is sure
+  double mean_prediction_entropy = 0;    ///< of the mean prediction: high where it uses all classes
   std::optional<double> teacher_agreement;  ///< percent of images with the teacher's answer
 
   /// Mutual information of image and prediction.

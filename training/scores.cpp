@@ -43,6 +43,7 @@ SubnetScore score_of(const Json& row) {
                      row.at("macs").get<int64_t>(), row.at("bitops").get<int64_t>()}};
   if (const auto memory = number(row, "memory")) score.cost.memory = static_cast<int64_t>(*memory);
   score.accuracy = number(row, "accuracy");
+  score.class_accuracy = number(row, "class_accuracy");
   score.source_accuracy = number(row, "source_accuracy");
   score.source_held_out = row.contains("source_held_out") && row.at("source_held_out") == true;
   score.entropy = number(row, "entropy");
@@ -70,6 +71,7 @@ std::string scores_json(std::vector<SubnetScore> scores) {
                     {"bitops", s.cost.bitops},
                     {"memory", s.cost.memory ? Json(s.cost.memory) : Json(nullptr)},
                     {"accuracy", number(s.accuracy)},
+                    {"class_accuracy", number(s.class_accuracy)},
                     {"source_accuracy", number(s.source_accuracy)},
                     {"source_held_out", s.source_accuracy ? Json(s.source_held_out) : Json(nullptr)},
                     {"entropy", number(s.entropy)},

@@ -1,5 +1,5 @@
-// The bytes that Pillow and torchvision make of images: tools/image_cases.py wrote them. RTFQ_IMAGE_CASES may name a
-// folder with more (tools/compare_images).
+// The bytes that Pillow and torchvision make of images: tools/image_cases.py wrote them. RTFQ_IMAGE_CASES may
+// name a folder with more (tools/compare_images).
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
