@@ -1,3 +1,4 @@
+#include <cstdio>
 #include <filesystem>
 #include <memory>
 #include <sstream>
@@ -147,10 +148,13 @@ int train(Options& options) {
   catch_interrupts();
   TrainingProgress progress(config, options.print_every);
   int64_t saved = trainer->step();
+  double seconds = 0, waited = 0;  // of the steps, without the first, which has nothing to prepare ahead of
   try {
     while (!trainer->finished()) {
       const StepReport report = trainer->train_step();
       record.add(report, *trainer);
+      if (seconds > 0) waited += report.wait_seconds;
+      seconds += report.seconds;
       progress.show(report);
       if (report.step % config.train.checkpoint_every == 0 || trainer->finished() || interrupted()) {
         save(*trainer, record, paths);
@@ -183,6 +187,9 @@ int train(Options& options) {
   record.end("finished", trainer->step());
   if (!record.report_problem().empty()) note("no report was written: " + record.report_problem());
   const std::size_t mib = memory::statistics({}).peak >> 20;
+  char share[64];
+  std::snprintf(share, sizeof share, "%.2f %%", seconds > 0 ? 100 * waited / seconds : 0.0);
+  note(std::string("waiting for images took ") + share + " of the steps' time");
   note("peak memory of tensors: " + std::to_string(mib) + " MiB");
   const std::string run = shell_word(options.out);
   note("done. See how good and how expensive every subnet is, then all of it as one page:\n  " + program +

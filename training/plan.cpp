@@ -6,6 +6,7 @@
 #include <fstream>
 #include <thread>
 
+#include "data/prepared_cache.h"
 #include "training/latency.h"
 #include "training/network.h"
 #include "training/phases.h"
@@ -107,9 +108,11 @@ struct LoadTime {
 double kept_part(const Config& config, const data::Dataset& dataset) {
   const std::size_t count = dataset.samples.size(), looked_at = std::min<std::size_t>(8, count);
   double bytes = 0;
+  const data::LoaderOptions how = loader_options(config, Domain::source, true);
+  const data::Preparation kept{how.channels, how.decoding, how.augmentation};
   int decoded = 0;
   for (std::size_t i = 0; i < looked_at; ++i) try {
-      const auto image = data::load_image(dataset.samples[i * count / looked_at].path, config.data.channels);
+      const auto image = data::prepare_file(dataset.samples[i * count / looked_at].path, kept);
       bytes += static_cast<double>(image.pixels.size());
       ++decoded;
     } catch (const std::runtime_error&) {
@@ -117,12 +120,13 @@ double kept_part(const Config& config, const data::Dataset& dataset) {
     }
   const double all = decoded ? bytes / decoded * static_cast<double>(count) : 0;
   const double cache = static_cast<double>(config.data.cache_mib) * 1048576.0;
-  return all > cache ? cache / all : 1;
+  return all > cache && config.data.cache_dir.empty() ? cache / all : 1;
 }
 
 LoadTime time_loading(const Config& config, const data::Dataset& dataset, Domain domain) {
   constexpr int batches = 6;
   data::LoaderOptions options = loader_options(config, domain, true);
+  options.cache_folder.clear();  // a plan writes nothing
   options.plain_view = domain == Domain::target && config.train.teacher_view == "plain";
   data::Loader loader(dataset, options);
   const auto seconds = [&] {

@@ -228,9 +228,9 @@ TEST_CASE("benchmarks: steps are epochs over the longer set") {
   CHECK(value(configure(p, found, "R", "A2D", wanted), "train.float_steps") == "7");
   CHECK_THAT(refusal([&] { domains_of(p, "A2X"); }), Contains("no task of Office-31"));
   CHECK_THAT(refusal([&] { domains_of(p, "A2A"); }), Contains("no task of Office-31"));
-  wanted.methods = {"rtfk"};
+  wanted.methods = {"ptk"};
   std::vector<std::string> notes;
-  CHECK_THAT(refusal([&] { experiment_text(p, found, wanted, notes); }), Contains("did you mean 'rtff'"));
+  CHECK_THAT(refusal([&] { experiment_text(p, found, wanted, notes); }), Contains("did you mean 'ptq'"));
 }
 
 TEST_CASE("benchmarks: every protocol's experiment is one that runs") {

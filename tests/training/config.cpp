@@ -50,6 +50,7 @@ Json other_value(const schema::Field& field, const Config& config) {
                                                   {"train.steps", 12345},
                                                   {"train.seed", uint64_t{18446744073709551615u}},
                                                   {"data.augmentation.scale", 0.5},
+                                                  {"data.augmentation.hue", 0.25},
                                                   {"precision", "int8"},
                                                   {"device", "cpu"},
                                                   {"model.step_init", "mse"},

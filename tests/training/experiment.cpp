@@ -399,5 +399,5 @@ TEST_CASE("experiment: the files that ship can be listed") {
     for (const PlotSpec& spec : experiment.plots) CHECK_THAT(plot(spec, results), Contains("<svg"));
     ++count;
   }
-  CHECK(count == 8);
+  CHECK(count == 4);
 }
