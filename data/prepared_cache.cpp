@@ -16,6 +16,7 @@
 #include <thread>
 
 #include "data/hash.h"
+#include "engine/sha256.h"
 
 namespace rtfq::data {
 namespace fs = std::filesystem;
@@ -76,14 +77,14 @@ std::pair<uint64_t, int64_t> stamp(const std::string& path) {
 }
 
 std::string name_of(const std::vector<Sample>& samples, const Preparation& p) {
-  Sha256 hash;
-  hash.add("version " + std::to_string(version) + ", channels " + std::to_string(p.channels) + ", jpeg " +
-           jpeg_decoder(p.decoding) + ", exif " + std::to_string(p.decoding.exif) + "\n");
+  std::string text = "version " + std::to_string(version) + ", channels " + std::to_string(p.channels) +
+                     ", jpeg " + jpeg_decoder(p.decoding) + ", exif " + std::to_string(p.decoding.exif) +
+                     "\n";
   if (resizes_first(p.augmentation))
-    hash.add("resize " + std::to_string(p.augmentation.resize) + (p.augmentation.squash ? " squash" : "") +
-             (p.augmentation.bicubic ? " bicubic" : "") + "\n");
-  for (const Sample& sample : samples) hash.add(fs::absolute(sample.path).lexically_normal().string() + "\n");
-  return hash.hex().substr(0, 24);
+    text += "resize " + std::to_string(p.augmentation.resize) + (p.augmentation.squash ? " squash" : "") +
+            (p.augmentation.bicubic ? " bicubic" : "") + "\n";
+  for (const Sample& sample : samples) text += fs::absolute(sample.path).lexically_normal().string() + "\n";
+  return sha256(text.data(), text.size()).substr(0, 24);
 }
 
 }  // namespace

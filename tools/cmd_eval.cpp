@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "tools/command.h"
+#include "tools/imagenet.h"
 #include "tools/progress.h"
 #include "tools/table.h"
 #include "training/network.h"
@@ -15,6 +16,7 @@ struct Options {
   std::string run, data, json;
   std::vector<std::string> subnets;
   bool all = false, held_out = false, target_only = false;
+  ImageNetOptions imagenet;
 };
 
 std::vector<Subnet> chosen(const Options& options, const Config& config) {
@@ -58,7 +60,11 @@ void keep_latencies(std::vector<SubnetScore>& scores, const std::string& path) {
       if (score.subnet == before.subnet) score.latency = before.latency;
 }
 
-int evaluate_run(const Options& options) {
+int evaluate_run(Options& options) {
+  if (!options.imagenet.images.empty()) {
+    options.imagenet.checkpoint = options.run;
+    return evaluate_imagenet(options.imagenet);
+  }
   OpenedRun run = open_run(options.run);
   const std::vector<Subnet> subnets = chosen(options, run.bank.config);
   const data::Dataset target = target_of(options, run.bank);
@@ -106,6 +112,19 @@ void add_eval(CLI::App& app, Action& action) {
                    "it the run's target")
       ->type_name("DIR");
   command->add_option("--json", options->json, "writes the table as JSON")->type_name("FILE");
+  auto* imagenet =
+      command
+          ->add_option("--imagenet", options->imagenet.images,
+                       "RUN is a pretrained checkpoint of torchvision or timm: its accuracy on these images, "
+                       "a folder of synset folders or a list file")
+          ->type_name("DIR")
+          ->excludes(subnet);
+  command
+      ->add_option(
+          "--recipe", options->imagenet.recipe,
+          "of --imagenet, how torchvision's weights V1 (shorter side to 256) or V2 (232) expect images")
+      ->check(CLI::IsMember({"v1", "v2"}))
+      ->needs(imagenet);
   command->add_flag("--held-out", options->held_out,
                     "only the target images that data.hold_out kept out of training");
   command->add_flag("--target-only", options->target_only, "leave out the accuracy on the source");
@@ -116,7 +135,8 @@ void add_eval(CLI::App& app, Action& action) {
       "\n"
       "Examples:\n"
       "  rtfq eval runs/m2u --all\n"
-      "  rtfq eval runs/m2u --subnet width=0.5,bits=4 --subnet bits=8 --data digits/usps");
+      "  rtfq eval runs/m2u --subnet width=0.5,bits=4 --subnet bits=8 --data digits/usps\n"
+      "  rtfq eval resnet50.pth --imagenet imagenet/val --recipe v1");
   command->callback([&action, options] { action = [options] { return evaluate_run(*options); }; });
 }
 

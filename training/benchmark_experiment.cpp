@@ -1,11 +1,13 @@
 // The experiment that a benchmark's table is made by.
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <stdexcept>
 
-#include "data/hash.h"
 #include "engine/json.h"
+#include "engine/sha256.h"
 #include "training/benchmark_names.h"
 #include "training/config_schema.h"
 
@@ -22,6 +24,14 @@ const char* published_recipe(const std::string& hash) {
   for (const auto& [digits, name] : known)
     if (hash.starts_with(digits)) return name;
   return "none of torchvision's published files";
+}
+
+std::string sha256_of_file(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::stringstream bytes;
+  if (!in || !(bytes << in.rdbuf())) throw std::invalid_argument("[benchmark] cannot read " + path);
+  const std::string text = bytes.str();
+  return sha256(text.data(), text.size());
 }
 
 /// What is to be known beside every table.
@@ -56,7 +66,7 @@ std::string footer_of(const Protocol& p, const Located& located, const Wanted& w
   if (wanted.checkpoint.empty()) {
     text += "random weights";
   } else {
-    const std::string hash = data::sha256_of_file(wanted.checkpoint);
+    const std::string hash = sha256_of_file(wanted.checkpoint);
     text += std::filesystem::path(wanted.checkpoint).filename().string() + ", SHA-256 " + hash.substr(0, 12) +
             " (" + published_recipe(hash) + ")";
   }

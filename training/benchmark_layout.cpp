@@ -5,7 +5,7 @@
 #include <stdexcept>
 
 #include "data/dataset.h"
-#include "data/hash.h"
+#include "engine/sha256.h"
 #include "training/benchmark_names.h"
 #include "training/report/text.h"
 
@@ -125,12 +125,12 @@ std::set<std::string> lacking(const std::vector<std::string>& all, const std::ve
 
 /// Images of two lists of one domain, or of one, as lines that do not depend on where the domain lies.
 std::string hash_of(const fs::path& base, const std::vector<const data::Dataset*>& parts) {
-  data::Sha256 hash;
+  std::string text;
   for (const data::Dataset* part : parts)
     for (const data::Sample& sample : part->samples)
-      hash.add(fs::path(sample.path).lexically_relative(base).generic_string() + "\t" +
-               (sample.label < 0 ? "" : part->classes[static_cast<std::size_t>(sample.label)]) + "\n");
-  return hash.hex();
+      text += fs::path(sample.path).lexically_relative(base).generic_string() + "\t" +
+              (sample.label < 0 ? "" : part->classes[static_cast<std::size_t>(sample.label)]) + "\n";
+  return sha256(text.data(), text.size());
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <ctime>
 #include <fstream>
 
+#include "data/image.h"
 #include "kernels/runtime/device.h"
 
 namespace rtfq {
@@ -36,6 +37,7 @@ std::map<std::string, std::string> environment(int threads) {
           {"commit", build_commit},
           {"cpu", processor()},
           {"threads", std::to_string(threads > 0 ? threads : kernels::runtime::threads())},
+          {"jpeg", data::jpeg_decoder({})},
           {"date", utc_now()}};
 }
 

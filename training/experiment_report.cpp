@@ -287,6 +287,7 @@ void write_report(const Invocation& invocation, const Results& results, const st
                                                         {"version", "version"},
                                                         {"cpu", "processor"},
                                                         {"threads", "threads"},
+                                                        {"jpeg", "JPEG decoder"},
                                                         {"ended", "runs ended (UTC)"}})
     text += "| " + name + " | " + escaped(environments(results, key)) + " |\n";
   text +=

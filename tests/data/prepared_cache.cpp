@@ -252,22 +252,8 @@ TEST_CASE("prepared images: processes that share a folder decode once") {
   CHECK(decoded == 40);
 }
 
-TEST_CASE("SHA-256 and checksums") {
-  const auto hex = [](const std::string& text) {
-    Sha256 hash;
-    for (const char c : text) hash.add(&c, 1);
-    return hash.hex();
-  };
-  CHECK(hex("") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
-  CHECK(hex("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-  CHECK(hex("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq") ==
-        "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
+TEST_CASE("checksums change with any flipped bit and any missing byte") {
   const Folder folder;
-  const std::string million(1000000, 'a');
-  CHECK(sha256_of_file(folder.write("million", million)) ==
-        "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
-  CHECK_THAT(message([&] { sha256_of_file(folder.path("absent")); }), Contains("absent"));
-  // Any flipped bit, any swapped neighbours, any missing byte.
   std::string bytes = read_bytes(folder.write("noise.png", pattern(9, 9, 3)));
   const uint64_t sum = checksum(bytes.data(), bytes.size());
   for (size_t i = 0; i < bytes.size(); ++i) {
