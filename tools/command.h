@@ -51,6 +51,7 @@ void add_benchmark(CLI::App&, Action&);
 void add_report(CLI::App&, Action&);
 void add_import(CLI::App&, Action&);
 void add_forward(CLI::App&, Action&);
+void add_export(CLI::App&, Action&);
 
 /// A configuration file, or a preset of that name where there is no such file, with --set settings applied.
 Config load_config(const std::string& file_or_preset, const std::vector<std::string>& settings);
