@@ -13,8 +13,8 @@ using test::Workplace;
 
 namespace {
 
-const std::vector<std::string> commands{"train", "config",  "eval",    "select",    "calibrate",
-                                        "info",  "measure", "predict", "experiment"};
+const std::vector<std::string> commands{"train",   "config",  "eval",       "select", "calibrate", "info",
+                                        "measure", "predict", "experiment", "import", "forward",   "export"};
 
 /// Bad usage: status 2, a message that holds `message` on stderr, nothing on stdout.
 void refused(const Workplace& place, const std::vector<std::string>& arguments, const std::string& message) {
