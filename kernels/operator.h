@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "kernels/runtime/device.h"
 #include "kernels/shapes.h"
@@ -64,10 +65,16 @@ const typename Op::Impl& choose(Backend backend, const typename Op::Shape& shape
   throw_no_implementation(Op::name, reasons);
 }
 
+/// The lists of an operator that plug-ins were added to, by backend (kernels/plugin/host.h); an empty one: the build's
+/// own list holds.
+template <class Op>
+inline std::vector<typename Op::Impl> extended_lists[3];
+
 /// The operator's list for a backend. Throws std::runtime_error naming the operator when this build has no
 /// such backend or the operator no kernel for it.
 template <class Op>
 std::span<const typename Op::Impl> implementations_of(Backend backend) {
+  if (const auto& extended = extended_lists<Op>[static_cast<std::size_t>(backend)]; !extended.empty()) return extended;
   if (backend == Backend::cpu) return Op::cpu();
   if constexpr (requires { Op::simt(); }) {
     if (backend == Backend::simt) return Op::simt();

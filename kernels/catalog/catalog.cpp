@@ -4,6 +4,7 @@
 #include "kernels/philox.h"
 
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <numbers>
@@ -12,11 +13,15 @@
 namespace rtfq::kernels::catalog {
 namespace {
 
-constexpr std::byte guard_byte{0xA5};
-constexpr std::byte poison_byte{0xFF};
-
 void append(std::vector<Entry>& all, std::vector<Entry> some) {
   for (auto& entry : some) all.push_back(std::move(entry));
+}
+
+/// As many digits as tell floats apart.
+std::string number_text(double value) {
+  char text[40];
+  std::snprintf(text, sizeof text, "%.9g", value);
+  return text;
 }
 
 double element(const Expectation& e, const Buffer& buffer, std::size_t i) {
@@ -35,27 +40,6 @@ std::size_t bytes_of(const Expectation& e) { return e.is_double ? 8 : static_cas
 
 }  // namespace
 
-void Buffer::Free::operator()(std::byte* pointer) const { std::free(pointer); }
-
-Buffer::Buffer(std::size_t bytes) : bytes_(bytes) {
-  const std::size_t total = (bytes + 2 * guard + 63) / 64 * 64;
-  storage_.reset(static_cast<std::byte*>(std::aligned_alloc(64, total)));
-  if (!storage_) throw std::bad_alloc();
-  std::memset(storage_.get(), static_cast<int>(guard_byte), guard);
-  std::memset(storage_.get() + guard + bytes, static_cast<int>(guard_byte), guard);
-  poison();
-}
-
-void Buffer::poison() {
-  if (bytes_) std::memset(storage_.get() + guard, static_cast<int>(poison_byte), bytes_);
-}
-
-bool Buffer::guards_intact() const {
-  for (std::size_t i = 0; i < guard; ++i)
-    if (storage_[i] != guard_byte || storage_[guard + bytes_ + i] != guard_byte) return false;
-  return true;
-}
-
 void fill_exact(float* x, std::size_t count, uint64_t seed, int magnitude, float scale) {
   for (std::size_t i = 0; i < count; ++i) {
     const uint32_t range = static_cast<uint32_t>(2 * magnitude + 1);
@@ -71,28 +55,46 @@ void fill_normal(float* x, std::size_t count, uint64_t seed, float mean, float d
   }
 }
 
-Verdict compare(const Expectation& e, const Buffer& buffer) {
-  if (e.values.empty() || e.values.size() * bytes_of(e) != buffer.bytes())
+Verdict compare(const Expectation& e, const Buffer& buffer, Ties ties,
+                const std::function<std::string(const std::string&, std::size_t)>& inputs) {
+  const std::size_t elements = buffer.bytes() / element_bytes(e);
+  const bool sampled = !e.at.empty();
+  if (e.values.empty() || e.values.size() != (sampled ? e.at.size() : elements) ||
+      elements * element_bytes(e) != buffer.bytes())
     return {false, e.name + ": the case expects " + std::to_string(e.values.size()) + " elements in " +
                        std::to_string(buffer.bytes()) + " bytes", 0};
   Verdict verdict{true, "", 0};
+  verdict.compared = e.values.size();
   std::size_t wrong = 0;
-  for (std::size_t i = 0; i < e.values.size(); ++i) {
-    const double want = e.values[i], got = element(e, buffer, i);
+  const auto element_text = [&](std::size_t i, double want, double got) {
+    const std::string from = inputs ? inputs(e.name, i) : "";
+    return e.name + "[" + std::to_string(i) + "]: " + (from.empty() ? "" : from + "; ") + "expected " + number_text(want) +
+           ", found " + number_text(got);
+  };
+  for (std::size_t n = 0; n < e.values.size(); ++n) {
+    const std::size_t i = sampled ? e.at[n] : n;
+    const double want = e.values[n], got = element(e, buffer, i);
     if (std::isnan(want) && std::isnan(got)) continue;
     if (want == got) continue;  // also equal infinities
     const double error = std::abs(got - want), tolerance = e.absolute + e.relative * std::abs(want);
+    if (ties == Ties::near && !(error <= tolerance)) {
+      const bool neighbour = !e.neighbours.empty() && e.neighbours[n] == got;
+      if (neighbour || error <= tolerance + e.near_absolute) {
+        if (verdict.near_ties++ == 0) verdict.near_message = element_text(i, want, got);
+        continue;
+      }
+    }
     const double ratio = tolerance > 0 ? error / tolerance : error;
     if (!(ratio <= verdict.worst)) verdict.worst = ratio;
     if (error <= tolerance) continue;
     if (wrong++ == 0)
-      verdict.message = e.name + "[" + std::to_string(i) + "]: expected " + std::to_string(want) + ", found " +
-                        std::to_string(got) + ", tolerance " + std::to_string(tolerance);
+      verdict.message =
+          element_text(i, want, got) + (tolerance > 0 ? ", tolerance " + number_text(tolerance) : ", tolerance 0");
   }
   if (wrong) {
     verdict.ok = false;
     verdict.message += "; " + std::to_string(wrong) + " of " + std::to_string(e.values.size()) +
-                       " elements are wrong, worst error " + std::to_string(verdict.worst) +
+                       " elements are wrong, worst error " + number_text(verdict.worst) +
                        (e.absolute + e.relative > 0 ? " tolerances" : "");
   }
   return verdict;

@@ -4,10 +4,14 @@
 // guarded and poisoned buffers, expected results computed in fp64. How to add one: docs/architecture.md.
 
 #include "kernels/operator.h"
+#include "kernels/plugin.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <functional>
+#include <limits>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -15,31 +19,53 @@
 namespace rtfq::kernels::catalog {
 
 /// Memory of exactly `bytes` bytes between two guard zones, filled with poison (0xFF bytes: NaN in f32) at the start.
+/// With guard_pages(true), pages that nobody may touch follow the zones: what reaches beyond them ends the process.
 class Buffer {
  public:
   explicit Buffer(std::size_t bytes = 0);
-  void* data() { return storage_.get() + guard; }
-  const void* data() const { return storage_.get() + guard; }
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+  ~Buffer();
+  void* data() { return data_; }
+  const void* data() const { return data_; }
   template <class T>
   T* as() {
-    return reinterpret_cast<T*>(storage_.get() + guard);
+    return reinterpret_cast<T*>(data_);
   }
   template <class T>
   const T* as() const {
-    return reinterpret_cast<const T*>(storage_.get() + guard);
+    return reinterpret_cast<const T*>(data_);
   }
   std::size_t bytes() const { return bytes_; }
   /// Nothing was written outside.
-  bool guards_intact() const;
+  bool guards_intact() const { return broken_guard() == 0; }
+  /// Distance of the first guard byte that was written from the nearest byte of the buffer: negative before it, positive
+  /// behind it (1 is the byte right after the end); 0: none was.
+  std::ptrdiff_t broken_guard() const;
   void poison();
+  /// A number that changes when the contents do.
+  uint64_t checksum() const;
 
  private:
-  static constexpr std::size_t guard = 256;
-  struct Free {
-    void operator()(std::byte*) const;
-  };
-  std::size_t bytes_ = 0;
-  std::unique_ptr<std::byte[], Free> storage_;
+  std::size_t bytes_ = 0, before_ = 0, after_ = 0;  ///< of the guard zones
+  std::byte* data_ = nullptr;
+  void* mapping_ = nullptr;  ///< with guard pages
+  std::size_t mapped_ = 0;
+  std::byte* storage_ = nullptr;  ///< without
+};
+
+/// Whether buffers made from now on lie between guard pages; a page or two more each.
+void guard_pages(bool);
+/// What an address that could not be touched is to the buffers alive, for a handler of SIGSEGV: "12 bytes behind the end
+/// of a buffer of 400 bytes", or an empty string. Writes to `text` and allocates nothing.
+void describe_address(const void* address, char* text, std::size_t size);
+
+/// What a quantizer declares about its rounding, and what it is not meant for; the default is this project's own.
+struct Contract {
+  rtfq_scaling scaling = RTFQ_RECIPROCAL;
+  rtfq_ties ties = RTFQ_TIES_EVEN;
+  bool finite_only = false;  ///< no NaN and no infinities in the data
+  bool operator==(const Contract&) const = default;
 };
 
 /// What an output must hold. Passes when |found - expected| <= absolute + relative*|expected|, so NaN fails unless NaN is
@@ -51,6 +77,12 @@ struct Expectation {
   std::vector<double> values;  ///< one for each element of the buffer, also those that must stay as they were
   double absolute = 0, relative = 0;
   bool is_double = false;  ///< the buffer holds f64
+  /// The other value of elements whose exact value lies so near to a tie or a border that another order of rounding gives
+  /// the neighbour: it is a near-tie, not a fault. As many as `values`, the same where there is none; empty: nowhere.
+  std::vector<double> neighbours{};
+  double near_absolute = 0;  ///< what such elements may add to the tolerance of a sum over them
+  /// Only these elements were computed: `values` has one for each of them; empty: all.
+  std::vector<std::size_t> at{};
 };
 
 /// Everything one case needs. `restore` puts operands that a launch updates back to their first state.
@@ -64,6 +96,8 @@ struct Problem {
   const void** packed = nullptr;       ///< where args wants the packed weights
   void** workspace = nullptr;          ///< where args wants the workspace
   std::function<void()> restore = [] {};
+  /// The inputs of an element of an output, for a message: "x = 0.35, step = 0.1"; may be empty.
+  std::function<std::string(const std::string& output, std::size_t index)> inputs{};
   std::vector<std::shared_ptr<void>> keep;  ///< other storage that args points to
 
   /// Adds a poisoned buffer of `count` elements and returns its typed memory.
@@ -80,7 +114,13 @@ struct Verdict {
   bool ok = false;
   std::string message;  ///< of a failure: output, first differing index, expected, found, the greatest error
   double worst = 0;     ///< greatest |error| / tolerance (or absolute error where the tolerance is 0)
+  std::size_t near_ties = 0;  ///< elements that are their neighbour's value, where that is allowed
+  std::size_t compared = 0;   ///< elements
+  std::string near_message{};  ///< the first of them
 };
+
+/// What comparisons allow. Tests of our own kernels hold them to the contract, bit for bit.
+enum class Ties { strict, near };
 
 /// A problem of any operator, ready to run.
 class Instance {
@@ -89,12 +129,17 @@ class Instance {
   virtual std::vector<std::string> implementations(Backend) const = 0;
   /// Why the implementation refuses this shape, or an empty string.
   virtual std::string unsupported(Backend, const std::string& implementation) const = 0;
-  /// Runs it once on poisoned outputs and compares every output and all guard zones.
-  virtual Verdict verify(Backend, const std::string& implementation) = 0;
-  /// Packs the weights and sizes the workspace, then `launch` may be called any number of times.
+  /// Runs it once on poisoned outputs and compares every output, all guard zones, and that inputs stayed as they were.
+  virtual Verdict verify(Backend, const std::string& implementation, Ties = Ties::strict) = 0;
+  /// Packs the weights and sizes the workspace, then `launch` may be called any number of times. What was prepared for
+  /// an implementation is kept: preparing it again only switches to it.
   virtual void prepare(Backend, const std::string& implementation) = 0;
   virtual void launch() = 0;
   virtual Cost cost() const = 0;
+  /// Seconds that laying out the weights took for the current implementation; NaN: it has none to lay out.
+  virtual double prepare_seconds() const = 0;
+  /// Bytes of all operands, packed weights and workspace: whether a case fits a cache.
+  virtual std::size_t footprint() const = 0;
 };
 
 struct Entry {
@@ -102,6 +147,10 @@ struct Entry {
   std::string case_name;  ///< unique within op, says what is particular: "3x3s2_56x56_64_slice_of_80"
   bool large = false;     ///< sizes of real networks: for benchmarks; tests run the small ones
   std::function<std::unique_ptr<Instance>()> make;
+  /// The same for a quantizer that rounds otherwise; null where nothing is rounded.
+  std::function<std::unique_ptr<Instance>(const Contract&)> make_for{};
+
+  std::unique_ptr<Instance> instance(const Contract& contract) const { return make_for ? make_for(contract) : make(); }
 };
 
 /// All families, in a fixed order. Families register here by name, one line each in catalog.cpp.
@@ -124,7 +173,8 @@ void fill_exact(float* x, std::size_t count, uint64_t seed, int magnitude = 4, f
 void fill_normal(float* x, std::size_t count, uint64_t seed, float mean = 0.0f, float deviation = 1.0f);
 
 /// Compares one output with its expectation.
-Verdict compare(const Expectation&, const Buffer&);
+Verdict compare(const Expectation&, const Buffer&, Ties = Ties::strict,
+                const std::function<std::string(const std::string&, std::size_t)>& inputs = {});
 
 template <class Op>
 Cost declared_cost(const typename Op::Shape& shape) {
@@ -147,37 +197,60 @@ class ProblemInstance final : public Instance {
     return reason ? reason : "";
   }
   void prepare(Backend backend, const std::string& name) override {
-    implementation_ = &find(backend, name);
-    stream_.device = {backend, 0};
     auto& p = *problem_;
-    workspace_ = std::make_unique<Buffer>(implementation_->workspace(p.shape));
-    if (p.workspace) *p.workspace = workspace_->data();
-    if (p.packed) {
-      const std::size_t bytes = implementation_->packed(p.shape);
-      packed_ = std::make_unique<Buffer>(bytes);
-      if (bytes) implementation_->pack(p.shape, p.weights, packed_->data(), stream_);
-      *p.packed = bytes ? packed_->data() : p.weights;
+    auto& made = prepared_[{backend, name}];
+    current_ = &made;
+    if (!made.implementation) {
+      made.implementation = &find(backend, name);
+      made.stream.device = {backend, 0};
+      made.workspace = std::make_unique<Buffer>(p.workspace ? made.implementation->workspace(p.shape) : 0);
+      if (p.packed) {
+        const std::size_t bytes = made.implementation->packed(p.shape);
+        made.packed = std::make_unique<Buffer>(bytes);
+        if (bytes) {
+          const auto start = std::chrono::steady_clock::now();
+          made.implementation->pack(p.shape, p.weights, made.packed->data(), made.stream);
+          made.prepare_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+        }
+      }
     }
+    if (p.workspace) *p.workspace = made.workspace->data();
+    if (p.packed) *p.packed = made.packed->bytes() ? made.packed->data() : p.weights;
   }
-  void launch() override { implementation_->launch(problem_->shape, problem_->args, stream_); }
-  Verdict verify(Backend backend, const std::string& name) override {
+  void launch() override { current_->implementation->launch(problem_->shape, problem_->args, current_->stream); }
+  Verdict verify(Backend backend, const std::string& name, Ties ties) override {
     auto& p = *problem_;
+    if (p.expected.empty()) return {false, "the case expects nothing: it cannot fail", 0};
     for (const auto& expectation : p.expected) p.buffers[expectation.buffer]->poison();
     p.restore();
     prepare(backend, name);
+    std::vector<uint64_t> before;
+    for (std::size_t i = 0; i < p.buffers.size(); ++i) before.push_back(is_output(i) ? 0 : p.buffers[i]->checksum());
     launch();
     Verdict all{true, "", 0};
-    if (p.expected.empty()) return {false, "the case expects nothing: it cannot fail", 0};
     for (const auto& expectation : p.expected) {
-      Verdict one = compare(expectation, *p.buffers[expectation.buffer]);
+      Verdict one = compare(expectation, *p.buffers[expectation.buffer], ties, p.inputs);
       all.worst = std::max(all.worst, one.worst);
-      if (!one.ok) all = {false, all.message + one.message + "\n", all.worst};
+      all.near_ties += one.near_ties;
+      all.compared += one.compared;
+      if (all.near_message.empty()) all.near_message = one.near_message;
+      if (!one.ok) fail(all, one.message);
     }
-    for (const auto& buffer : p.buffers)
-      if (!buffer->guards_intact()) all = {false, all.message + "wrote outside a buffer\n", all.worst};
-    if (!workspace_->guards_intact() || (packed_ && !packed_->guards_intact()))
-      all = {false, all.message + "wrote outside the workspace or the packed weights\n", all.worst};
+    for (std::size_t i = 0; i < p.buffers.size(); ++i) {
+      const std::string what = buffer_name(i);
+      check_guards(all, *p.buffers[i], what);
+      if (!is_output(i) && p.buffers[i]->checksum() != before[i]) fail(all, "wrote to an input, " + what);
+    }
+    check_guards(all, *current_->workspace, "the workspace");
+    if (current_->packed) check_guards(all, *current_->packed, "the packed weights");
     return all;
+  }
+  double prepare_seconds() const override { return current_->prepare_seconds; }
+  std::size_t footprint() const override {
+    std::size_t bytes = current_ ? current_->workspace->bytes() : 0;
+    if (current_ && current_->packed) bytes += current_->packed->bytes();
+    for (const auto& buffer : problem_->buffers) bytes += buffer->bytes();
+    return bytes;
   }
   Cost cost() const override { return declared_cost<Op>(problem_->shape); }
 
@@ -188,10 +261,36 @@ class ProblemInstance final : public Instance {
     throw_no_implementation(Op::name, "; there is none called " + name);
   }
 
+  /// What one implementation computes with.
+  struct Prepared {
+    const typename Op::Impl* implementation = nullptr;
+    std::unique_ptr<Buffer> workspace, packed;
+    Stream stream;
+    double prepare_seconds = std::numeric_limits<double>::quiet_NaN();
+  };
+
+  bool is_output(std::size_t buffer) const {
+    return std::any_of(problem_->expected.begin(), problem_->expected.end(),
+                       [&](const Expectation& e) { return e.buffer == buffer; });
+  }
+  std::string buffer_name(std::size_t buffer) const {
+    for (const auto& e : problem_->expected)
+      if (e.buffer == buffer) return e.name;
+    return "operand " + std::to_string(buffer + 1);
+  }
+  static void fail(Verdict& all, const std::string& message) {
+    all.ok = false;
+    all.message += (all.message.empty() ? "" : "\n") + message;
+  }
+  static void check_guards(Verdict& all, const Buffer& buffer, const std::string& what) {
+    if (const auto at = buffer.broken_guard())
+      fail(all, "wrote outside a buffer: " + what + ", " + std::to_string(at < 0 ? -at : at) +
+                    (at < 0 ? " bytes before its start" : " bytes past its last"));
+  }
+
   std::unique_ptr<Problem<Op>> problem_;
-  const typename Op::Impl* implementation_ = nullptr;
-  std::unique_ptr<Buffer> workspace_, packed_;
-  Stream stream_;
+  std::map<std::pair<Backend, std::string>, Prepared> prepared_;
+  Prepared* current_ = nullptr;
 };
 
 /// An Entry from a function that builds the problem.
@@ -200,6 +299,15 @@ Entry entry(std::string case_name, std::function<std::unique_ptr<Problem<Op>>()>
   return {Op::name, std::move(case_name), large, [build = std::move(build)]() -> std::unique_ptr<Instance> {
             return std::make_unique<ProblemInstance<Op>>(build());
           }};
+}
+
+/// The same where the problem depends on how a quantizer rounds.
+template <class Op>
+Entry entry(std::string case_name, std::function<std::unique_ptr<Problem<Op>>(const Contract&)> build, bool large) {
+  const auto make = [build = std::move(build)](const Contract& contract) -> std::unique_ptr<Instance> {
+    return std::make_unique<ProblemInstance<Op>>(build(contract));
+  };
+  return {Op::name, std::move(case_name), large, [make] { return make({}); }, make};
 }
 
 }  // namespace rtfq::kernels::catalog

@@ -1,0 +1,163 @@
+#include "kernels/catalog/custom.h"
+
+#include <algorithm>
+#include <set>
+#include <stdexcept>
+
+#include "kernels/catalog/custom_parts.h"
+#include "kernels/catalog/fakequant_problem.h"
+#include "kernels/elementwise.h"
+#include "kernels/philox.h"
+
+namespace rtfq::kernels::catalog {
+namespace custom_parts {
+
+int64_t Dims::need(const char* name) {
+  read_.emplace_back(name);
+  const auto found = request_.dims.find(name);
+  if (found == request_.dims.end()) refuse(request_, std::string("there is no '") + name + "'");
+  return found->second;
+}
+
+int64_t Dims::get(const char* name, int64_t otherwise) {
+  return has(name) ? need(name) : otherwise;
+}
+
+void Dims::finish() const {
+  for (const auto& [name, value] : request_.dims)
+    if (std::find(read_.begin(), read_.end(), name) == read_.end())
+      refuse(request_, "'" + name + "' is none of them");
+}
+
+void refuse(const CustomRequest& request, const std::string& text) {
+  std::string got;
+  for (const auto& [name, value] : request.dims)
+    got += (got.empty() ? "" : ",") + name + "=" + std::to_string(value);
+  throw std::invalid_argument("[" + request.op + "] expected a shape of " + dims_text(request.op) + ", got " +
+                              (got.empty() ? "nothing" : got) + ": " + text);
+}
+
+void fill(const CustomRequest& request, float* x, std::size_t count, uint64_t seed, float mean,
+          float deviation) {
+  const std::size_t drawn = std::min<std::size_t>(count, (1 << 18) - 37);
+  switch (request.fill) {
+    case Fill::zeros:
+      std::fill_n(x, count, 0.0f);
+      return;
+    case Fill::given:
+      for (std::size_t i = 0; i < count; ++i) x[i] = (*request.given)[i % request.given->size()];
+      return;
+    case Fill::special:
+      fill_exact(x, drawn, seed);
+      break;
+    case Fill::normal:
+      fill_normal(x, drawn, seed, mean, deviation);
+      break;
+  }
+  for (std::size_t i = drawn; i < count; ++i) x[i] = x[i - drawn];
+}
+
+std::vector<std::size_t> sample(std::size_t count, std::size_t wanted, uint64_t seed) {
+  std::set<std::size_t> chosen{0, count - 1};
+  for (std::size_t i = 0; chosen.size() < std::min(count, wanted) && i < 4 * wanted; ++i) {
+    const auto bits = philox4x32(seed, i, 7);
+    chosen.insert((static_cast<uint64_t>(bits[0]) << 32 | bits[1]) % count);
+  }
+  return {chosen.begin(), chosen.end()};
+}
+
+std::unique_ptr<Instance> fakequant(const CustomRequest& request) {
+  Dims dims(request);
+  const QuantBounds bounds = quant_bounds(request.bits, request.is_signed);
+  quantizer::Case c;
+  c.name = "custom";
+  if (dims.has("k")) {
+    const int64_t k = dims.need("k"), rs = dims.need("rs"), channels = dims.need("c");
+    c.shape = make_fakequant_weight_shape(k, rs, channels, dims.get("of", channels), bounds,
+                                          dims.get("per_row", 0) != 0);
+  } else {
+    c.shape = make_fakequant_shape(dims.need("count"), bounds);
+  }
+  dims.finish();
+  if (request.type != RTFQ_F32 && request.type != RTFQ_BF16) refuse(request, "operands are f32 or bf16");
+  c.shape.type = request.type;
+  c.step = request.step;
+  c.given = request.given;
+  c.data = request.fill == Fill::special ? quantizer::Data::special
+           : request.fill == Fill::zeros ? quantizer::Data::zeros
+                                         : quantizer::Data::random;
+  if (request.op == "fakequant.forward")
+    return instance_of(quantizer::forward(c, true, false, request.contract));
+  if (request.op == "fakequant.backward")
+    return instance_of(quantizer::backward(c, {true, false, true}, request.contract));
+  return instance_of(quantizer::abs_sum(c, false));
+}
+
+std::unique_ptr<Instance> elementwise(const CustomRequest& request) {
+  Dims dims(request);
+  const auto shape = make_elementwise_shape(dims.need("count"));
+  dims.finish();
+  if (request.type != RTFQ_F32) refuse(request, "operands are f32");
+  const auto n = static_cast<std::size_t>(shape.count);
+  const auto build = [&](auto op, bool two, auto bind, auto expect) -> std::unique_ptr<Instance> {
+    using Op = decltype(op);
+    auto problem = std::make_unique<Problem<Op>>();
+    problem->shape = shape;
+    float* a = problem->template add<float>(n);
+    fill(request, a, n, 51);
+    float* b = two ? problem->template add<float>(n) : a;
+    if (two) fill(request, b, n, 52);
+    std::vector<double> values(n);
+    for (std::size_t i = 0; i < n; ++i) values[i] = expect(a[i], b[i]);
+    float* y = problem->template add<float>(n);
+    problem->args = bind(a, b, y);
+    problem->expected.push_back({"y", problem->last(), RTFQ_F32, std::move(values)});
+    return instance_of(std::move(problem));
+  };
+  if (request.op == "relu.forward")
+    return build(
+        ReluForward{}, false,
+        [](float* a, float*, float* y) {
+          return ReluForwardArgs{a, y};
+        },
+        [](float x, float) { return static_cast<double>(x < 0 ? 0 : x); });
+  if (request.op == "relu.backward")
+    return build(
+        ReluBackward{}, true,
+        [](float* a, float* b, float* y) {
+          return ReluBackwardArgs{a, b, y};
+        },
+        [](float g, float y) { return static_cast<double>(y > 0 ? g : 0); });
+  return build(
+      Add{}, true,
+      [](float* a, float* b, float* y) {
+        return AddArgs{a, b, y};
+      },
+      [](float a, float b) { return static_cast<double>(a + b); });
+}
+
+}  // namespace custom_parts
+
+std::string dims_text(const std::string& op) {
+  if (op.rfind("fakequant.", 0) == 0) return "count=N | k=K,rs=RS,c=C[,of=PARENT][,per_row=1]";
+  if (op.rfind("conv2d.", 0) == 0) return "n=N,h=H,w=W,c=C,k=K,filter=R[,stride=1][,pad=R/2][,of=PARENT]";
+  if (op.rfind("linear.", 0) == 0) return "n=N,c=C,k=K[,of=PARENT]";
+  if (op.rfind("batchnorm.", 0) == 0) return "n=N,hw=HW,c=C[,segments=1]";
+  if (op == "add" || op.rfind("relu.", 0) == 0) return "count=N";
+  return "";
+}
+
+std::unique_ptr<Instance> custom(const CustomRequest& request) {
+  using namespace custom_parts;
+  const auto family = [&](const char* prefix) { return request.op.rfind(prefix, 0) == 0; };
+  if (dims_text(request.op).empty())
+    throw std::invalid_argument("[" + request.op +
+                                "] shapes of this operator are those of the catalog: name a case");
+  if (family("fakequant.")) return fakequant(request);
+  if (family("conv2d.")) return conv2d(request);
+  if (family("linear.")) return linear(request);
+  if (family("batchnorm.")) return batchnorm(request);
+  return elementwise(request);
+}
+
+}  // namespace rtfq::kernels::catalog

@@ -1,0 +1,43 @@
+#pragma once
+// What the problems of custom.h share.
+
+#include "kernels/catalog/custom.h"
+
+namespace rtfq::kernels::catalog::custom_parts {
+
+/// Reads an operator's dims; what was not read is unknown.
+class Dims {
+ public:
+  explicit Dims(const CustomRequest& request) : request_(request) {}
+  bool has(const char* name) const { return request_.dims.count(name) > 0; }
+  int64_t need(const char* name);
+  int64_t get(const char* name, int64_t otherwise);
+  /// Throws when there were others.
+  void finish() const;
+
+ private:
+  const CustomRequest& request_;
+  std::vector<std::string> read_;
+};
+
+[[noreturn]] void refuse(const CustomRequest&, const std::string& text);
+
+/// Values as the request wants them, drawn for the first 2^18 - 37 and repeated.
+void fill(const CustomRequest&, float* x, std::size_t count, uint64_t seed, float mean = 0,
+          float deviation = 1);
+
+/// Up to `wanted` indices below `count`, ascending, the first and the last among them.
+std::vector<std::size_t> sample(std::size_t count, std::size_t wanted, uint64_t seed);
+
+std::unique_ptr<Instance> conv2d(const CustomRequest&);
+std::unique_ptr<Instance> linear(const CustomRequest&);
+std::unique_ptr<Instance> batchnorm(const CustomRequest&);
+std::unique_ptr<Instance> elementwise(const CustomRequest&);
+std::unique_ptr<Instance> fakequant(const CustomRequest&);
+
+template <class Op>
+std::unique_ptr<Instance> instance_of(std::unique_ptr<Problem<Op>> problem) {
+  return std::make_unique<ProblemInstance<Op>>(std::move(problem));
+}
+
+}  // namespace rtfq::kernels::catalog::custom_parts

@@ -1,0 +1,320 @@
+// An implementation is function pointers without a context, a plug-in's operator has one: each operator has a
+// number of slots, and each slot functions of its own that find their plug-in in a table.
+#include "kernels/plugin/host.h"
+
+#include <dlfcn.h>
+
+#include <array>
+#include <cmath>
+#include <cstdlib>
+#include <deque>
+#include <filesystem>
+#include <list>
+#include <memory>
+#include <stdexcept>
+#include <utility>
+
+#include "kernels/plugin/cubin.h"
+#include "kernels/plugin/families.h"
+#include "kernels/plugin/python.h"
+
+namespace rtfq::kernels::plugin {
+namespace {
+
+constexpr std::size_t slot_count = 8, kept_states = 64;
+
+thread_local double own_seconds = std::nan("");
+
+[[noreturn]] void fail(const std::string& text) {
+  throw std::runtime_error("[plugin] " + text);
+}
+
+struct FreeMemory {
+  void operator()(void* pointer) const { std::free(pointer); }
+};
+
+/// A plug-in's state for one shape, and the workspace of operators that are given none.
+template <class Op>
+struct State {
+  typename Op::Shape shape;
+  const rtfq_operator* op;
+  void* state = nullptr;
+  std::unique_ptr<void, FreeMemory> workspace;
+
+  State(const typename Op::Shape& s, const rtfq_operator* o) : shape(s), op(o) {}
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+  ~State() {
+    if (op->destroy && state) op->destroy(state);
+  }
+};
+
+/// The plug-ins of one operator.
+template <class Op>
+struct Slots {
+  std::array<const rtfq_operator*, slot_count> op{};
+  std::array<std::string, slot_count> name{};
+  std::array<std::list<State<Op>>, slot_count> states{};  ///< the latest first
+  std::size_t used = 0;
+};
+
+template <class Op>
+Slots<Op>& slots() {
+  static Slots<Op> all;
+  return all;
+}
+
+template <class Op>
+void require_success(int answer, const rtfq_operator* op, const char* function) {
+  if (answer == 0) return;
+  const char* said = op->error ? op->error(op) : nullptr;
+  throw std::runtime_error(std::string("[") + Op::name + "] plug-in " + op->name + ": " + function +
+                           " answered " + std::to_string(answer) + (said ? std::string(": ") + said : ""));
+}
+
+template <class Op>
+std::size_t workspace_of(const State<Op>& s) {
+  return s.op->workspace_bytes ? s.op->workspace_bytes(s.op, s.state, &s.shape) : 0;
+}
+
+template <class Op>
+constexpr bool has_workspace = requires(typename Op::Args a) {
+  a.workspace;
+};
+
+template <class Op>
+State<Op>& state_of(std::size_t slot, const typename Op::Shape& shape) {
+  auto& states = slots<Op>().states[slot];
+  for (auto i = states.begin(); i != states.end(); ++i)
+    if (key(i->shape) == key(shape)) {
+      states.splice(states.begin(), states, i);
+      return states.front();
+    }
+  const rtfq_operator* op = slots<Op>().op[slot];
+  states.emplace_front(shape, op);
+  State<Op>& made = states.front();
+  try {
+    if (op->create) require_success<Op>(op->create(op, &made.shape, &made.state), op, "create");
+    if (!has_workspace<Op>)
+      if (const std::size_t bytes = workspace_of(made)) {
+        made.workspace.reset(std::aligned_alloc(64, (bytes + 63) / 64 * 64));
+        if (!made.workspace) throw std::bad_alloc();
+      }
+  } catch (...) {
+    states.pop_front();
+    throw;
+  }
+  if (states.size() > kept_states) states.pop_back();
+  return made;
+}
+
+template <class Op, std::size_t slot>
+const char* unsupported(const typename Op::Shape& shape) {
+  const rtfq_operator* op = slots<Op>().op[slot];
+  return op->unsupported ? op->unsupported(op, &shape) : nullptr;
+}
+
+template <class Op, std::size_t slot>
+void launch(const typename Op::Shape& shape, const typename Op::Args& args, Stream stream) {
+  State<Op>& s = state_of<Op>(slot, shape);
+  const auto c = to_c(args, s.workspace.get());
+  // The executor's stream is an object of ours, not a cudaStream_t: its plug-ins launch in order with
+  // everything.
+  void* handle = stream.device.backend == Backend::cuda ? stream.handle : nullptr;
+  require_success<Op>(s.op->launch(s.op, s.state, &s.shape, &c, handle), s.op, "launch");
+  own_seconds = s.op->launch_seconds ? s.op->launch_seconds(s.op, s.state) : std::nan("");
+}
+
+template <class Op, std::size_t slot>
+std::size_t workspace_bytes(const typename Op::Shape& shape) {
+  return workspace_of(state_of<Op>(slot, shape));
+}
+
+template <class Op, std::size_t slot>
+std::size_t packed_bytes(const typename Op::Shape& shape) {
+  State<Op>& s = state_of<Op>(slot, shape);
+  return s.op->prepared_bytes(s.op, s.state, &s.shape);
+}
+
+template <class Op, std::size_t slot>
+void pack(const typename Op::Shape& shape, const void* weights, void* packed, Stream stream) {
+  State<Op>& s = state_of<Op>(slot, shape);
+  void* handle = stream.device.backend == Backend::cuda ? stream.handle : nullptr;
+  require_success<Op>(s.op->prepare(s.op, s.state, &s.shape, weights, packed, handle), s.op, "prepare");
+}
+
+template <class Op, std::size_t slot>
+typename Op::Impl implementation() {
+  const rtfq_operator* op = slots<Op>().op[slot];
+  typename Op::Impl impl{slots<Op>().name[slot].c_str(), unsupported<Op, slot>, launch<Op, slot>};
+  if (has_workspace<Op> && op->workspace_bytes) impl.workspace_bytes = workspace_bytes<Op, slot>;
+  if (op->prepare) {
+    impl.packed_bytes = packed_bytes<Op, slot>;
+    impl.pack = pack<Op, slot>;
+  }
+  return impl;
+}
+
+template <class Op, std::size_t... slot>
+typename Op::Impl implementation(std::size_t which, std::index_sequence<slot...>) {
+  using Make = typename Op::Impl (*)();
+  static constexpr Make makers[] = {implementation<Op, slot>...};
+  return makers[which]();
+}
+
+/// The operator's own list for a backend, or nothing.
+template <class Op>
+std::span<const typename Op::Impl> own_list(Backend backend) {
+  try {
+    return Op::implementations(backend);
+  } catch (const std::runtime_error&) {
+    return {};
+  }
+}
+
+template <class Op>
+void add(const rtfq_operator* op, const std::string& name, Backend backend) {
+  auto& all = slots<Op>();
+  if (all.used == slot_count)
+    fail(std::string(Op::name) + " takes " + std::to_string(slot_count) + " plug-ins at once");
+  const std::size_t slot = all.used++;
+  all.op[slot] = op;
+  all.name[slot] = name;
+  auto& list = extended_lists<Op>[static_cast<std::size_t>(backend)];
+  if (list.empty()) {
+    const auto own = own_list<Op>(backend);
+    list.assign(own.begin(), own.end());
+  }
+  list.push_back(implementation<Op>(slot, std::make_index_sequence<slot_count>()));
+}
+
+std::deque<Loaded>& all_loaded() {
+  static std::deque<Loaded> all;
+  return all;
+}
+
+/// Two files may offer the same name: the second becomes "plugin:NAME.2".
+std::string implementation_name(const std::string& family, const std::string& name) {
+  std::string candidate = "plugin:" + name;
+  for (int i = 2; find(family, candidate); ++i) candidate = "plugin:" + name + "." + std::to_string(i);
+  return candidate;
+}
+
+const rtfq_plugin* open_library(const std::string& file) {
+  // A name without a slash would be searched for in the system's folders.
+  const std::string path = std::filesystem::absolute(file).string();
+  void* library = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (!library) {
+    const char* said = ::dlerror();
+    fail("cannot load " + file + ": " + (said ? said : "no reason given"));
+  }
+  using Entry = const rtfq_plugin* (*)(uint32_t);
+  const auto entry = reinterpret_cast<Entry>(::dlsym(library, "rtfq_plugin_entry"));
+  if (!entry)
+    fail(file +
+         " has no function rtfq_plugin_entry: it is no plug-in, or exports it under a C++ name (extern "
+         "\"C\")");
+  const rtfq_plugin* table = entry(RTFQ_PLUGIN_ABI);
+  if (!table)
+    fail(file + ": rtfq_plugin_entry answered NULL to ABI version " + std::to_string(RTFQ_PLUGIN_ABI));
+  return table;
+}
+
+Backend backend_of(rtfq_device device) {
+  switch (device) {
+    case RTFQ_CPU:
+      return Backend::cpu;
+    case RTFQ_CUDA_DEVICE:
+      return Backend::cuda;
+    case RTFQ_SIMT:
+      return Backend::simt;
+  }
+  fail("device " + std::to_string(device) + " is none of RTFQ_CPU, RTFQ_CUDA_DEVICE, RTFQ_SIMT");
+}
+
+}  // namespace
+
+std::vector<std::string> families() {
+  std::vector<std::string> names;
+  for_each_family([&](auto op) { names.emplace_back(decltype(op)::name); });
+  return names;
+}
+
+double last_launch_seconds() {
+  return own_seconds;
+}
+
+void check(const rtfq_plugin& table, const std::string& file) {
+  if (table.abi != RTFQ_PLUGIN_ABI)
+    fail(file + " was built for ABI version " + std::to_string(table.abi) + ", this program has version " +
+         std::to_string(RTFQ_PLUGIN_ABI) + ": build it with this program's kernels/plugin.h");
+  if (!table.count || !table.operators) fail(file + " offers no operators");
+  const auto known = families();
+  for (std::size_t i = 0; i < table.count; ++i) {
+    const rtfq_operator* op = table.operators[i];
+    const std::string where = file + ", operator " + std::to_string(i);
+    if (!op || !op->family || !op->name || !*op->name) fail(where + " has no family or no name");
+    const std::string family = op->family;
+    if (std::find(known.begin(), known.end(), family) == known.end()) {
+      std::string list;
+      for (const std::string& name : known) list += (list.empty() ? "" : ", ") + name;
+      fail(where + ": there is no family '" + family + "' for plug-ins: they are " + list);
+    }
+    if (!op->launch) fail(where + " (" + family + ") has no launch function");
+    if (!op->prepare != !op->prepared_bytes)
+      fail(where + " (" + family + ") has one of prepare and prepared_bytes only");
+    if (op->prepare && family != "conv2d.forward" && family != "conv2d.dgrad")
+      fail(where + " (" + family + ") has a prepare function, but this family has no weights to prepare");
+    if (op->operand_count && !op->operands)
+      fail(where + " (" + family + ") counts operands that are not there");
+    backend_of(op->device);
+    for (std::size_t k = 0; k < op->operand_count; ++k)
+      if (op->operands[k].nibbles != RTFQ_BYTES)
+        fail(where + " (" + family + "), operand " + (op->operands[k].name ? op->operands[k].name : "?") +
+             ": this version has one code a byte in every family, two a byte in none");
+  }
+}
+
+const Loaded& load(const std::string& file) {
+  for (const Loaded& one : all_loaded())
+    if (one.file == file) return one;
+  if (!std::filesystem::exists(file)) fail("there is no file " + file);
+  const rtfq_plugin* table = file.ends_with(".py")     ? open_python(file)
+                             : file.ends_with(".json") ? open_cubin(file)
+                                                       : open_library(file);
+  check(*table, file);
+  Loaded result{file, table->name ? table->name : "", table->version ? table->version : "", {}};
+  for (std::size_t i = 0; i < table->count; ++i) {
+    const rtfq_operator* op = table->operators[i];
+    const std::string name = implementation_name(op->family, op->name);
+    const Backend backend = backend_of(op->device);
+    for_each_family([&](auto family) {
+      if (op->family == std::string(decltype(family)::name)) add<decltype(family)>(op, name, backend);
+    });
+    result.offers.push_back({op->family, name, backend, op});
+  }
+  return all_loaded().emplace_back(std::move(result));
+}
+
+std::vector<Loaded> loaded() {
+  return {all_loaded().begin(), all_loaded().end()};
+}
+
+const Offer* find(const std::string& family, const std::string& implementation) {
+  for (const Loaded& one : all_loaded())
+    for (const Offer& offer : one.offers)
+      if (offer.family == family && offer.implementation == implementation) return &offer;
+  return nullptr;
+}
+
+std::string rounding_text(const rtfq_operator& op) {
+  const char* scaling = op.scaling == RTFQ_RECIPROCAL ? "multiply by the reciprocal"
+                        : op.scaling == RTFQ_DIVISION ? "divide"
+                                                      : "divide exactly";
+  const char* ties = op.ties == RTFQ_TIES_EVEN   ? "ties to even"
+                     : op.ties == RTFQ_TIES_AWAY ? "ties away from zero"
+                                                 : "ties up";
+  return std::string(scaling) + ", " + ties;
+}
+
+}  // namespace rtfq::kernels::plugin
