@@ -1,0 +1,143 @@
+#include "tools/bench/item.h"
+
+#include <cmath>
+#include <stdexcept>
+
+#include "tools/bench/statistics.h"
+
+namespace rtfq::lab {
+namespace {
+
+constexpr const char* outcomes[] = {"exact", "near-tie", "wrong", "crashed", "hung", "failed", "skipped"};
+
+}  // namespace
+
+std::string dims_as_text(const std::map<std::string, int64_t>& dims) {
+  std::string text;
+  // As people write them: images, size, channels, filters; what is not known comes last.
+  std::vector<std::string> order{"count", "n", "hw", "h", "w", "c", "k", "rs", "filter", "stride", "pad", "of"};
+  for (const auto& [name, value] : dims)
+    if (std::find(order.begin(), order.end(), name) == order.end()) order.push_back(name);
+  for (const std::string& name : order)
+    if (const auto found = dims.find(name); found != dims.end())
+      text += (text.empty() ? "" : ",") + name + "=" + std::to_string(found->second);
+  return text;
+}
+
+std::map<std::string, int64_t> parse_dims(const std::string& text) {
+  std::map<std::string, int64_t> dims;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t comma = std::min(text.find(',', at), text.size());
+    const std::string part = text.substr(at, comma - at);
+    const std::size_t equals = part.find('=');
+    char* end = nullptr;
+    const int64_t value = equals == part.npos ? 0 : std::strtoll(part.c_str() + equals + 1, &end, 10);
+    if (equals == part.npos || equals == 0 || !end || *end || end == part.c_str() + equals + 1)
+      throw std::invalid_argument("[shape] expected NAME=NUMBER,..., got '" + part + "'");
+    dims[part.substr(0, equals)] = value;
+    at = comma + 1;
+  }
+  return dims;
+}
+
+std::string Item::case_text() const {
+  std::string text = catalog_case.empty() ? dims_as_text(dims) : catalog_case;
+  if (bits) text += std::string(",") + (is_signed ? "s" : "u") + std::to_string(bits);
+  if (catalog_case.empty()) text += "," + dtype;
+  if (data != "normal") text += "," + data;
+  return text;
+}
+
+std::string Item::name() const {
+  return op + "/" + case_text() + "/" + implementation + "/" + device;
+}
+
+void to_json(json& j, const Item& i) {
+  j = {{"op", i.op}, {"implementation", i.implementation}, {"device", i.device}, {"dtype", i.dtype}, {"data", i.data}};
+  if (i.catalog_case.empty())
+    j["dims"] = i.dims;
+  else
+    j["case"] = i.catalog_case;
+  if (i.bits) {
+    j["bits"] = i.bits;
+    j["signed"] = i.is_signed;
+  }
+  if (!i.where.empty()) j["where"] = i.where;
+}
+
+void from_json(const json& j, Item& i) {
+  i.op = j.at("op");
+  i.implementation = j.at("implementation");
+  i.device = j.at("device");
+  i.catalog_case = j.value("case", "");
+  if (j.contains("dims")) i.dims = j.at("dims").get<std::map<std::string, int64_t>>();
+  i.dtype = j.value("dtype", "f32");
+  i.bits = j.value("bits", 0);
+  i.is_signed = j.value("signed", false);
+  i.data = j.value("data", "normal");
+  i.where = j.value("where", "");
+}
+
+const char* to_string(Outcome outcome) {
+  return outcomes[static_cast<int>(outcome)];
+}
+
+Outcome parse_outcome(const std::string& text) {
+  for (int i = 0; i < static_cast<int>(std::size(outcomes)); ++i)
+    if (text == outcomes[i]) return static_cast<Outcome>(i);
+  throw std::invalid_argument("[results] there is no verdict '" + text + "'");
+}
+
+double Row::median() const {
+  return seconds.empty() ? std::nan("") : quantile(seconds, 0.5);
+}
+
+void to_json(json& j, const Row& r) {
+  j = {{"item", r.item},         {"verdict", to_string(r.outcome)}, {"near_ties", r.near_ties}, {"compared", r.compared},
+       {"seconds", r.seconds},   {"cpu_seconds", r.cpu_seconds},    {"iterations", r.iterations}, {"bytes", r.bytes},
+       {"operations", r.operations}, {"footprint", r.footprint},    {"noisy", r.noisy}};
+  if (!r.message.empty()) j["message"] = r.message;
+  if (!r.repeat.empty()) j["repeat"] = r.repeat;
+  if (!r.rounding.empty()) j["rounding"] = r.rounding;
+  if (r.prepare_seconds >= 0) j["prepare_seconds"] = r.prepare_seconds;
+  if (!r.counters.empty()) j["counters"] = r.counters;
+}
+
+void from_json(const json& j, Row& r) {
+  r.item = j.at("item");
+  r.outcome = parse_outcome(j.at("verdict"));
+  r.message = j.value("message", "");
+  r.repeat = j.value("repeat", "");
+  r.rounding = j.value("rounding", "");
+  r.near_ties = j.value("near_ties", std::size_t{0});
+  r.compared = j.value("compared", std::size_t{0});
+  r.seconds = j.value("seconds", std::vector<double>{});
+  r.cpu_seconds = j.value("cpu_seconds", 0.0);
+  r.iterations = j.value("iterations", int64_t{0});
+  r.prepare_seconds = j.value("prepare_seconds", -1.0);
+  r.bytes = j.value("bytes", 0.0);
+  r.operations = j.value("operations", 0.0);
+  r.footprint = j.value("footprint", 0.0);
+  r.noisy = j.value("noisy", false);
+  if (j.contains("counters")) r.counters = j.at("counters").get<std::map<std::string, double>>();
+}
+
+void to_json(json& j, const Settings& s) {
+  j = {{"sample_seconds", s.sample_seconds}, {"samples", s.samples}, {"noise", s.noise},   {"seconds", s.seconds},
+       {"verify_only", s.verify_only},       {"cold", s.cold},       {"counters", s.counters}, {"limit", s.limit},
+       {"simt_seeds", s.simt_seeds}};
+}
+
+void from_json(const json& j, Settings& s) {
+  s.sample_seconds = j.at("sample_seconds");
+  s.samples = j.at("samples");
+  s.noise = j.at("noise");
+  s.seconds = j.at("seconds");
+  s.verify_only = j.at("verify_only");
+  s.cold = j.at("cold");
+  s.counters = j.at("counters");
+  s.limit = j.at("limit");
+  s.simt_seeds = j.at("simt_seeds");
+}
+
+}  // namespace rtfq::lab

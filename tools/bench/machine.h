@@ -1,0 +1,29 @@
+#pragma once
+// The ceilings of this machine, measured once and kept with their date.
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+namespace rtfq::lab {
+
+struct Machine {
+  std::string cpu, date;
+  int threads = 0;
+  double copy = 0, triad = 0, read = 0;  ///< bytes a second
+  double f32 = 0, bf16 = 0, int8 = 0;    ///< operations a second
+
+  /// The floor of memory traffic: what a kernel that reads and writes can hope for.
+  double bandwidth() const { return copy > triad ? copy : triad; }
+  double peak(const std::string& dtype) const { return dtype == "bf16" && bf16 > 0 ? bf16 : f32; }
+  /// Seconds below which no launch of such cost can be on the roofline.
+  double floor_seconds(double bytes, double operations, const std::string& dtype) const;
+};
+void to_json(nlohmann::json&, const Machine&);
+void from_json(const nlohmann::json&, Machine&);
+
+/// From $XDG_CACHE_HOME/rtfq (else ~/.cache/rtfq), for this processor and number of threads; measured when it is not there
+/// or `refresh`. What is measured is noted on stderr.
+Machine this_machine(bool refresh);
+std::string machine_file(int threads);
+
+}  // namespace rtfq::lab

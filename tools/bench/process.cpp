@@ -1,0 +1,185 @@
+#include "tools/bench/process.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <stdexcept>
+
+namespace rtfq::lab {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+[[noreturn]] void fail(const std::string& what) {
+  throw std::runtime_error("[lab] " + what + ": " + std::strerror(errno));
+}
+
+struct Descriptor {
+  int value = -1;
+  Descriptor() = default;
+  explicit Descriptor(int v) : value(v) {}
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  ~Descriptor() { close(); }
+  void close() {
+    if (value >= 0) ::close(value);
+    value = -1;
+  }
+};
+
+/// The name that people know a signal by.
+std::string signal_name(int signal) {
+  const char* name = ::sigabbrev_np(signal);
+  return name ? "SIG" + std::string(name) : "signal " + std::to_string(signal);
+}
+
+/// Lines out of what a pipe gives.
+class Lines {
+ public:
+  void add(const char* data, std::size_t bytes, const std::function<void(const std::string&)>& line) {
+    for (std::size_t i = 0; i < bytes; ++i) {
+      if (data[i] != '\n') {
+        pending_ += data[i];
+        continue;
+      }
+      line(pending_);
+      pending_.clear();
+    }
+  }
+
+ private:
+  std::string pending_;
+};
+
+class Worker {
+ public:
+  explicit Worker(const std::function<void(const json&)>& event) : event_(event) {}
+
+  void start(const json& request) {
+    int in[2], out[2], err[2];
+    if (::pipe2(in, O_CLOEXEC) != 0 || ::pipe2(out, O_CLOEXEC) != 0 || ::pipe2(err, O_CLOEXEC) != 0)
+      fail("cannot make a pipe");
+    Descriptor child_in(in[0]), child_out(out[1]), child_err(err[1]), request_to(in[1]);
+    out_.value = out[0];
+    err_.value = err[0];
+    const pid_t parent = ::getpid();
+    pid_ = ::fork();
+    if (pid_ < 0) fail("cannot start a worker");
+    if (pid_ == 0) {
+      ::setpgid(0, 0);
+      ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+      if (::getppid() != parent) ::_exit(127);
+      ::dup2(child_in.value, STDIN_FILENO);
+      ::dup2(child_out.value, STDOUT_FILENO);
+      ::dup2(child_err.value, STDERR_FILENO);
+      ::execl("/proc/self/exe", "rtfq-bench", "worker", nullptr);
+      ::_exit(127);
+    }
+    child_in.close();
+    const std::string line = request.dump() + "\n";
+    for (std::size_t at = 0; at < line.size();) {
+      const ssize_t wrote = ::write(request_to.value, line.data() + at, line.size() - at);
+      if (wrote < 0 && errno == EINTR) continue;
+      if (wrote <= 0) break;  // it died: its end says why
+      at += static_cast<std::size_t>(wrote);
+    }
+  }
+
+  WorkerEnd wait() {
+    renew(20);
+    while (out_.value >= 0) {
+      pollfd waiting[] = {{out_.value, POLLIN, 0}, {err_.value, POLLIN, 0}};
+      const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline_ - Clock::now()).count();
+      if (left <= 0) {
+        end_.how = WorkerEnd::How::hung;
+        end_.message = "no answer for " + seconds_text() + " s";
+        break;
+      }
+      if (::poll(waiting, 2, static_cast<int>(std::min<long long>(left, 1000))) <= 0) continue;
+      if (waiting[1].revents) read(err_, [&](const char* data, std::size_t n) { end_.output.append(data, n); });
+      if (end_.output.size() > 4000) end_.output.erase(0, end_.output.size() - 4000);
+      if (waiting[0].revents)
+        read(out_, [&](const char* data, std::size_t n) {
+          lines_.add(data, n, [&](const std::string& line) { take(line); });
+        });
+    }
+    // Its group holds what it started, a plug-in's interpreter for one.
+    ::kill(-pid_, SIGKILL);
+    int state = 0;
+    while (::waitpid(pid_, &state, 0) < 0 && errno == EINTR) {
+    }
+    if (end_.how != WorkerEnd::How::hung && !done_ && end_.how != WorkerEnd::How::failed) {
+      end_.how = WorkerEnd::How::crashed;
+      end_.message = WIFSIGNALED(state) ? "ended by " + signal_name(WTERMSIG(state))
+                                        : "ended itself with status " + std::to_string(WEXITSTATUS(state));
+      if (!fault_.empty()) end_.message += " at an access " + fault_;
+    }
+    return end_;
+  }
+
+ private:
+  template <class Use>
+  void read(Descriptor& from, const Use& use) {
+    char buffer[4096];
+    const ssize_t got = ::read(from.value, buffer, sizeof buffer);
+    if (got > 0)
+      use(buffer, static_cast<std::size_t>(got));
+    else if (got == 0 || errno != EINTR)
+      from.close();
+  }
+  void renew(double seconds) {
+    limit_ = seconds;
+    deadline_ = Clock::now() + std::chrono::milliseconds(static_cast<int64_t>(1000 * seconds));
+  }
+  std::string seconds_text() const {
+    char text[32];
+    std::snprintf(text, sizeof text, "%g", limit_);
+    return text;
+  }
+  void take(const std::string& line) {
+    const json event = json::parse(line, nullptr, false);
+    if (event.is_discarded() || !event.is_object()) return;  // cut off by its end
+    if (event.contains("phase")) {
+      end_.phase = event["phase"];
+      renew(event["limit"]);
+    } else if (event.contains("fault")) {
+      fault_ = event["fault"];
+    } else if (event.contains("error")) {
+      end_.how = WorkerEnd::How::failed;
+      end_.message = event["error"];
+    } else if (event.contains("done")) {
+      done_ = true;
+    } else {
+      event_(event);
+    }
+  }
+
+  const std::function<void(const json&)>& event_;
+  pid_t pid_ = -1;
+  Descriptor out_, err_;
+  Lines lines_;
+  WorkerEnd end_;
+  std::string fault_;
+  bool done_ = false;
+  double limit_ = 0;
+  Clock::time_point deadline_;
+};
+
+}  // namespace
+
+WorkerEnd run_worker(const json& request, const std::function<void(const json&)>& event) {
+  std::signal(SIGPIPE, SIG_IGN);
+  Worker worker(event);
+  worker.start(request);
+  return worker.wait();
+}
+
+}  // namespace rtfq::lab

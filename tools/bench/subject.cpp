@@ -1,0 +1,59 @@
+#include "tools/bench/subject.h"
+
+#include <stdexcept>
+
+#include "kernels/plugin/host.h"
+#include "tools/bench/run_data.h"
+
+namespace rtfq::lab {
+
+namespace catalog = kernels::catalog;
+
+catalog::Contract contract_of(const Item& item) {
+  const auto* offer = kernels::plugin::find(item.op, item.implementation);
+  if (!offer) return {};
+  return {offer->op->scaling, offer->op->ties, (offer->op->flags & RTFQ_FINITE_ONLY) != 0};
+}
+
+std::string rounding_of(const Item& item) {
+  if (item.op != "fakequant.forward" && item.op != "fakequant.backward") return "";
+  const auto* offer = kernels::plugin::find(item.op, item.implementation);
+  rtfq_operator ours{};
+  std::string text = kernels::plugin::rounding_text(offer ? *offer->op : ours);
+  if (offer && (offer->op->flags & RTFQ_FINITE_ONLY)) text += "; not meant for NaN and infinities";
+  return text;
+}
+
+std::unique_ptr<catalog::Instance> make_instance(const Item& item, bool verifying) {
+  const catalog::Contract contract = contract_of(item);
+  if (!item.catalog_case.empty()) {
+    for (const auto& entry : catalog::entries())
+      if (entry.op == item.op && entry.case_name == item.catalog_case) return entry.instance(contract);
+    throw std::invalid_argument("[" + item.op + "] the catalog has no case '" + item.catalog_case + "'");
+  }
+  catalog::CustomRequest request{item.op, item.dims};
+  if (item.dtype == "bf16")
+    request.type = RTFQ_BF16;
+  else if (item.dtype != "f32")
+    throw std::invalid_argument("[" + item.op + "] expected --dtype f32 or bf16, got " + item.dtype);
+  if (item.bits) request.bits = item.bits;
+  request.is_signed = item.is_signed;
+  request.contract = contract;
+  if (verifying && (item.quantizer() || item.op == "add" || item.op.rfind("relu.", 0) == 0)) {
+    request.fill = catalog::Fill::special;
+  } else if (item.data == "zeros") {
+    request.fill = catalog::Fill::zeros;
+  } else if (item.data != "normal") {
+    const RunValues& values = run_values(item.data, item.bits);
+    request.fill = catalog::Fill::given;
+    request.given = values.weights;
+    if (item.bits) request.step = values.step;
+  }
+  return catalog::custom(request);
+}
+
+bool same_problem(const Item& a, const Item& b) {
+  return a.op == b.op && a.case_text() == b.case_text() && contract_of(a) == contract_of(b);
+}
+
+}  // namespace rtfq::lab

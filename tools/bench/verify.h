@@ -1,0 +1,38 @@
+#pragma once
+// Whether a kernel is right, before it gets a time: the operator's cases of the catalog, which hold every edge that is
+// known, then the measured shape itself with ties, borders and NaN in it, buffers between guard pages.
+
+#include <functional>
+#include <map>
+#include <memory>
+
+#include "tools/bench/item.h"
+#include "tools/bench/subject.h"
+
+namespace rtfq::lab {
+
+/// Making a case of a large network and its fp64 reference may take this long.
+inline constexpr double making_limit = 900;
+
+class Verifier {
+ public:
+  /// `phase` is told what comes next, and how many seconds it may take.
+  using Phase = std::function<void(const std::string& what, double limit)>;
+  Verifier(const Settings& settings, Phase phase) : settings_(settings), phase_(std::move(phase)) {}
+
+  /// The small cases of the item's operator, once for every implementation. Fills in outcome, message and counts.
+  void battery(const Item&, Row&);
+  /// The item's own shape. False: it is not to be timed, and the row says why.
+  bool item(const Item&, Row&);
+
+ private:
+  void verify(kernels::catalog::Instance&, const Item&, const std::string& case_name, Row&);
+
+  Settings settings_;
+  Phase phase_;
+  std::map<std::string, Row> batteries_;  ///< by operator, implementation and device
+  Item problem_item_;
+  std::unique_ptr<kernels::catalog::Instance> problem_;
+};
+
+}  // namespace rtfq::lab
