@@ -57,10 +57,10 @@ void fill_normal(float* x, std::size_t count, uint64_t seed, float mean, float d
 
 Verdict compare(const Expectation& e, const Buffer& buffer, Ties ties,
                 const std::function<std::string(const std::string&, std::size_t)>& inputs) {
-  const std::size_t elements = buffer.bytes() / element_bytes(e);
+  const std::size_t elements = buffer.bytes() / bytes_of(e);
   const bool sampled = !e.at.empty();
   if (e.values.empty() || e.values.size() != (sampled ? e.at.size() : elements) ||
-      elements * element_bytes(e) != buffer.bytes())
+      elements * bytes_of(e) != buffer.bytes())
     return {false, e.name + ": the case expects " + std::to_string(e.values.size()) + " elements in " +
                        std::to_string(buffer.bytes()) + " bytes", 0};
   Verdict verdict{true, "", 0};

@@ -6,8 +6,8 @@
 
 namespace rtfq::lab {
 
-/// Adds cycles, instructions and misses of the last-level cache for one launch, all threads, to the row's counters;
-/// nothing where there are none (virtual machines, perf_event_paranoid above 2).
+/// Adds cycles, instructions and misses of the last-level cache for one launch, all threads, to the row's
+/// counters; nothing where there are none (virtual machines, perf_event_paranoid above 2).
 void count_events(kernels::catalog::Instance&, Row&);
 
 }  // namespace rtfq::lab

@@ -15,7 +15,8 @@ constexpr const char* outcomes[] = {"exact", "near-tie", "wrong", "crashed", "hu
 std::string dims_as_text(const std::map<std::string, int64_t>& dims) {
   std::string text;
   // As people write them: images, size, channels, filters; what is not known comes last.
-  std::vector<std::string> order{"count", "n", "hw", "h", "w", "c", "k", "rs", "filter", "stride", "pad", "of"};
+  std::vector<std::string> order{"count", "n",  "hw",     "h",      "w",   "c",
+                                 "k",     "rs", "filter", "stride", "pad", "of"};
   for (const auto& [name, value] : dims)
     if (std::find(order.begin(), order.end(), name) == order.end()) order.push_back(name);
   for (const std::string& name : order)
@@ -53,7 +54,11 @@ std::string Item::name() const {
 }
 
 void to_json(json& j, const Item& i) {
-  j = {{"op", i.op}, {"implementation", i.implementation}, {"device", i.device}, {"dtype", i.dtype}, {"data", i.data}};
+  j = {{"op", i.op},
+       {"implementation", i.implementation},
+       {"device", i.device},
+       {"dtype", i.dtype},
+       {"data", i.data}};
   if (i.catalog_case.empty())
     j["dims"] = i.dims;
   else
@@ -93,9 +98,17 @@ double Row::median() const {
 }
 
 void to_json(json& j, const Row& r) {
-  j = {{"item", r.item},         {"verdict", to_string(r.outcome)}, {"near_ties", r.near_ties}, {"compared", r.compared},
-       {"seconds", r.seconds},   {"cpu_seconds", r.cpu_seconds},    {"iterations", r.iterations}, {"bytes", r.bytes},
-       {"operations", r.operations}, {"footprint", r.footprint},    {"noisy", r.noisy}};
+  j = {{"item", r.item},
+       {"verdict", to_string(r.outcome)},
+       {"near_ties", r.near_ties},
+       {"compared", r.compared},
+       {"seconds", r.seconds},
+       {"cpu_seconds", r.cpu_seconds},
+       {"iterations", r.iterations},
+       {"bytes", r.bytes},
+       {"operations", r.operations},
+       {"footprint", r.footprint},
+       {"noisy", r.noisy}};
   if (!r.message.empty()) j["message"] = r.message;
   if (!r.repeat.empty()) j["repeat"] = r.repeat;
   if (!r.rounding.empty()) j["rounding"] = r.rounding;
@@ -123,8 +136,14 @@ void from_json(const json& j, Row& r) {
 }
 
 void to_json(json& j, const Settings& s) {
-  j = {{"sample_seconds", s.sample_seconds}, {"samples", s.samples}, {"noise", s.noise},   {"seconds", s.seconds},
-       {"verify_only", s.verify_only},       {"cold", s.cold},       {"counters", s.counters}, {"limit", s.limit},
+  j = {{"sample_seconds", s.sample_seconds},
+       {"samples", s.samples},
+       {"noise", s.noise},
+       {"seconds", s.seconds},
+       {"verify_only", s.verify_only},
+       {"cold", s.cold},
+       {"counters", s.counters},
+       {"limit", s.limit},
        {"simt_seeds", s.simt_seeds}};
 }
 

@@ -1,6 +1,6 @@
 #pragma once
-// One measurement that is to be made, and what came of it; both travel between the lab and its worker processes, and into
-// result files, as JSON.
+// One measurement that is to be made, and what came of it; both travel between the lab and its worker
+// processes, and into result files, as JSON.
 
 #include <cstdint>
 #include <map>
@@ -23,7 +23,7 @@ struct Item {
   int bits = 0;  ///< of quantizers; 0: the operator has none, or the catalog's case says
   bool is_signed = false;
   std::string data = "normal";  ///< normal, zeros, or the run whose values are used
-  std::string where{};          ///< places in networks that have this shape: "resnet50@224xb32 layer1.0.conv1"
+  std::string where{};  ///< places in networks that have this shape: "resnet50@224xb32 layer1.0.conv1"
 
   bool quantizer() const { return op.rfind("fakequant.", 0) == 0; }
   /// "n=32,hw=3136,c=64" or the catalog's name, with bits and type: what tells cases of an operator apart.
@@ -41,7 +41,7 @@ std::map<std::string, int64_t> parse_dims(const std::string&);
 
 /// What is known of an item after it ran.
 enum class Outcome {
-  exact,     ///< every element as expected: equal, or within the case's stated tolerance where sums are rounded
+  exact,  ///< every element as expected: equal, or within the case's stated tolerance where sums are rounded
   near_tie,  ///< as expected but for elements next to a tie or border, which are the neighbouring value
   wrong,
   crashed,

@@ -14,7 +14,8 @@ namespace {
 std::string last_lines(const std::string& output) {
   std::string text = output;
   while (!text.empty() && text.back() == '\n') text.pop_back();
-  if (const std::size_t line = text.rfind('\n', text.size() > 300 ? text.size() - 300 : 0); text.size() > 300 && line != text.npos)
+  if (const std::size_t line = text.rfind('\n', text.size() > 300 ? text.size() - 300 : 0);
+      text.size() > 300 && line != text.npos)
     text = text.substr(line + 1);
   return text;
 }
@@ -29,12 +30,14 @@ std::string end_text(const WorkerEnd& end) {
 
 const Offered* offered(const std::vector<Offered>& known, const Item& item) {
   for (const Offered& one : known)
-    if (one.op == item.op && one.implementation == item.implementation && one.device == item.device) return &one;
+    if (one.op == item.op && one.implementation == item.implementation && one.device == item.device)
+      return &one;
   return nullptr;
 }
 
 /// The command that repeats a row's verification: `case_name` of the catalog, or its own shape.
-std::string repeat_command(const Item& item, const std::string& case_name, const std::vector<Offered>& known) {
+std::string repeat_command(const Item& item, const std::string& case_name,
+                           const std::vector<Offered>& known) {
   const Offered* offer = offered(known, item);
   std::string text = program + " run --op " + item.op + " --impl " +
                      cli::shell_word(offer ? spoken_name(*offer) : item.implementation);
@@ -69,7 +72,8 @@ std::string spoken_name(const Offered& offer) {
 std::vector<std::string> files_of(const std::vector<Offered>& known) {
   std::vector<std::string> files;
   for (const Offered& one : known)
-    if (!one.file.empty() && std::find(files.begin(), files.end(), one.file) == files.end()) files.push_back(one.file);
+    if (!one.file.empty() && std::find(files.begin(), files.end(), one.file) == files.end())
+      files.push_back(one.file);
   return files;
 }
 
@@ -83,8 +87,8 @@ std::vector<Offered> offers(const std::vector<std::string>& plugins) {
   return found;
 }
 
-std::vector<Row> measure(const std::vector<Item>& items, const std::vector<Offered>& known, const Settings& settings,
-                         const std::function<void(const Row&)>& done) {
+std::vector<Row> measure(const std::vector<Item>& items, const std::vector<Offered>& known,
+                         const Settings& settings, const std::function<void(const Row&)>& done) {
   std::vector<Row> rows(items.size());
   std::map<std::string, Row> ended;  // what crashed or hung, by implementation
   std::size_t next = 0;
@@ -118,7 +122,10 @@ std::vector<Row> measure(const std::vector<Item>& items, const std::vector<Offer
       break;
     }
     std::optional<std::size_t> running;
-    const json request{{"request", "run"}, {"plugins", files_of(known)}, {"items", batch}, {"settings", settings},
+    const json request{{"request", "run"},
+                       {"plugins", files_of(known)},
+                       {"items", batch},
+                       {"settings", settings},
                        {"limit", settings.limit}};
     const WorkerEnd end = run_worker(request, [&](const json& event) {
       if (event.contains("start")) running = event["start"].get<std::size_t>();

@@ -1,6 +1,6 @@
 #pragma once
-// The lab's side of measuring: items go to worker processes, one after the other; a worker that dies or hangs is replaced,
-// and the implementation that ended it is measured no further.
+// The lab's side of measuring: items go to worker processes, one after the other; a worker that dies or hangs
+// is replaced, and the implementation that ended it is measured no further.
 
 #include <functional>
 #include <string>
@@ -11,8 +11,8 @@
 
 namespace rtfq::lab {
 
-/// Implementations of this build and of `plugins`. A plug-in that cannot be loaded throws std::invalid_argument with the
-/// reason, also when it crashes the worker.
+/// Implementations of this build and of `plugins`. A plug-in that cannot be loaded throws
+/// std::invalid_argument with the reason, also when it crashes the worker.
 std::vector<Offered> offers(const std::vector<std::string>& plugins);
 
 /// One row an item, in their order. `done` is called after each.

@@ -20,8 +20,8 @@ double Machine::floor_seconds(double bytes, double operations, const std::string
 }
 
 void to_json(json& j, const Machine& m) {
-  j = {{"cpu", m.cpu},     {"date", m.date}, {"threads", m.threads}, {"copy", m.copy}, {"triad", m.triad},
-       {"read", m.read},   {"f32", m.f32},   {"bf16", m.bf16},       {"int8", m.int8}};
+  j = {{"cpu", m.cpu},   {"date", m.date}, {"threads", m.threads}, {"copy", m.copy}, {"triad", m.triad},
+       {"read", m.read}, {"f32", m.f32},   {"bf16", m.bf16},       {"int8", m.int8}};
 }
 
 void from_json(const json& j, Machine& m) {
@@ -50,7 +50,7 @@ Machine this_machine(bool refresh) {
   const auto peaks = kernels::cpu::measure_machine(
       6, [](const char* what) { std::fprintf(stderr, "rtfq-bench: measuring this machine: %s\n", what); });
   auto facts = environment(threads);
-  const Machine machine{facts["cpu"], facts["date"], threads,  peaks.copy, peaks.triad,
+  const Machine machine{facts["cpu"], facts["date"], threads,    peaks.copy, peaks.triad,
                         peaks.read,   peaks.f32,     peaks.bf16, peaks.int8};
   std::error_code ignored;
   std::filesystem::create_directories(std::filesystem::path(file).parent_path(), ignored);

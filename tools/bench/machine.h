@@ -21,8 +21,8 @@ struct Machine {
 void to_json(nlohmann::json&, const Machine&);
 void from_json(const nlohmann::json&, Machine&);
 
-/// From $XDG_CACHE_HOME/rtfq (else ~/.cache/rtfq), for this processor and number of threads; measured when it is not there
-/// or `refresh`. What is measured is noted on stderr.
+/// From $XDG_CACHE_HOME/rtfq (else ~/.cache/rtfq), for this processor and number of threads; measured when it
+/// is not there or `refresh`. What is measured is noted on stderr.
 Machine this_machine(bool refresh);
 std::string machine_file(int threads);
 

@@ -12,7 +12,11 @@ namespace rtfq::lab {
 namespace catalog = kernels::catalog;
 
 void to_json(nlohmann::json& j, const Offered& o) {
-  j = {{"op", o.op}, {"implementation", o.implementation}, {"device", o.device}, {"file", o.file}, {"rounding", o.rounding}};
+  j = {{"op", o.op},
+       {"implementation", o.implementation},
+       {"device", o.device},
+       {"file", o.file},
+       {"rounding", o.rounding}};
 }
 
 void from_json(const nlohmann::json& j, Offered& o) {
@@ -37,7 +41,8 @@ std::vector<Offered> all_offers() {
   std::vector<Offered> all;
   for (const std::string& op : operators()) {
     const auto& entries = catalog::entries();
-    const auto entry = std::find_if(entries.begin(), entries.end(), [&](const auto& e) { return e.op == op && !e.large; });
+    const auto entry =
+        std::find_if(entries.begin(), entries.end(), [&](const auto& e) { return e.op == op && !e.large; });
     if (entry == entries.end()) continue;
     const auto instance = entry->make();
     for (const auto backend : {kernels::Backend::cpu, kernels::Backend::simt, kernels::Backend::cuda}) {

@@ -1,5 +1,6 @@
 #pragma once
-// What can be measured: operators, their implementations and devices; asked of a worker, since plug-ins are among them.
+// What can be measured: operators, their implementations and devices; asked of a worker, since plug-ins are
+// among them.
 
 #include <nlohmann/json.hpp>
 #include <string>
@@ -16,7 +17,8 @@ struct Offered {
 void to_json(nlohmann::json&, const Offered&);
 void from_json(const nlohmann::json&, Offered&);
 
-/// Of this process, plug-ins loaded so far included; operators in the catalog's order, each device's list in its own.
+/// Of this process, plug-ins loaded so far included; operators in the catalog's order, each device's list in
+/// its own.
 std::vector<Offered> all_offers();
 
 /// An operator's cases in the catalog.

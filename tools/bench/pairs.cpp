@@ -83,8 +83,8 @@ json measure_pairs(const json& request, const std::function<void(const std::stri
       row->operations = cost.operations;
       row->footprint = static_cast<double>(instance->footprint());
     }
-    // Who goes first is drawn for each pair: whatever drifts favours neither, and under the hypothesis that both are
-    // equal the sign of each pair's difference is a fair coin.
+    // Who goes first is drawn for each pair: whatever drifts favours neither, and under the hypothesis that
+    // both are equal the sign of each pair's difference is a fair coin.
     std::mt19937 random(request.at("seed").get<unsigned>());
     for (int i = 0; i < pairs; ++i) {
       const bool a_first = (random() & 1) == 0;

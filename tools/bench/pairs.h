@@ -15,8 +15,9 @@ struct Pair {
   double a = 0, b = 0;
 };
 
-/// In a worker: verifies both and measures the pairs of a request {a, b, settings, pairs, sample_seconds, seed}. Answers
-/// {a: row, b: row, pairs: [[a, b], ...]}; a row that is wrong has a message, and then there are no pairs.
+/// In a worker: verifies both and measures the pairs of a request {a, b, settings, pairs, sample_seconds,
+/// seed}. Answers {a: row, b: row, pairs: [[a, b], ...]}; a row that is wrong has a message, and then there
+/// are no pairs.
 json measure_pairs(const json& request, const std::function<void(const std::string&, double)>& phase);
 
 }  // namespace rtfq::lab

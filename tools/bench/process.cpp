@@ -97,14 +97,16 @@ class Worker {
     renew(20);
     while (out_.value >= 0) {
       pollfd waiting[] = {{out_.value, POLLIN, 0}, {err_.value, POLLIN, 0}};
-      const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline_ - Clock::now()).count();
+      const auto left =
+          std::chrono::duration_cast<std::chrono::milliseconds>(deadline_ - Clock::now()).count();
       if (left <= 0) {
         end_.how = WorkerEnd::How::hung;
         end_.message = "no answer for " + seconds_text() + " s";
         break;
       }
       if (::poll(waiting, 2, static_cast<int>(std::min<long long>(left, 1000))) <= 0) continue;
-      if (waiting[1].revents) read(err_, [&](const char* data, std::size_t n) { end_.output.append(data, n); });
+      if (waiting[1].revents)
+        read(err_, [&](const char* data, std::size_t n) { end_.output.append(data, n); });
       if (end_.output.size() > 4000) end_.output.erase(0, end_.output.size() - 4000);
       if (waiting[0].revents)
         read(out_, [&](const char* data, std::size_t n) {

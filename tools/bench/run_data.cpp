@@ -24,7 +24,8 @@ const RunValues& run_values(const std::string& run, int bits) {
     const auto values = tensor.to_vector();
     weights.insert(weights.end(), values.begin(), values.end());
   }
-  if (weights.empty()) throw std::invalid_argument("[data] the checkpoint of " + run + " holds no convolutions");
+  if (weights.empty())
+    throw std::invalid_argument("[data] the checkpoint of " + run + " holds no convolutions");
   at->second.weights = std::make_shared<const std::vector<float>>(std::move(weights));
   if (!steps.empty()) at->second.step = static_cast<float>(quantile(steps, 0.5));
   return at->second;

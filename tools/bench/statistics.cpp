@@ -19,7 +19,8 @@ Interval median_interval(std::vector<double> values, double confidence) {
   const std::size_t n = values.size();
   const double infinity = std::numeric_limits<double>::infinity();
   std::sort(values.begin(), values.end());
-  // The greatest k with 2 P(B < k) <= 1 - confidence, B binomial(n, 1/2): the k-th smallest and k-th greatest bound it.
+  // The greatest k with 2 P(B < k) <= 1 - confidence, B binomial(n, 1/2): the k-th smallest and k-th greatest
+  // bound it.
   double tail = 0, log_choose = 0;
   std::size_t k = 0;
   for (std::size_t i = 0; 2 * i < n; ++i) {

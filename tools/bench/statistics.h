@@ -1,6 +1,6 @@
 #pragma once
-// Medians and what can be said about them without assuming a distribution: timings on a busy machine have none that is
-// known.
+// Medians and what can be said about them without assuming a distribution: timings on a busy machine have
+// none that is known.
 
 #include <cstddef>
 #include <vector>
@@ -16,8 +16,9 @@ struct Interval {
   bool overlaps(const Interval& o) const { return low <= o.high && o.low <= high; }
 };
 
-/// The order statistics between which the median of what the values were drawn from lies with at least `confidence`
-/// (the sign test turned around: binomial with p = 1/2). With too few values the interval is infinite.
+/// The order statistics between which the median of what the values were drawn from lies with at least
+/// `confidence` (the sign test turned around: binomial with p = 1/2). With too few values the interval is
+/// infinite.
 Interval median_interval(std::vector<double> values, double confidence);
 
 /// (third quartile - first quartile) / median.

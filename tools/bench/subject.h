@@ -14,8 +14,8 @@ kernels::catalog::Contract contract_of(const Item&);
 /// "multiply by the reciprocal, ties to even"; empty where nothing is rounded.
 std::string rounding_of(const Item&);
 
-/// The catalog's problem for an item. `verifying`: with what is hard to get right instead of the item's data. Throws
-/// std::invalid_argument when there is no such case or shape.
+/// The catalog's problem for an item. `verifying`: with what is hard to get right instead of the item's data.
+/// Throws std::invalid_argument when there is no such case or shape.
 std::unique_ptr<kernels::catalog::Instance> make_instance(const Item&, bool verifying);
 
 /// Whether make_instance answers the same problem for both.

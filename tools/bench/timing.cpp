@@ -41,7 +41,8 @@ class Collector : public benchmark::BenchmarkReporter {
 };
 
 /// One call of Google Benchmark: `repetitions` samples.
-void sample(kernels::catalog::Instance& instance, const Settings& settings, bool own_clock, int repetitions, Row& row) {
+void sample(kernels::catalog::Instance& instance, const Settings& settings, bool own_clock, int repetitions,
+            Row& row) {
   const bool manual = own_clock || settings.cold;
   auto* bench = benchmark::RegisterBenchmark(row.item.name().c_str(), [&](benchmark::State& state) {
     for (auto _ : state) {
@@ -106,8 +107,10 @@ void time_launches(kernels::catalog::Instance& instance, const Settings& setting
   for (;;) {
     sample(instance, settings, own_clock, repetitions, row);
     if (quiet_enough(row, settings.noise)) break;
-    const double left = settings.seconds - since(start), each = row.median() * static_cast<double>(row.iterations);
-    repetitions = static_cast<int>(std::min(left / std::max(each, 1e-9), static_cast<double>(row.seconds.size())));
+    const double left = settings.seconds - since(start),
+                 each = row.median() * static_cast<double>(row.iterations);
+    repetitions =
+        static_cast<int>(std::min(left / std::max(each, 1e-9), static_cast<double>(row.seconds.size())));
     if (repetitions < 1) {
       row.noisy = true;
       break;

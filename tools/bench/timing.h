@@ -6,8 +6,8 @@
 
 namespace rtfq::lab {
 
-/// Times the prepared launch of `instance` and fills in the row's samples. `clock` answers the seconds of the last launch
-/// by the kernel's own clock (NaN: it has none, as most).
+/// Times the prepared launch of `instance` and fills in the row's samples. `clock` answers the seconds of the
+/// last launch by the kernel's own clock (NaN: it has none, as most).
 void time_launches(kernels::catalog::Instance& instance, const Settings&, Row& row);
 
 /// Reads and writes enough memory that no cache holds anything else afterwards.

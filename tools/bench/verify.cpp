@@ -30,7 +30,8 @@ void add(Row& row, const catalog::Verdict& verdict, const std::string& where) {
 
 void Verifier::verify(catalog::Instance& instance, const Item& item, const std::string& case_name, Row& row) {
   const auto backend = kernels::parse_device(item.device).backend;
-  phase_(item.op + " case " + case_name + " by " + item.implementation + " on " + item.device, settings_.limit);
+  phase_(item.op + " case " + case_name + " by " + item.implementation + " on " + item.device,
+         settings_.limit);
   if (backend != kernels::Backend::simt) {
     add(row, instance.verify(backend, item.implementation, catalog::Ties::near), "case " + case_name);
     return;
@@ -47,7 +48,8 @@ void Verifier::verify(catalog::Instance& instance, const Item& item, const std::
       row.message = where + ": " + error.what();
     }
     if (row.outcome == Outcome::wrong) {
-      if (seed > 1) row.message += " (right under " + std::to_string(seed - 1) + " other thread orders: a race)";
+      if (seed > 1)
+        row.message += " (right under " + std::to_string(seed - 1) + " other thread orders: a race)";
       return;
     }
   }

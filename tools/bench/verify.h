@@ -1,6 +1,7 @@
 #pragma once
-// Whether a kernel is right, before it gets a time: the operator's cases of the catalog, which hold every edge that is
-// known, then the measured shape itself with ties, borders and NaN in it, buffers between guard pages.
+// Whether a kernel is right, before it gets a time: the operator's cases of the catalog, which hold every
+// edge that is known, then the measured shape itself with ties, borders and NaN in it, buffers between guard
+// pages.
 
 #include <functional>
 #include <map>
@@ -20,7 +21,8 @@ class Verifier {
   using Phase = std::function<void(const std::string& what, double limit)>;
   Verifier(const Settings& settings, Phase phase) : settings_(settings), phase_(std::move(phase)) {}
 
-  /// The small cases of the item's operator, once for every implementation. Fills in outcome, message and counts.
+  /// The small cases of the item's operator, once for every implementation. Fills in outcome, message and
+  /// counts.
   void battery(const Item&, Row&);
   /// The item's own shape. False: it is not to be timed, and the row says why.
   bool item(const Item&, Row&);

@@ -3,11 +3,11 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cmath>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <iostream>
-#include <cmath>
 
 #include "kernels/plugin/host.h"
 #include "tools/bench/offers.h"
@@ -31,7 +31,8 @@ void tell(const json& event) {
   }
 }
 
-/// What a fault's address was is known only here; the lab learns it before this process ends by the same signal.
+/// What a fault's address was is known only here; the lab learns it before this process ends by the same
+/// signal.
 void report_fault(int signal, siginfo_t* info, void*) {
   char where[160], line[256];
   kernels::catalog::describe_address(info->si_addr, where, sizeof where);
@@ -123,12 +124,6 @@ void serve(const json& request) {
     }
   } else if (what == "compare") {
     tell({{"pairs", measure_pairs(request, phase)}});
-  } else if (what == "profile") {
-    const Item item = request.at("item");
-    auto instance = make_instance(item, false);
-    instance->prepare(kernels::parse_device(item.device).backend, item.implementation);
-    tell({{"profile", true}});
-    instance->launch();
   } else {
     throw std::invalid_argument("[worker] unknown request " + what);
   }

@@ -1,0 +1,75 @@
+#include <filesystem>
+#include <fstream>
+
+#include "tools/bench/command.h"
+#include "tools/bench/templates.h"
+
+namespace rtfq::lab {
+namespace {
+
+namespace fs = std::filesystem;
+
+void write(const fs::path& file, const std::string& text) {
+  std::ofstream out(file);
+  out << text;
+  if (!out.flush()) throw std::runtime_error("[new-plugin] cannot write " + file.string());
+}
+
+std::string replaced(std::string text, const std::string& from, const std::string& to) {
+  for (std::size_t at = 0; (at = text.find(from, at)) != text.npos; at += to.size())
+    text.replace(at, from.size(), to);
+  return text;
+}
+
+int new_plugin(const std::string& family, const std::string& language, std::string folder) {
+  const auto known = template_families();
+  if (std::find(known.begin(), known.end(), family) == known.end()) {
+    std::string list;
+    for (const std::string& name : known) list += (list.empty() ? "" : ", ") + name;
+    throw cli::UsageError("[new-plugin] there is no template for '" + family + "': there are " + list +
+                          "; kernels/plugin.h has the arguments of every other family");
+  }
+  if (folder.empty()) folder = replaced(family, ".", "-");
+  if (fs::exists(folder) && !fs::is_empty(folder))
+    throw cli::UsageError("[new-plugin] " + folder + " is not empty: choose another with --out");
+  const auto fill = [&](const std::string& text) {
+    return replaced(
+        replaced(replaced(text, "@SOURCE@", source_folder()), "@PROGRAM@", fs::absolute(program).string()),
+        "@FAMILY@", family);
+  };
+  const auto files = cli::as_usage([&] { return template_files(family, language); });
+  fs::create_directories(folder);
+  for (const auto& [name, text] : files) write(fs::path(folder) / name, fill(text));
+  write(fs::path(folder) / "plugin.h", header_text("plugin.h"));
+  write(fs::path(folder) / "shapes.h", header_text("shapes.h"));
+  const std::string at = cli::shell_word(folder), library = cli::shell_word(folder + "/plugin.so");
+  const std::string device = language == "cuda" ? " --device simt" : "";
+  note("wrote " + folder + ". It builds and is right as it is; make it fast:\n  make -C " + at + "\n  " +
+       program + " run --op " + family + device + " --impl ours,plugin:" + library +
+       (language == "cuda" ? " --shape count=65536" : "") + "\n  " + program + " compare --op " + family +
+       device + " --a ours --b plugin:" + library + (language == "cuda" ? " --shape count=65536" : ""));
+  return cli::done;
+}
+
+}  // namespace
+
+void add_new_plugin(CLI::App& app, cli::Action& action) {
+  struct Options {
+    std::string family, language = "c", out;
+  };
+  auto options = std::make_shared<Options>();
+  CLI::App* command =
+      app.add_subcommand("new-plugin", "a folder with a kernel of your own, which builds with `make`");
+  command->add_option("family", options->family, "the operator: fakequant.forward, fakequant.backward")
+      ->required();
+  command->add_option("--lang", options->language, "c, cuda or python")
+      ->check(CLI::IsMember({"c", "cuda", "python"}));
+  command->add_option("--out", options->out, "the folder (default: the operator's name)")->type_name("DIR");
+  command->footer(
+      "Example:\n  rtfq-bench new-plugin fakequant.forward --lang c && make -C fakequant-forward");
+  command->callback([&action, options] {
+    action = [options] { return new_plugin(options->family, options->language, options->out); };
+  });
+}
+
+}  // namespace rtfq::lab

@@ -1,0 +1,150 @@
+#include <csignal>
+#include <cstdio>
+#include <fstream>
+
+#include "kernels/runtime/device.h"
+#include "tools/bench/command.h"
+#include "tools/bench/profile.h"
+#include "tools/bench/results.h"
+#include "tools/bench/shapes.h"
+#include "training/environment.h"
+
+namespace rtfq::lab {
+namespace {
+
+struct Options {
+  Selection selection;
+  Settings settings;
+  std::string json_file, csv_file, noise = "2%", markdown_file;
+  int threads = 0;
+  bool profile = false, no_counters = false;
+};
+
+void require_devices(const std::vector<std::string>& devices) {
+  for (const std::string& text : devices) {
+    const auto device = cli::as_usage([&] { return kernels::parse_device(text); });
+    if (device.backend == kernels::Backend::cuda && !kernels::built_with_cuda)
+      throw cli::UsageError(
+          "[run] this build has no CUDA, and the lab's timing on GPUs is not written yet: --device cpu or "
+          "simt");
+    if (device.backend == kernels::Backend::cuda)
+      throw cli::UsageError("[run] the lab's timing on GPUs is not written yet: --device cpu or simt");
+  }
+}
+
+bool bad(const Row& row) {
+  return row.outcome == Outcome::wrong || row.outcome == Outcome::crashed || row.outcome == Outcome::hung ||
+         row.outcome == Outcome::failed;
+}
+
+/// Why rows are not exact, each reason once.
+void explain(const std::vector<Row>& rows) {
+  std::vector<std::string> said;
+  for (const Row& row : rows) {
+    if (row.message.empty()) continue;
+    const std::string who = row.item.implementation + " of " + row.item.op;
+    std::string text =
+        who + (row.item.device == "cpu" ? "" : " on " + row.item.device) + ": " + to_string(row.outcome);
+    if (row.outcome == Outcome::near_tie)
+      text += ": " + std::to_string(row.near_ties) + " of " + std::to_string(row.compared) +
+              " elements are the neighbouring code of a value next to a tie or border (declared rounding: " +
+              row.rounding + "); the first: " + row.message;
+    else
+      text += ": " + row.message;
+    if (!row.repeat.empty()) text += "\n  repeat: " + row.repeat;
+    if (std::find(said.begin(), said.end(), text) != said.end()) continue;
+    said.push_back(text);
+    note(text);
+  }
+}
+
+int run(Options& options, const std::string& command) {
+  require_devices(options.selection.devices);
+  if (options.threads) kernels::runtime::set_threads(options.threads);
+  // Workers learn it from the environment, before their OpenMP wakes up.
+  if (options.threads) ::setenv("OMP_NUM_THREADS", std::to_string(options.threads).c_str(), 1);
+  options.settings.noise = parse_share(options.noise, "--noise");
+  options.settings.counters = !options.no_counters;
+  const auto known = cli::as_usage([&] { return offers(plugin_files(options.selection)); });
+  const auto items = cli::as_usage([&] { return items_of(options.selection, known); });
+  if (options.profile) return profile(items, files_of(known));
+  Results results{environment(options.threads), command, {}, options.settings, {}};
+  if (!options.settings.verify_only) results.machine = this_machine(false);
+  std::size_t done = 0;
+  results.rows = measure(items, known, options.settings, [&](const Row& row) {
+    std::fprintf(stderr, "rtfq-bench: %zu of %zu: %s: %s%s\n", ++done, items.size(), row.item.name().c_str(),
+                 to_string(row.outcome), row.seconds.empty() ? "" : (", " + time_text(row.median())).c_str());
+  });
+  if (!options.json_file.empty()) write_results(results, options.json_file);
+  if (!options.csv_file.empty()) {
+    std::ofstream out(options.csv_file);
+    out << results_csv(results);
+    if (!out.flush()) throw std::runtime_error("[run] cannot write " + options.csv_file);
+  }
+  std::fputs(results_table(results.rows, results.machine).c_str(), stdout);
+  std::fflush(stdout);
+  explain(results.rows);
+  if (std::any_of(results.rows.begin(), results.rows.end(), bad)) return cli::failed;
+  if (std::none_of(results.rows.begin(), results.rows.end(),
+                   [](const Row& row) { return usable(row.outcome); })) {
+    note("nothing ran: every implementation refused");
+    return cli::bad_usage;
+  }
+  return cli::done;
+}
+
+}  // namespace
+
+void add_run(CLI::App& app, cli::Action& action) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("run", "verify kernels, then time them");
+  Selection& s = options->selection;
+  command->add_option("--op", s.ops, "operators: names or patterns such as 'fakequant.*' (default: all)")
+      ->delimiter(',');
+  command->add_option("--impl", s.implementations, "all, ours, names, or plugin:FILE (default: all)")
+      ->delimiter(',');
+  command->add_option("--device", s.devices, "cpu, simt (default: cpu)")->delimiter(',');
+  add_shape_options(*command, s);
+  command
+      ->add_option("--suite", s.suite,
+                   "rtfq: every shape of ResNet-18 and -50 at the 48 subnets; quick: a minute; paper")
+      ->check(CLI::IsMember(suites()));
+  add_setting_options(*command, options->settings, options->threads);
+  command->add_option("--samples", options->settings.samples, "samples of each row, at least")
+      ->check(CLI::Range(1, 100000));
+  command->add_option("--sample-seconds", options->settings.sample_seconds, "length of a sample")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--noise", options->noise,
+                      "half width of the median's 99 % interval that is enough (default 2%)");
+  command->add_option("--seconds", options->settings.seconds, "that a row may take to reach it")
+      ->check(CLI::PositiveNumber);
+  command->add_flag("--cold", options->settings.cold, "evict the caches before every launch");
+  command->add_flag("--verify-only", options->settings.verify_only, "no timing");
+  command->add_flag("--no-counters", options->no_counters, "leave the processor's event counters alone");
+  command->add_flag(
+      "--profile", options->profile,
+      "one launch of one item in this process, stopped before and after it for a profiler (docs/lab.md)");
+  command->add_option("--json", options->json_file, "results, readable by Google Benchmark's compare.py too")
+      ->type_name("FILE");
+  command->add_option("--csv", options->csv_file, "results as a table")->type_name("FILE");
+  command->footer(
+      "A kernel is verified before it is timed; a wrong one gets no time but its first differing element.\n\n"
+      "Examples:\n"
+      "  rtfq-bench run --op fakequant.forward --impl all --bits 4,8 --shape resnet50@224xb32\n"
+      "  rtfq-bench run --op fakequant.forward --impl ours,plugin:./my.so --shape count=6422528\n"
+      "  rtfq-bench run --suite quick --json today.json --csv today.csv");
+  command->callback([&action, options, &app] {
+    std::string line = "rtfq-bench run";
+    for (const CLI::Option* option : app.get_subcommand("run")->get_options())
+      if (option->count() && !option->get_lnames().empty()) {
+        line += " --" + option->get_lnames().front();
+        std::string values;
+        if (option->get_items_expected_max() > 0)
+          for (const std::string& value : option->results()) values += (values.empty() ? "" : ",") + value;
+        if (!values.empty()) line += " " + cli::shell_word(values);
+      }
+    action = [options, line] { return run(*options, line); };
+  });
+}
+
+}  // namespace rtfq::lab

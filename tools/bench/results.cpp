@@ -1,0 +1,187 @@
+#include "tools/bench/results.h"
+
+#include <cmath>
+#include <cstdio>
+#include <fstream>
+#include <stdexcept>
+
+#include "tools/bench/statistics.h"
+#include "tools/bench/timing.h"
+#include "tools/csv.h"
+#include "tools/table.h"
+
+namespace rtfq::lab {
+namespace {
+
+template <class... A>
+std::string format(const char* pattern, A... values) {
+  char text[128];
+  std::snprintf(text, sizeof text, pattern, values...);
+  return text;
+}
+
+/// One sample as Google Benchmark reports a repetition.
+json iteration_entry(const Row& row, std::size_t sample) {
+  json entry{{"name", row.item.name()},
+             {"run_name", row.item.name()},
+             {"run_type", "iteration"},
+             {"family_index", 0},
+             {"per_family_instance_index", 0},
+             {"repetitions", row.seconds.size()},
+             {"repetition_index", sample},
+             {"threads", 1},
+             {"iterations", row.iterations},
+             {"real_time", row.seconds[sample] * 1e9},
+             {"cpu_time", row.cpu_seconds * 1e9},
+             {"time_unit", "ns"},
+             {"bytes_per_second", row.bytes / row.seconds[sample]},
+             {"items_per_second", row.operations / row.seconds[sample]}};
+  for (const auto& [name, value] : row.counters) entry[name] = value;
+  return entry;
+}
+
+}  // namespace
+
+std::string time_text(double seconds) {
+  if (std::isnan(seconds)) return "-";
+  if (seconds < 1e-3) return format("%.2f us", seconds * 1e6);
+  if (seconds < 1) return format("%.3f ms", seconds * 1e3);
+  return format("%.3f s", seconds);
+}
+
+bool in_cache(const Row& row) {
+  return row.footprint < largest_cache();
+}
+
+double roofline_share(const Row& row, const Machine& machine) {
+  if (row.seconds.empty() || row.item.device != "cpu") return std::nan("");
+  return machine.floor_seconds(row.bytes, row.operations, row.item.dtype) / row.median();
+}
+
+void write_results(const Results& results, const std::string& file) {
+  json benchmarks = json::array();
+  for (const Row& row : results.rows)
+    for (std::size_t i = 0; i < row.seconds.size(); ++i) benchmarks.push_back(iteration_entry(row, i));
+  const auto& facts = results.environment;
+  const json all{{"context",
+                  {{"date", facts.at("date")},
+                   {"host_name", facts.at("cpu")},
+                   {"executable", "rtfq-bench"},
+                   {"num_cpus", std::stoi(facts.at("threads"))},
+                   {"mhz_per_cpu", 0},
+                   {"cpu_scaling_enabled", false},
+                   {"caches", json::array()},
+                   {"load_avg", json::array()},
+                   {"library_build_type", "release"}}},
+                 {"benchmarks", benchmarks},
+                 {"rtfq",
+                  {{"format", 1},
+                   {"environment", facts},
+                   {"command", results.command},
+                   {"machine", results.machine},
+                   {"settings", results.settings},
+                   {"rows", results.rows}}}};
+  std::ofstream out(file);
+  out << all.dump(1) << "\n";
+  if (!out.flush()) throw std::runtime_error("[results] cannot write " + file);
+}
+
+Results read_results(const std::string& file) {
+  std::ifstream in(file);
+  if (!in) throw std::invalid_argument("[results] there is no file " + file);
+  const json all = json::parse(in, nullptr, false);
+  if (all.is_discarded() || !all.contains("rtfq"))
+    throw std::invalid_argument("[results] " + file + " is not what `rtfq-bench run --json` writes");
+  try {
+    const json& own = all["rtfq"];
+    return {own.at("environment"), own.at("command"), own.at("machine"), own.at("settings"),
+            own.at("rows").get<std::vector<Row>>()};
+  } catch (const json::exception& error) {
+    throw std::invalid_argument("[results] " + file + ": " + error.what());
+  }
+}
+
+std::string results_csv(const Results& results) {
+  std::string text = cli::csv_line(
+      {"op",       "case",     "where",      "implementation",  "device",           "dtype",
+       "bits",     "data",     "verdict",    "near_ties",       "compared",         "median_seconds",
+       "spread",   "samples",  "iterations", "prepare_seconds", "bytes_per_second", "operations_per_second",
+       "roofline", "in_cache", "cycles",     "instructions",    "cache_misses",     "message"});
+  for (const Row& row : results.rows) {
+    const bool timed = !row.seconds.empty();
+    const auto number = [&](double value, bool known) {
+      return known ? format("%.9g", value) : std::string();
+    };
+    const auto counter = [&](const char* name) {
+      const auto at = row.counters.find(name);
+      return at == row.counters.end() ? std::string() : format("%.9g", at->second);
+    };
+    const double median = row.median(), share = roofline_share(row, results.machine);
+    text += cli::csv_line({row.item.op,
+                           row.item.case_text(),
+                           row.item.where,
+                           row.item.implementation,
+                           row.item.device,
+                           row.item.dtype,
+                           row.item.bits ? std::to_string(row.item.bits) : "",
+                           row.item.data,
+                           to_string(row.outcome),
+                           std::to_string(row.near_ties),
+                           std::to_string(row.compared),
+                           number(median, timed),
+                           number(timed ? spread(row.seconds) : 0, timed),
+                           std::to_string(row.seconds.size()),
+                           std::to_string(row.iterations),
+                           number(row.prepare_seconds, row.prepare_seconds >= 0),
+                           number(row.bytes / median, timed),
+                           number(row.operations / median, timed),
+                           number(share, !std::isnan(share)),
+                           timed ? (in_cache(row) ? "1" : "0") : "",
+                           counter("cycles"),
+                           counter("instructions"),
+                           counter("cache_misses"),
+                           row.message});
+  }
+  return text;
+}
+
+std::string results_table(const std::vector<Row>& rows, const Machine& machine) {
+  bool prepares = false, counts = false;
+  for (const Row& row : rows) {
+    prepares |= row.prepare_seconds >= 0;
+    counts |= !row.counters.empty();
+  }
+  std::vector<std::string> head{"operator", "case", "by",    "verdict", "median",
+                                "spread",   "GB/s", "Gop/s", "roofline"};
+  if (prepares) head.push_back("prepare");
+  if (counts) head.push_back("instr/cycle");
+  std::vector<std::vector<std::string>> lines{head};
+  for (const Row& row : rows) {
+    std::string verdict = to_string(row.outcome);
+    if (row.outcome == Outcome::near_tie) verdict += " (" + std::to_string(row.near_ties) + ")";
+    std::string by = row.item.implementation;
+    if (row.item.device != "cpu") by += " on " + row.item.device;
+    std::vector<std::string> line{row.item.op, row.item.case_text(), by, verdict};
+    if (row.seconds.empty()) {
+      line.insert(line.end(), head.size() - line.size(), "-");
+    } else {
+      const double median = row.median(), share = roofline_share(row, machine);
+      line.push_back(time_text(median));
+      line.push_back(format("%.1f %%%s", 100 * spread(row.seconds), row.noisy ? "!" : ""));
+      line.push_back(format("%.1f", row.bytes / median / 1e9));
+      line.push_back(format("%.1f", row.operations / median / 1e9));
+      line.push_back(std::isnan(share) ? "-"
+                                       : format("%.0f %%%s", 100 * share, in_cache(row) ? " in cache" : ""));
+      if (prepares) line.push_back(row.prepare_seconds >= 0 ? time_text(row.prepare_seconds) : "-");
+      if (counts) {
+        const auto cycles = row.counters.find("cycles"), instructions = row.counters.find("instructions");
+        const bool both = cycles != row.counters.end() && instructions != row.counters.end();
+        line.push_back(both ? format("%.2f", instructions->second / cycles->second) : "-");
+      }
+    }
+    lines.push_back(std::move(line));
+  }
+  return cli::table(lines);
+}
+
+}  // namespace rtfq::lab

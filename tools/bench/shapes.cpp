@@ -1,0 +1,223 @@
+#include "tools/bench/shapes.h"
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <functional>
+#include <set>
+#include <stdexcept>
+
+#include "models/resnet.h"
+
+namespace rtfq::lab {
+namespace {
+
+/// "resnet50@224xb32/w0.9,d0.5".
+struct Network {
+  std::string arch;
+  Subnet subnet;
+  int64_t batch = 0;
+};
+
+[[noreturn]] void refuse(const std::string& text) {
+  throw std::invalid_argument(
+      "[shape] expected NETWORK@PIXELSxbBATCH, such as resnet50@224xb32 or resnet18@112xb64/w0.9,d0.5, "
+      "got '" +
+      text + "'");
+}
+
+double number(const std::string& word, const std::string& text) {
+  char* end = nullptr;
+  const double value = std::strtod(word.c_str(), &end);
+  if (word.empty() || *end || !(value > 0)) refuse(text);
+  return value;
+}
+
+Network parse_network(const std::string& text) {
+  const std::size_t at = text.find('@'), batch = text.find("xb", at),
+                    slash = std::min(text.find('/', at), text.size());
+  if (at == text.npos || batch == text.npos || batch > slash) refuse(text);
+  Network network;
+  network.arch = text.substr(0, at);
+  network.subnet.resolution = static_cast<int>(number(text.substr(at + 1, batch - at - 1), text));
+  network.batch = static_cast<int64_t>(number(text.substr(batch + 2, slash - batch - 2), text));
+  for (std::size_t i = slash; i < text.size();) {
+    const std::size_t end = std::min(text.find(',', i + 1), text.size());
+    const std::string part = text.substr(i + 1, end - i - 1);
+    if (part.size() < 2 || (part[0] != 'w' && part[0] != 'd')) refuse(text);
+    (part[0] == 'w' ? network.subnet.width : network.subnet.depth) = number(part.substr(1), text);
+    i = end;
+  }
+  return network;
+}
+
+constexpr int channel_multiple = 16;
+
+/// Walks a subnet's convolutions together with the input channels that their stored weights have.
+template <class F>
+void for_each_conv(const Network& network, F&& f) {
+  const ResNetSpec spec = resnet_spec(network.arch);
+  Subnet full = network.subnet;
+  full.width = 1;
+  const auto own = plan(spec, network.subnet, channel_multiple, 3),
+             parents = plan(spec, full, channel_multiple, 3);
+  for (std::size_t i = 0; i < own.size(); ++i) f(own[i], parents[i].c);
+}
+
+int64_t output_size(const ConvPlan& conv, int64_t size) {
+  return (size + 2 * (conv.filter / 2) - conv.filter) / conv.stride + 1;
+}
+
+/// Shapes of the activations that a network quantizes: every convolution's normalized output, and the image.
+template <class F>
+void for_each_activation(const Network& network, F&& f) {
+  f("image", network.batch, int64_t{network.subnet.resolution} * network.subnet.resolution, int64_t{3});
+  for_each_conv(network, [&](const ConvPlan& conv, int64_t) {
+    f(conv.name, network.batch, output_size(conv, conv.h) * output_size(conv, conv.w), conv.k);
+  });
+}
+
+}  // namespace
+
+std::vector<Item> network_items(const std::string& op, const std::string& text, int bits) {
+  const Network network = parse_network(text);
+  std::vector<Item> items;
+  const auto add = [&](const std::string& name, std::map<std::string, int64_t> dims, int its_bits = 0,
+                       bool is_signed = false) {
+    Item item{op, "", "cpu", "", std::move(dims)};
+    item.bits = its_bits;
+    item.is_signed = is_signed;
+    item.where = text + " " + name;
+    items.push_back(std::move(item));
+  };
+  const auto last_channels = [&] {
+    int64_t k = 0;
+    for_each_conv(network, [&](const ConvPlan& conv, int64_t) {
+      if (!conv.name.ends_with(".projection")) k = conv.k;
+    });
+    return k;
+  };
+  if (op.rfind("conv2d.", 0) == 0) {
+    for_each_conv(network, [&](const ConvPlan& conv, int64_t parent) {
+      if (op == "conv2d.dgrad" && conv.name == "stem") return;  // nobody wants the image's gradient
+      add(conv.name, {{"n", network.batch},
+                      {"h", conv.h},
+                      {"w", conv.w},
+                      {"c", conv.c},
+                      {"k", conv.k},
+                      {"filter", conv.filter},
+                      {"stride", conv.stride},
+                      {"pad", conv.filter / 2},
+                      {"of", parent}});
+    });
+  } else if (op.rfind("linear.", 0) == 0) {
+    const int64_t classes = 1000;
+    add("classifier", {{"n", network.batch}, {"c", last_channels()}, {"k", classes}});
+  } else if (op.rfind("fakequant.", 0) == 0) {
+    for_each_activation(network, [&](const std::string& name, int64_t n, int64_t hw, int64_t c) {
+      if (op == "fakequant.backward" && name == "image") return;
+      add(name, {{"count", n * hw * c}}, bits ? bits : 4, name == "image");
+    });
+    for_each_conv(network, [&](const ConvPlan& conv, int64_t parent) {
+      add(conv.name + " weights",
+          {{"k", conv.k}, {"rs", conv.filter * conv.filter}, {"c", conv.c}, {"of", parent}}, bits ? bits : 4,
+          true);
+    });
+  } else if (op.rfind("batchnorm.", 0) == 0) {
+    for_each_activation(network, [&](const std::string& name, int64_t n, int64_t hw, int64_t c) {
+      // Source and target images of a training step are two segments.
+      if (name != "image") add(name, {{"n", n}, {"hw", hw}, {"c", c}, {"segments", n > 1 ? 2 : 1}});
+    });
+  } else if (op == "add" || op.rfind("relu.", 0) == 0) {
+    for_each_activation(network, [&](const std::string& name, int64_t n, int64_t hw, int64_t c) {
+      if (name != "image") add(name, {{"count", n * hw * c}});
+    });
+  }
+  return without_repeats(std::move(items));
+}
+
+std::vector<std::string> read_shapes(const std::string& file) {
+  std::ifstream in(file);
+  if (!in) throw std::invalid_argument("[shape] cannot read " + file);
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(in, line);) {
+    line.erase(0, line.find_first_not_of(" \t"));
+    if (!line.empty() && line[0] != '#') lines.push_back(line.substr(0, line.find_last_not_of(" \t\r") + 1));
+  }
+  return lines;
+}
+
+std::vector<Item> without_repeats(std::vector<Item> items) {
+  std::vector<Item> kept;
+  std::map<std::string, std::size_t> seen;
+  for (Item& item : items) {
+    const auto [at, added] = seen.try_emplace(item.name(), kept.size());
+    if (added) {
+      kept.push_back(std::move(item));
+      continue;
+    }
+    Item& first = kept[at->second];
+    // A network's layer after layer; a dozen names are enough for a person.
+    if (first.where.size() < 200)
+      first.where += ", " + item.where.substr(item.where.find(' ') + 1);
+    else if (!first.where.ends_with(" ..."))
+      first.where += " ...";
+  }
+  return kept;
+}
+
+std::vector<std::string> suites() {
+  return {"rtfq", "quick", "paper"};
+}
+
+std::vector<Item> suite_items(const std::string& name, const std::vector<std::string>& operators) {
+  std::vector<Item> items;
+  const auto add = [&](std::vector<Item> some) { items.insert(items.end(), some.begin(), some.end()); };
+  if (name == "quick") {
+    // One shape an operator that is beyond the caches, as networks have it; a convolution of each kind.
+    const std::pair<const char*, const char*> shapes[] = {
+        {"fakequant.forward", "count=12845056"},
+        {"fakequant.backward", "count=12845056"},
+        {"fakequant.abs_sum", "count=12845056"},
+        {"batchnorm.statistics", "n=64,hw=3136,c=64,segments=2"},
+        {"batchnorm.normalize", "n=64,hw=3136,c=64,segments=2"},
+        {"batchnorm.reduce", "n=64,hw=3136,c=64,segments=2"},
+        {"batchnorm.apply", "n=64,hw=3136,c=64,segments=2"},
+        {"relu.forward", "count=12845056"},
+        {"add", "count=12845056"},
+        {"conv2d.forward", "n=32,h=28,w=28,c=128,k=128,filter=3"},
+        {"conv2d.dgrad", "n=32,h=28,w=28,c=128,k=128,filter=3"},
+        {"conv2d.wgrad", "n=32,h=28,w=28,c=128,k=128,filter=3"},
+        {"linear.forward", "n=64,c=2048,k=1000"}};
+    for (const auto& [op, dims] : shapes) {
+      Item item{op, "", "cpu", "", parse_dims(dims)};
+      if (item.quantizer()) item.bits = 4;
+      items.push_back(item);
+    }
+    for (const char* op : {"optimizer.sgd", "optimizer.moving_average", "optimizer.squared_norm"})
+      items.push_back({op, "", "cpu", "resnet50"});
+  } else if (name == "paper") {
+    // The paper's network at its largest and smallest subnet, batches of 32 images.
+    for (const std::string& op : operators)
+      for (const char* network : {"resnet50@224xb32", "resnet50@128xb32/w0.9,d0.5"})
+        for (const int bits : {8, 4}) add(network_items(op, network, bits));
+    for (const char* op : {"optimizer.sgd", "optimizer.moving_average", "optimizer.squared_norm"})
+      items.push_back({op, "", "cpu", "resnet50"});
+  } else if (name == "rtfq") {
+    for (const std::string& op : operators)
+      for (const char* arch : {"resnet18", "resnet50"})
+        for (const Subnet& subnet : bank_preset("rtfq48").subnets()) {
+          char text[64];
+          std::snprintf(text, sizeof text, "%s@%dxb32/w%g,d%g", arch, subnet.resolution, subnet.width,
+                        subnet.depth);
+          add(network_items(op, text, subnet.bits));
+        }
+    for (const char* op : {"optimizer.sgd", "optimizer.moving_average", "optimizer.squared_norm"})
+      items.push_back({op, "", "cpu", "resnet50"});
+  } else {
+    throw std::invalid_argument("[suite] expected rtfq, quick or paper, got '" + name + "'");
+  }
+  return without_repeats(std::move(items));
+}
+
+}  // namespace rtfq::lab
