@@ -7,6 +7,7 @@
 #include "models/checkpoint/pretrained.h"
 #include "tools/command.h"
 #include "tools/interrupt.h"
+#include "tools/kernels_option.h"
 #include "tools/plan_text.h"
 #include "tools/progress.h"
 #include "training/benchmark.h"
@@ -21,7 +22,7 @@ struct Options {
   std::string config, out;
   std::string benchmark, source, target, root;  // instead of a configuration
   benchmark::Wanted wanted;
-  std::vector<std::string> settings;
+  std::vector<std::string> settings, kernels;
   bool resume = false, plan = false;
   int64_t print_every = 0;
 };
@@ -33,6 +34,7 @@ std::string resume_command(const Options& options) {
   std::string command =
       program + " train " + shell_word(options.config) + " --out " + shell_word(options.out);
   for (const std::string& setting : options.settings) command += " --set " + shell_word(setting);
+  for (const std::string& kernel : options.kernels) command += " --kernel " + shell_word(kernel);
   return command + " --resume";
 }
 
@@ -133,6 +135,7 @@ int train(Options& options) {
         "[train] name a configuration, or a benchmark's task with --dataset, --source, --target "
         "and --root");
   const Config config = load_config(options.config, options.settings);
+  use_kernels(options.kernels);
   if (options.plan) return show_plan(config);
   if (options.out.empty()) throw UsageError("[train] --out is required; `rtfq train --help` explains");
   const auto folder = as_usage([&] { return std::make_unique<RunFolder>(options.out, options.resume); });
@@ -235,6 +238,11 @@ void add_train(CLI::App& app, Action& action) {
       "--plan", options->plan,
       "train nothing: check the data, then print steps, images, memory and time, from measured steps; "
       "needs no --out");
+  command
+      ->add_option("--kernel", options->kernels,
+                   "computes an operator by a plug-in (docs/lab.md); may be given again, must be with --resume too")
+      ->type_name("OPERATOR=FILE")
+      ->allow_extra_args(false);
   command->add_flag("--resume", options->resume, "go on with the run in RUN; starts when there is none");
   command->add_option("--print-every", options->print_every, "steps between lines when stderr is no terminal")
       ->type_name("STEPS")
@@ -247,7 +255,8 @@ void add_train(CLI::App& app, Action& action) {
       "  rtfq train training/configs/mnist-usps.jsonc --out runs/m2u \\\n"
       "      --set data.source=digits/mnist --set data.target=digits/usps --set train.seed=2\n"
       "  rtfq train -d office31 -s A -t W -a resnet50 --checkpoint resnet50.pth --root Office31 --out "
-      "runs/a2w");
+      "runs/a2w\n"
+      "  rtfq train glyphs --out runs/mine --kernel fakequant.forward=./my.so");
   command->callback([&action, options] { action = [options] { return train(*options); }; });
 }
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <chrono>
 #include <limits>
+#include <string>
 #include <vector>
 
 #include "kernels/cpu/machine.h"
@@ -20,7 +21,7 @@ double matrix_peak(MatrixType type, double seconds) {
   try {
     const memory::desc a({n, n}, a_type, memory::format_tag::ab), b({n, n}, b_type, memory::format_tag::any),
         y({n, n}, y_type, memory::format_tag::ab);
-    const dnnl::matmul::primitive_desc plan(dnnl::matmul::desc(a, b, y), onednn::engine());
+    const dnnl::matmul::primitive_desc plan(onednn::engine(), a, b, y);
     // Emulation in f32 would be no peak of this type.
     if (std::string(plan.impl_info_str()).find("ref") != std::string::npos) return 0;
     memory ma(a, onednn::engine()), mb(plan.weights_desc(), onednn::engine()), my(y, onednn::engine());

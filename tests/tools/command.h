@@ -29,12 +29,13 @@ struct Outcome {
   std::string out, err;
 };
 
-/// A started rtfq; its output goes to files in `folder`, its stderr to `terminal` where that is a descriptor.
+/// A started rtfq (or another program); its output goes to files in `folder`, its stderr to `terminal` where that is a descriptor.
 class Process {
  public:
-  Process(const std::filesystem::path& folder, std::vector<std::string> arguments, int terminal = -1)
+  Process(const std::filesystem::path& folder, std::vector<std::string> arguments, int terminal = -1,
+          const char* program = RTFQ_BINARY)
       : out_(folder / "stdout"), err_(folder / "stderr") {
-    arguments.insert(arguments.begin(), RTFQ_BINARY);
+    arguments.insert(arguments.begin(), program);
     std::vector<char*> argv;
     for (std::string& argument : arguments) argv.push_back(argument.data());
     argv.push_back(nullptr);

@@ -107,7 +107,7 @@ class Bench {
 };
 
 void serve(const json& request) {
-  for (const std::string file : request.value("plugins", std::vector<std::string>{})) {
+  for (const std::string& file : request.value("plugins", std::vector<std::string>{})) {
     phase("loading " + file, request.value("limit", 20.0));
     kernels::plugin::load(file);
   }

@@ -1,0 +1,139 @@
+// Every way to be wrong gets its own diagnosis.
+#include "tests/bench/run.h"
+
+using namespace rtfq::test;
+using Catch::Matchers::Contains;
+
+namespace {
+
+/// Wrong, for this reason, with a command that repeats it and ends the same way.
+void diagnosed(const std::string& fault, const std::vector<std::string>& said, const std::vector<std::string>& more = {}) {
+  const Lab lab;
+  const Outcome outcome = lab.verify(fault, more);
+  INFO(fault << ": " << outcome.out << outcome.err);
+  CHECK(outcome.status == 1);
+  for (const std::string& text : said) CHECK_THAT(outcome.out + outcome.err, Contains(text));
+  const std::size_t repeat = outcome.err.find("repeat: ");
+  REQUIRE(repeat != outcome.err.npos);
+  const std::string command = outcome.err.substr(repeat + 8, outcome.err.find('\n', repeat) - repeat - 8);
+  CHECK_THAT(command, Contains("run --op fakequant.forward --impl plugin:" + plugin(fault)) && Contains("--verify-only"));
+  std::string limited = command + " >/dev/null 2>&1";
+  for (std::size_t i = 0; i + 1 < more.size(); i += 2) limited = command + " " + more[i] + " " + more[i + 1] + " >/dev/null 2>&1";
+  INFO(limited);
+  CHECK(WEXITSTATUS(std::system(limited.c_str())) == 1);
+}
+
+}  // namespace
+
+TEST_CASE("wrong: nothing is wrong with a kernel that is right") {
+  const Lab lab;
+  const Outcome outcome = lab.verify("none");
+  INFO(outcome.err);
+  CHECK(outcome.status == 0);
+  CHECK_THAT(outcome.out, Contains(" exact") && !Contains("near-tie"));
+  CHECK_THAT(outcome.err, !Contains("repeat"));
+}
+
+TEST_CASE("wrong: one bin off at ties is a near-tie, counted and timed") {
+  const Lab lab;
+  const Outcome outcome = lab.run({"run", "--op", "fakequant.forward", "--impl", "plugin:" + plugin("ties"), "--shape",
+                                   "count=1003", "--samples", "3", "--sample-seconds", "0.001", "--seconds", "0.01", "--json",
+                                   lab.at("near.json")});
+  INFO(outcome.err);
+  CHECK(outcome.status == 0);
+  CHECK_THAT(outcome.out, Contains("near-tie ("));
+  CHECK_THAT(outcome.err, Contains("neighbouring code") && Contains("multiply by the reciprocal, ties to even") &&
+                              Contains("expected 0, found 0.125"));
+  const auto row = nlohmann::json::parse(contents(lab.at("near.json")))["rtfq"]["rows"][0];
+  CHECK(row["verdict"] == "near-tie");
+  CHECK(row["near_ties"].get<int>() > 10);
+  CHECK(row["near_ties"].get<double>() < 0.3 * row["compared"].get<double>());
+  CHECK(row["seconds"].size() >= 3);
+}
+
+TEST_CASE("wrong: a declared rounding rule has its own exact reference") {
+  const Lab lab;
+  for (const char* fault : {"divides", "away"}) {
+    const Outcome outcome = lab.verify(fault);
+    INFO(fault << outcome.err);
+    CHECK(outcome.status == 0);
+    CHECK_THAT(outcome.out, Contains(" exact") && !Contains("near-tie"));
+  }
+  // The same division, undeclared, differs next to ties.
+  const Outcome undeclared = lab.verify("divides_undeclared");
+  INFO(undeclared.err);
+  CHECK(undeclared.status == 0);
+  CHECK_THAT(undeclared.out, Contains("near-tie ("));
+}
+
+TEST_CASE("wrong: a border, a NaN and a tail show the first element, its inputs, expected and found") {
+  diagnosed("border", {"wrong", "x = ", "step = 0.125", "expected ", "found ", "elements are wrong", "case "});
+  diagnosed("nan_passes", {"wrong", "x = nan", "expected 0, found nan"});
+  diagnosed("tail", {"wrong", "found nan"});
+}
+
+TEST_CASE("wrong: writes outside are found where they are") {
+  diagnosed("past_end", {"wrote outside a buffer: y, 1 bytes past its last"});
+  diagnosed("before", {"wrote outside a buffer: y, "});
+  diagnosed("far", {"crashed", "SIGSEGV", "bytes past the last byte of a buffer"});
+  diagnosed("input", {"wrote to an input"});
+}
+
+TEST_CASE("wrong: a crash, an exit and an error code do not take the lab down") {
+  diagnosed("segfault", {"crashed", "ended by SIGSEGV", "fakequant.forward case "});
+  diagnosed("exits", {"crashed", "ended itself with status 3"});
+  diagnosed("refuses", {"failed", "launch answered 7: no more of this"});
+}
+
+TEST_CASE("wrong: a loop without end is ended after the limit") {
+  diagnosed("loop", {"hung", "no answer for 1 s", "fakequant.forward case "}, {"--limit", "1"});
+}
+
+TEST_CASE("wrong: what crashed is not run again, what is left is") {
+  const Lab lab;
+  const Outcome outcome =
+      lab.run({"run", "--op", "fakequant.forward", "--impl", "plugin:" + plugin("segfault") + ",naive", "--shape", "count=1003",
+               "--shape", "count=77", "--verify-only"});
+  INFO(outcome.out << outcome.err);
+  CHECK(outcome.status == 1);
+  const auto count_of = [&](const std::string& word) {
+    std::size_t n = 0;
+    for (std::size_t at = 0; (at = outcome.out.find(word, at)) != outcome.out.npos; ++at) ++n;
+    return n;
+  };
+  CHECK(count_of("crashed") == 2);
+  CHECK(count_of(" exact") == 2);
+}
+
+TEST_CASE("wrong: files that are no plug-in are refused with the reason") {
+  const Lab lab;
+  const auto refused = [&](const std::string& file, const std::string& reason) {
+    const Outcome outcome = lab.run({"list", file});
+    INFO(file << ": " << outcome.err);
+    CHECK(outcome.status == 2);
+    CHECK(outcome.out.empty());
+    CHECK_THAT(outcome.err, Contains(reason));
+  };
+  refused(plugin("abi"), "was built for ABI version 42, this program has version 1");
+  refused(plugin("loads"), "ended by SIGABRT");
+  refused(lab.at("absent.so"), "there is no file " + lab.at("absent.so"));
+  std::ofstream(lab.at("text.so")) << "not a library";
+  refused(lab.at("text.so"), "cannot load");
+  refused("/lib/x86_64-linux-gnu/libm.so.6", "no function rtfq_plugin_entry");
+}
+
+TEST_CASE("wrong: a race on the executor is called a race") {
+  const Lab lab;
+  const auto run = [&](const std::string& name) {
+    return lab.run({"run", "--op", "fakequant.abs_sum", "--device", "simt", "--impl", "plugin:" + plugin(name), "--shape",
+                    "count=9000", "--verify-only"});
+  };
+  const Outcome right = run("cuda_example");
+  INFO(right.err);
+  CHECK(right.status == 0);
+  CHECK_THAT(right.out, Contains(" exact"));
+  const Outcome race = run("race");
+  INFO(race.err);
+  CHECK(race.status == 1);
+  CHECK_THAT(race.err, Contains("thread order ") && Contains("out[0]: expected "));
+}
