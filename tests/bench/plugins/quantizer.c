@@ -1,8 +1,6 @@
 /* Fake-quant forward with one fault, chosen by FAULT; without one it is right. */
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "kernels/plugin.h"
 
@@ -25,7 +23,7 @@
 #define AWAY 16     /* declares ties away from zero, which it does */
 #define SLOW 17     /* does everything three times */
 #define LOADS 18    /* crashes when it is loaded */
-#define MISALIGNED 19 /* takes nothing but multiples of eight */
+#define MULTIPLES 19 /* takes nothing but multiples of eight */
 
 #ifndef FAULT
 #define FAULT NONE
@@ -43,7 +41,7 @@ static float quantize(float x, float step, float low, float high) {
 static const char* unsupported(const rtfq_operator* self, const void* shape) {
   const rtfq_fakequant_shape* s = shape;
   (void)self;
-  if (FAULT == MISALIGNED && s->cols % 8) return "takes multiples of eight only";
+  if (FAULT == MULTIPLES && s->cols % 8) return "takes multiples of eight only";
   return s->type == RTFQ_F32 ? NULL : "takes f32 only";
 }
 
