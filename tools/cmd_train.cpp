@@ -239,8 +239,9 @@ void add_train(CLI::App& app, Action& action) {
       "train nothing: check the data, then print steps, images, memory and time, from measured steps; "
       "needs no --out");
   command
-      ->add_option("--kernel", options->kernels,
-                   "computes an operator by a plug-in (docs/lab.md); may be given again, must be with --resume too")
+      ->add_option(
+          "--kernel", options->kernels,
+          "computes an operator by a plug-in (docs/lab.md); may be given again, must be with --resume too")
       ->type_name("OPERATOR=FILE")
       ->allow_extra_args(false);
   command->add_flag("--resume", options->resume, "go on with the run in RUN; starts when there is none");

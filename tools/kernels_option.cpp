@@ -36,9 +36,11 @@ void use_kernels(const std::vector<std::string>& settings) {
     const std::string family = setting.substr(0, equals);
     const auto families = kernels::plugin::families();
     if (equals == setting.npos || equals + 1 == setting.size())
-      throw UsageError("[kernel] expected --kernel OPERATOR=FILE such as fakequant.forward=./my.so, got '" + setting + "'");
+      throw UsageError("[kernel] expected --kernel OPERATOR=FILE such as fakequant.forward=./my.so, got '" +
+                       setting + "'");
     if (std::find(families.begin(), families.end(), family) == families.end())
-      throw UsageError("[kernel] there is no operator '" + family + "' for plug-ins: they are " + joined(families));
+      throw UsageError("[kernel] there is no operator '" + family + "' for plug-ins: they are " +
+                       joined(families));
     try {
       const Offer& offer = offer_of(kernels::plugin::load(setting.substr(equals + 1)), family);
       kernels::prefer(family, offer.implementation);
@@ -58,7 +60,8 @@ void use_kernels(const std::vector<std::string>& settings) {
     const std::string stem = family.substr(0, family.find('.'));
     std::vector<std::string> ours;
     for (const std::string& other : kernels::plugin::families())
-      if (other.rfind(stem + ".", 0) == 0 && std::find(preferred.begin(), preferred.end(), other) == preferred.end())
+      if (other.rfind(stem + ".", 0) == 0 &&
+          std::find(preferred.begin(), preferred.end(), other) == preferred.end())
         ours.push_back(other);
     if (!ours.empty()) note("ours stay: " + joined(ours));
   }

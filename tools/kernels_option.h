@@ -6,8 +6,9 @@
 
 namespace rtfq::cli {
 
-/// Loads each file and makes the operator prefer what it offers; notes on stderr what computes what. Throws UsageError for
-/// what is no OPERATOR=FILE, a file that cannot be loaded, or one that offers nothing for the operator on the CPU.
+/// Loads each file and makes the operator prefer what it offers; notes on stderr what computes what. Throws
+/// UsageError for what is no OPERATOR=FILE, a file that cannot be loaded, or one that offers nothing for the
+/// operator on the CPU.
 void use_kernels(const std::vector<std::string>& settings);
 
 }  // namespace rtfq::cli

@@ -6,6 +6,7 @@
 
 #include "kernels/catalog/custom_parts.h"
 #include "kernels/catalog/fakequant_problem.h"
+#include "kernels/catalog/typed.h"
 #include "kernels/elementwise.h"
 #include "kernels/philox.h"
 
@@ -35,6 +36,10 @@ void refuse(const CustomRequest& request, const std::string& text) {
     got += (got.empty() ? "" : ",") + name + "=" + std::to_string(value);
   throw std::invalid_argument("[" + request.op + "] expected a shape of " + dims_text(request.op) + ", got " +
                               (got.empty() ? "nothing" : got) + ": " + text);
+}
+
+void require_types(const CustomRequest& request) {
+  if (request.type != RTFQ_F32 && request.type != RTFQ_BF16) refuse(request, "operands are f32 or bf16");
 }
 
 void fill(const CustomRequest& request, float* x, std::size_t count, uint64_t seed, float mean,
@@ -79,7 +84,7 @@ std::unique_ptr<Instance> fakequant(const CustomRequest& request) {
     c.shape = make_fakequant_shape(dims.need("count"), bounds);
   }
   dims.finish();
-  if (request.type != RTFQ_F32 && request.type != RTFQ_BF16) refuse(request, "operands are f32 or bf16");
+  require_types(request);
   c.shape.type = request.type;
   c.step = request.step;
   c.given = request.given;
@@ -95,45 +100,47 @@ std::unique_ptr<Instance> fakequant(const CustomRequest& request) {
 
 std::unique_ptr<Instance> elementwise(const CustomRequest& request) {
   Dims dims(request);
-  const auto shape = make_elementwise_shape(dims.need("count"));
+  const int64_t count = dims.need("count");
   dims.finish();
-  if (request.type != RTFQ_F32) refuse(request, "operands are f32");
-  const auto n = static_cast<std::size_t>(shape.count);
+  require_types(request);
+  const auto shape = make_elementwise_shape(count, request.type);
+  const auto n = static_cast<std::size_t>(count);
   const auto build = [&](auto op, bool two, auto bind, auto expect) -> std::unique_ptr<Instance> {
     using Op = decltype(op);
     auto problem = std::make_unique<Problem<Op>>();
     problem->shape = shape;
-    float* a = problem->template add<float>(n);
-    fill(request, a, n, 51);
-    float* b = two ? problem->template add<float>(n) : a;
-    if (two) fill(request, b, n, 52);
+    std::vector<float> a, b;
+    const void* a_data = operand(*problem, request, &a, n, 51);
+    const void* b_data = two ? operand(*problem, request, &b, n, 52) : a_data;
     std::vector<double> values(n);
-    for (std::size_t i = 0; i < n; ++i) values[i] = expect(a[i], b[i]);
-    float* y = problem->template add<float>(n);
-    problem->args = bind(a, b, y);
-    problem->expected.push_back({"y", problem->last(), RTFQ_F32, std::move(values)});
+    for (std::size_t i = 0; i < n; ++i)
+      values[i] =
+          stored(request.type, expect(static_cast<double>(a[i]), static_cast<double>(two ? b[i] : a[i])));
+    void* y = add_typed(problem.get(), request.type, n);
+    problem->args = bind(a_data, b_data, y);
+    problem->expected.push_back({"y", problem->last(), request.type, std::move(values)});
     return instance_of(std::move(problem));
   };
   if (request.op == "relu.forward")
     return build(
         ReluForward{}, false,
-        [](float* a, float*, float* y) {
+        [](const void* a, const void*, void* y) {
           return ReluForwardArgs{a, y};
         },
-        [](float x, float) { return static_cast<double>(x < 0 ? 0 : x); });
+        [](double x, double) { return x < 0 ? 0 : x; });
   if (request.op == "relu.backward")
     return build(
         ReluBackward{}, true,
-        [](float* a, float* b, float* y) {
+        [](const void* a, const void* b, void* y) {
           return ReluBackwardArgs{a, b, y};
         },
-        [](float g, float y) { return static_cast<double>(y > 0 ? g : 0); });
+        [](double g, double y) { return y > 0 ? g : 0; });
   return build(
       Add{}, true,
-      [](float* a, float* b, float* y) {
+      [](const void* a, const void* b, void* y) {
         return AddArgs{a, b, y};
       },
-      [](float a, float b) { return static_cast<double>(a + b); });
+      [](double a, double b) { return a + b; });
 }
 
 }  // namespace custom_parts

@@ -19,9 +19,12 @@ std::size_t samples(double terms) {
 
 /// A chain of f32 additions is off by some 0.3 * 2^-24 a term; twelve times that, and the same for a large
 /// sum.
-void tolerate(Expectation& e, double terms) {
+void tolerate(Expectation& e, double terms, rtfq_dtype type = RTFQ_F32) {
   e.absolute = 0x1p-22 * terms + 1e-6;
   e.relative = 0x1p-19;
+  // The result is rounded once more, and may lie on either side of a tie.
+  if (type == RTFQ_BF16) e.relative = 0x1p-8 + 0x1p-19;
+  e.type = type;
 }
 
 double product(float a, float b) {
@@ -39,7 +42,8 @@ struct Conv {
     s = make_conv2d_shape(dims.need("n"), dims.need("h"), dims.need("w"), c, dims.need("k"), filter,
                           dims.get("stride", 1), dims.get("pad", filter / 2), dims.get("of", c));
     dims.finish();
-    if (request.type != RTFQ_F32) refuse(request, "operands are f32");
+    require_types(request);
+    if (request.type == RTFQ_BF16) s = with_types(s, RTFQ_BF16, RTFQ_F32, RTFQ_BF16);
     p = output_height(s);
     q = output_width(s);
     x = static_cast<std::size_t>(s.n * s.h * s.w * s.c);
@@ -54,17 +58,34 @@ struct Conv {
   }
 };
 
+/// Weights as they are stored, in f32, and as a product of the request's type uses them.
+struct Weights {
+  const float* stored;
+  std::vector<float> used;
+
+  template <class Op>
+  Weights(Problem<Op>& problem, const CustomRequest& request, std::size_t count) {
+    float* data = problem.template add<float>(count);
+    fill(request, data, count, 2);
+    stored = data;
+    used.assign(data, data + count);
+    if (request.type == RTFQ_BF16)
+      for (float& value : used)
+        value = static_cast<float>(catalog::stored(RTFQ_BF16, static_cast<double>(value)));
+  }
+};
+
 std::unique_ptr<Instance> forward(const CustomRequest& request, const Conv& z) {
   auto problem = std::make_unique<Problem<Conv2dForward>>();
   const auto& s = problem->shape = z.s;
-  float* x = problem->add<float>(z.x);
-  fill(request, x, z.x, 1);
-  float* w = problem->add<float>(z.w);
-  fill(request, w, z.w, 2);
-  float* y = problem->add<float>(z.y);
+  std::vector<float> x_values;
+  const void* x_data = operand(*problem, request, &x_values, z.x, 1);
+  const float* x = x_values.data();
+  const Weights w(*problem, request, z.w);
+  void* y = add_typed(problem.get(), request.type, z.y);
   Expectation e{.name = "y", .buffer = problem->last(), .values = {}};
   const auto terms = static_cast<double>(s.r * s.s * s.c);
-  tolerate(e, terms);
+  tolerate(e, terms, request.type);
   e.at = sample(z.y, samples(terms), 3);
   for (const std::size_t i : e.at) {
     const auto index = static_cast<int64_t>(i);
@@ -75,14 +96,15 @@ std::unique_ptr<Instance> forward(const CustomRequest& request, const Conv& z) {
       for (int64_t col = 0; col < s.s; ++col) {
         const int64_t h = p * s.stride - s.pad + r, v = q * s.stride - s.pad + col;
         if (h < 0 || h >= s.h || v < 0 || v >= s.w) continue;
-        const float *from = x + ((n * s.h + h) * s.w + v) * s.c, *filter = w + z.weight(k, r, col);
+        const float *from = x + ((n * s.h + h) * s.w + v) * s.c,
+                    *filter = w.used.data() + z.weight(k, r, col);
         for (int64_t c = 0; c < s.c; ++c) sum += product(from[c], filter[c]);
       }
     e.values.push_back(sum);
   }
   problem->expected.push_back(std::move(e));
-  problem->args = {x, nullptr, y, nullptr};
-  problem->weights = w;
+  problem->args = {x_data, nullptr, y, nullptr};
+  problem->weights = w.stored;
   problem->packed = &problem->args.packed;
   problem->workspace = &problem->args.workspace;
   return instance_of(std::move(problem));
@@ -91,14 +113,14 @@ std::unique_ptr<Instance> forward(const CustomRequest& request, const Conv& z) {
 std::unique_ptr<Instance> dgrad(const CustomRequest& request, const Conv& z) {
   auto problem = std::make_unique<Problem<Conv2dDgrad>>();
   const auto& s = problem->shape = z.s;
-  float* g = problem->add<float>(z.y);
-  fill(request, g, z.y, 1);
-  float* w = problem->add<float>(z.w);
-  fill(request, w, z.w, 2);
-  float* dx = problem->add<float>(z.x);
+  std::vector<float> g_values;
+  const void* g_data = operand(*problem, request, &g_values, z.y, 1);
+  const float* g = g_values.data();
+  const Weights w(*problem, request, z.w);
+  void* dx = add_typed(problem.get(), request.type, z.x);
   Expectation e{.name = "dx", .buffer = problem->last(), .values = {}};
   const auto terms = static_cast<double>(s.r * s.s * s.k);
-  tolerate(e, terms);
+  tolerate(e, terms, request.type);
   e.at = sample(z.x, samples(terms), 3);
   for (const std::size_t i : e.at) {
     const auto index = static_cast<int64_t>(i);
@@ -110,13 +132,14 @@ std::unique_ptr<Instance> dgrad(const CustomRequest& request, const Conv& z) {
         const int64_t p = z.back(h, r, z.p), q = z.back(v, col, z.q);
         if (p < 0 || q < 0) continue;
         const float* from = g + ((n * z.p + p) * z.q + q) * s.k;
-        for (int64_t k = 0; k < s.k; ++k) sum += product(from[k], w[z.weight(k, r, col) + c]);
+        for (int64_t k = 0; k < s.k; ++k)
+          sum += product(from[k], w.used[static_cast<std::size_t>(z.weight(k, r, col) + c)]);
       }
     e.values.push_back(sum);
   }
   problem->expected.push_back(std::move(e));
-  problem->args = {g, nullptr, dx, nullptr};
-  problem->weights = w;
+  problem->args = {g_data, nullptr, dx, nullptr};
+  problem->weights = w.stored;
   problem->packed = &problem->args.packed;
   problem->workspace = &problem->args.workspace;
   return instance_of(std::move(problem));
@@ -125,10 +148,10 @@ std::unique_ptr<Instance> dgrad(const CustomRequest& request, const Conv& z) {
 std::unique_ptr<Instance> wgrad(const CustomRequest& request, const Conv& z) {
   auto problem = std::make_unique<Problem<Conv2dWgrad>>();
   const auto& s = problem->shape = z.s;
-  float* x = problem->add<float>(z.x);
-  fill(request, x, z.x, 1);
-  float* g = problem->add<float>(z.y);
-  fill(request, g, z.y, 2);
+  std::vector<float> x_values, g_values;
+  const void* x_data = operand(*problem, request, &x_values, z.x, 1);
+  const void* g_data = operand(*problem, request, &g_values, z.y, 2);
+  const float *x = x_values.data(), *g = g_values.data();
   float* dw = problem->add<float>(z.w);
   Expectation e{.name = "dw", .buffer = problem->last(), .values = {}};
   const auto terms = static_cast<double>(s.n * z.p * z.q);
@@ -149,7 +172,7 @@ std::unique_ptr<Instance> wgrad(const CustomRequest& request, const Conv& z) {
     e.values.push_back(sum);
   }
   problem->expected.push_back(std::move(e));
-  problem->args = {x, g, dw, false, nullptr};
+  problem->args = {x_data, g_data, dw, false, nullptr};
   problem->workspace = &problem->args.workspace;
   return instance_of(std::move(problem));
 }
@@ -195,7 +218,7 @@ std::unique_ptr<Instance> conv2d(const CustomRequest& request) {
 std::unique_ptr<Instance> linear(const CustomRequest& request) {
   const Layer z(request);
   const auto& s = z.s;
-  const auto operand = [&](auto& problem, std::size_t count, uint64_t seed) {
+  const auto floats = [&](auto& problem, std::size_t count, uint64_t seed) {
     float* data = problem.template add<float>(count);
     fill(request, data, count, seed);
     return data;
@@ -203,8 +226,8 @@ std::unique_ptr<Instance> linear(const CustomRequest& request) {
   if (request.op == "linear.forward") {
     auto problem = std::make_unique<Problem<LinearForward>>();
     problem->shape = s;
-    const float *x = operand(*problem, z.x, 1), *w = operand(*problem, z.w, 2),
-                *bias = operand(*problem, static_cast<std::size_t>(s.k), 4);
+    const float *x = floats(*problem, z.x, 1), *w = floats(*problem, z.w, 2),
+                *bias = floats(*problem, static_cast<std::size_t>(s.k), 4);
     problem->args = {x, w, bias, problem->add<float>(z.y), nullptr};
     Expectation e{.name = "y", .buffer = problem->last(), .values = {}};
     expect_sums(e, s.n, s.k, s.c, s.k, [&](int64_t n, int64_t k, int64_t c) {
@@ -217,7 +240,7 @@ std::unique_ptr<Instance> linear(const CustomRequest& request) {
   if (request.op == "linear.dgrad") {
     auto problem = std::make_unique<Problem<LinearDgrad>>();
     problem->shape = s;
-    const float *g = operand(*problem, z.y, 1), *w = operand(*problem, z.w, 2);
+    const float *g = floats(*problem, z.y, 1), *w = floats(*problem, z.w, 2);
     problem->args = {g, w, problem->add<float>(z.x), nullptr};
     Expectation e{.name = "dx", .buffer = problem->last(), .values = {}};
     expect_sums(e, s.n, s.c, s.k, s.c, [&](int64_t n, int64_t c, int64_t k) {
@@ -229,7 +252,7 @@ std::unique_ptr<Instance> linear(const CustomRequest& request) {
   }
   auto problem = std::make_unique<Problem<LinearWgrad>>();
   problem->shape = s;
-  const float *x = operand(*problem, z.x, 1), *g = operand(*problem, z.y, 2);
+  const float *x = floats(*problem, z.x, 1), *g = floats(*problem, z.y, 2);
   problem->args = {x, g, problem->add<float>(z.w), nullptr, false, nullptr};
   Expectation e{.name = "dw", .buffer = problem->last(), .values = {}};
   expect_sums(e, s.k, s.c, s.n, s.c_parent,

@@ -2,6 +2,7 @@
 // What the problems of custom.h share.
 
 #include "kernels/catalog/custom.h"
+#include "kernels/catalog/typed.h"
 
 namespace rtfq::kernels::catalog::custom_parts {
 
@@ -25,6 +26,18 @@ class Dims {
 /// Values as the request wants them, drawn for the first 2^18 - 37 and repeated.
 void fill(const CustomRequest&, float* x, std::size_t count, uint64_t seed, float mean = 0,
           float deviation = 1);
+
+/// Throws unless operands are f32 or bf16.
+void require_types(const CustomRequest&);
+
+/// An operand of the request's type; `values` become what it holds.
+template <class Op>
+void* operand(Problem<Op>& problem, const CustomRequest& request, std::vector<float>* values,
+              std::size_t count, uint64_t seed) {
+  values->resize(count);
+  fill(request, values->data(), count, seed);
+  return add_operand(&problem, request.type, values);
+}
 
 /// Up to `wanted` indices below `count`, ascending, the first and the last among them.
 std::vector<std::size_t> sample(std::size_t count, std::size_t wanted, uint64_t seed);

@@ -25,8 +25,9 @@ Outcome Lab::run(std::vector<std::string> arguments) const {
 }
 
 Outcome Lab::verify(const std::string& fault, std::vector<std::string> more) const {
-  std::vector<std::string> arguments{"run", "--op", "fakequant.forward", "--impl", "plugin:" + plugin(fault), "--shape",
-                                     "count=1003", "--verify-only"};
+  std::vector<std::string> arguments{
+      "run",     "--op",       "fakequant.forward", "--impl", "plugin:" + plugin(fault),
+      "--shape", "count=1003", "--verify-only"};
   arguments.insert(arguments.end(), more.begin(), more.end());
   return run(arguments);
 }

@@ -7,7 +7,8 @@ using Catch::Matchers::Contains;
 namespace {
 
 /// Wrong, for this reason, with a command that repeats it and ends the same way.
-void diagnosed(const std::string& fault, const std::vector<std::string>& said, const std::vector<std::string>& more = {}) {
+void diagnosed(const std::string& fault, const std::vector<std::string>& said,
+               const std::vector<std::string>& more = {}) {
   const Lab lab;
   const Outcome outcome = lab.verify(fault, more);
   INFO(fault << ": " << outcome.out << outcome.err);
@@ -16,9 +17,11 @@ void diagnosed(const std::string& fault, const std::vector<std::string>& said, c
   const std::size_t repeat = outcome.err.find("repeat: ");
   REQUIRE(repeat != outcome.err.npos);
   const std::string command = outcome.err.substr(repeat + 8, outcome.err.find('\n', repeat) - repeat - 8);
-  CHECK_THAT(command, Contains("run --op fakequant.forward --impl plugin:" + plugin(fault)) && Contains("--verify-only"));
+  CHECK_THAT(command, Contains("run --op fakequant.forward --impl plugin:" + plugin(fault)) &&
+                          Contains("--verify-only"));
   std::string limited = command + " >/dev/null 2>&1";
-  for (std::size_t i = 0; i + 1 < more.size(); i += 2) limited = command + " " + more[i] + " " + more[i + 1] + " >/dev/null 2>&1";
+  for (std::size_t i = 0; i + 1 < more.size(); i += 2)
+    limited = command + " " + more[i] + " " + more[i + 1] + " >/dev/null 2>&1";
   INFO(limited);
   CHECK(WEXITSTATUS(std::system(limited.c_str())) == 1);
 }
@@ -36,13 +39,14 @@ TEST_CASE("wrong: nothing is wrong with a kernel that is right") {
 
 TEST_CASE("wrong: one bin off at ties is a near-tie, counted and timed") {
   const Lab lab;
-  const Outcome outcome = lab.run({"run", "--op", "fakequant.forward", "--impl", "plugin:" + plugin("ties"), "--shape",
-                                   "count=1003", "--samples", "3", "--sample-seconds", "0.001", "--seconds", "0.01", "--json",
-                                   lab.at("near.json")});
+  const Outcome outcome = lab.run({"run", "--op", "fakequant.forward", "--impl", "plugin:" + plugin("ties"),
+                                   "--shape", "count=1003", "--samples", "3", "--sample-seconds", "0.001",
+                                   "--seconds", "0.01", "--json", lab.at("near.json")});
   INFO(outcome.err);
   CHECK(outcome.status == 0);
   CHECK_THAT(outcome.out, Contains("near-tie ("));
-  CHECK_THAT(outcome.err, Contains("neighbouring code") && Contains("multiply by the reciprocal, ties to even") &&
+  CHECK_THAT(outcome.err, Contains("neighbouring code") &&
+                              Contains("multiply by the reciprocal, ties to even") &&
                               Contains("expected 0, found 0.125"));
   const auto row = nlohmann::json::parse(contents(lab.at("near.json")))["rtfq"]["rows"][0];
   CHECK(row["verdict"] == "near-tie");
@@ -67,7 +71,8 @@ TEST_CASE("wrong: a declared rounding rule has its own exact reference") {
 }
 
 TEST_CASE("wrong: a border, a NaN and a tail show the first element, its inputs, expected and found") {
-  diagnosed("border", {"wrong", "x = ", "step = 0.125", "expected ", "found ", "elements are wrong", "case "});
+  diagnosed("border",
+            {"wrong", "x = ", "step = 0.125", "expected ", "found ", "elements are wrong", "case "});
   diagnosed("nan_passes", {"wrong", "x = nan", "expected 0, found nan"});
   diagnosed("tail", {"wrong", "found nan"});
 }
@@ -92,8 +97,8 @@ TEST_CASE("wrong: a loop without end is ended after the limit") {
 TEST_CASE("wrong: what crashed is not run again, what is left is") {
   const Lab lab;
   const Outcome outcome =
-      lab.run({"run", "--op", "fakequant.forward", "--impl", "plugin:" + plugin("segfault") + ",naive", "--shape", "count=1003",
-               "--shape", "count=77", "--verify-only"});
+      lab.run({"run", "--op", "fakequant.forward", "--impl", "plugin:" + plugin("segfault") + ",naive",
+               "--shape", "count=1003", "--shape", "count=77", "--verify-only"});
   INFO(outcome.out << outcome.err);
   CHECK(outcome.status == 1);
   const auto count_of = [&](const std::string& word) {
@@ -125,8 +130,8 @@ TEST_CASE("wrong: files that are no plug-in are refused with the reason") {
 TEST_CASE("wrong: a race on the executor is called a race") {
   const Lab lab;
   const auto run = [&](const std::string& name) {
-    return lab.run({"run", "--op", "fakequant.abs_sum", "--device", "simt", "--impl", "plugin:" + plugin(name), "--shape",
-                    "count=9000", "--verify-only"});
+    return lab.run({"run", "--op", "fakequant.abs_sum", "--device", "simt", "--impl",
+                    "plugin:" + plugin(name), "--shape", "count=9000", "--verify-only"});
   };
   const Outcome right = run("cuda_example");
   INFO(right.err);
