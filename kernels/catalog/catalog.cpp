@@ -19,6 +19,7 @@ void append(std::vector<Entry>& all, std::vector<Entry> some) {
 
 /// As many digits as tell floats apart.
 std::string number_text(double value) {
+  if (std::isnan(value)) return "nan";  // whatever its sign
   char text[40];
   std::snprintf(text, sizeof text, "%.9g", value);
   return text;

@@ -73,7 +73,8 @@ int compare_all(Options& o) {
                                    {"b", b},
                                    {"settings", o.settings},
                                    {"pairs", o.pairs},
-                                   {"seed", entropy()}});
+                                   {"seed", entropy()},
+                                   {"verified", i > 0}});
       const Row row_a = answer.at("a"), row_b = answer.at("b");
       std::vector<Pair> pairs;
       for (const json& pair : answer.at("pairs")) pairs.push_back({pair.at(0), pair.at(1)});

@@ -55,7 +55,10 @@ static int launch(const rtfq_operator* self, void* state, const void* shape, con
   if (FAULT == LOOP)
     for (volatile int i = 0;; ++i) {
     }
-  if (FAULT == SEGFAULT) *(volatile int*)16 = 1;
+  if (FAULT == SEGFAULT) {
+    volatile int* volatile nowhere = NULL;
+    *nowhere = 1;
+  }
   const int64_t count = s->rows * s->groups * s->cols;
   for (int repeat = 0; repeat < (FAULT == SLOW ? 3 : 1); ++repeat) {
     out = 0;
