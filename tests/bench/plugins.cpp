@@ -17,7 +17,8 @@ std::string python_with(const std::string& modules) {
     candidates.push_back(std::string(RTFQ_SOURCE_DIR "/.deps/") + folder + "/bin/python");
   candidates.emplace_back("python3");
   for (const std::string& python : candidates)
-    if (std::system(("'" + python + "' -c 'import " + modules + "' >/dev/null 2>&1").c_str()) == 0) return python;
+    if (std::system(("'" + python + "' -c 'import " + modules + "' >/dev/null 2>&1").c_str()) == 0)
+      return python;
   return "";
 }
 
@@ -29,12 +30,13 @@ std::string example(const std::string& name) {
 
 TEST_CASE("plugins: the AVX2 example is exact, and says what it does not take") {
   const Lab lab;
-  const Outcome outcome = lab.run({"run", "--op", "fakequant.forward", "--impl", "plugin:" + plugin("avx2_example"), "--bits",
-                                   "4,8s", "--shape", "count=70001", "--shape", "k=5,rs=9,c=7,of=10", "--verify-only"});
+  const Outcome outcome =
+      lab.run({"run", "--op", "fakequant.forward", "--impl", "plugin:" + plugin("avx2_example"), "--bits",
+               "4,8s", "--shape", "count=70001", "--shape", "k=5,rs=9,c=7,of=10", "--verify-only"});
   INFO(outcome.out << outcome.err);
   CHECK(outcome.status == 0);
-  CHECK_THAT(outcome.out, Contains("count=70001,u4,f32") && Contains("count=70001,s8,f32") && Contains(" exact") &&
-                              Contains("skipped"));
+  CHECK_THAT(outcome.out, Contains("count=70001,u4,f32") && Contains("count=70001,s8,f32") &&
+                              Contains(" exact") && Contains("skipped"));
   CHECK_THAT(outcome.err, Contains("takes dense tensors only"));
   CHECK_THAT(outcome.out, !Contains("near-tie") && !Contains("wrong"));
 }
@@ -76,15 +78,17 @@ TEST_CASE("plugins: NumPy through Python is exact by its declared rule") {
   if (python.empty()) return skip("no python3 with NumPy: tools/peers installs one");
   const Lab lab;
   ::setenv("RTFQ_PYTHON", python.c_str(), 1);
-  const Outcome outcome = lab.run({"run", "--op", "fakequant.forward", "--impl", "plugin:" + example("numpy/fakequant.py"),
-                                   "--shape", "count=5000", "--samples", "2", "--sample-seconds", "0.001", "--seconds", "0.01"});
+  const Outcome outcome =
+      lab.run({"run", "--op", "fakequant.forward", "--impl", "plugin:" + example("numpy/fakequant.py"),
+               "--shape", "count=5000", "--samples", "2", "--sample-seconds", "0.001", "--seconds", "0.01"});
   INFO(outcome.out << outcome.err);
   CHECK(outcome.status == 0);
   CHECK_THAT(outcome.out, Contains(" exact") && Contains("plugin:numpy-example") && !Contains("near-tie"));
-  std::ofstream(lab.at("raises.py")) << "def f(shape, x, step, y, codes):\n  raise ValueError('not today')\n"
-                                        "OPERATORS = [{'family': 'fakequant.forward', 'name': 'raises', 'function': f}]\n";
-  const Outcome raises = lab.run({"run", "--op", "fakequant.forward", "--impl", "plugin:" + lab.at("raises.py"), "--shape",
-                                  "count=100", "--verify-only"});
+  std::ofstream(lab.at("raises.py"))
+      << "def f(shape, x, step, y, codes):\n  raise ValueError('not today')\n"
+         "OPERATORS = [{'family': 'fakequant.forward', 'name': 'raises', 'function': f}]\n";
+  const Outcome raises = lab.run({"run", "--op", "fakequant.forward", "--impl",
+                                  "plugin:" + lab.at("raises.py"), "--shape", "count=100", "--verify-only"});
   CHECK(raises.status == 1);
   CHECK_THAT(raises.err, Contains("ValueError: not today"));
   std::ofstream(lab.at("empty.py")) << "import numpy as np\n";
@@ -108,8 +112,8 @@ TEST_CASE("plugins: PyTorch's own quantizer is accepted") {
   const Lab lab;
   ::setenv("RTFQ_PYTHON", python.c_str(), 1);
   const Outcome outcome =
-      lab.run({"run", "--op", "fakequant.forward", "--impl", "plugin:" + example("pytorch/fakequant.py"), "--bits", "4,8s",
-               "--shape", "count=100003", "--verify-only", "--limit", "120"});
+      lab.run({"run", "--op", "fakequant.forward", "--impl", "plugin:" + example("pytorch/fakequant.py"),
+               "--bits", "4,8s", "--shape", "count=100003", "--verify-only", "--limit", "120"});
   INFO(outcome.out << outcome.err);
   CHECK(outcome.status == 0);
   CHECK_THAT(outcome.out, Contains("plugin:pytorch") && !Contains("wrong") && !Contains("skipped"));
@@ -120,7 +124,8 @@ TEST_CASE("plugins: new-plugin writes folders that build with one command and ar
   struct Made {
     const char *family, *language, *device, *shape;
   };
-  for (const Made& made : {Made{"fakequant.forward", "c", "cpu", "count=1003"}, Made{"fakequant.backward", "c", "cpu", "count=1003"},
+  for (const Made& made : {Made{"fakequant.forward", "c", "cpu", "count=1003"},
+                           Made{"fakequant.backward", "c", "cpu", "count=1003"},
                            Made{"fakequant.forward", "cuda", "simt", "count=1003"}}) {
     const std::string folder = lab.at(std::string(made.family) + "-" + made.language);
     INFO(folder);
@@ -129,8 +134,9 @@ TEST_CASE("plugins: new-plugin writes folders that build with one command and ar
     REQUIRE(written.status == 0);
     CHECK_THAT(written.err, Contains("make -C " + folder));
     REQUIRE(std::system(("make -s -C '" + folder + "' >/dev/null 2>&1").c_str()) == 0);
-    const Outcome right = lab.run({"run", "--op", made.family, "--device", made.device, "--impl", "plugin:" + folder + "/plugin.so",
-                                   "--shape", made.shape, "--verify-only", "--seeds", "2"});
+    const Outcome right =
+        lab.run({"run", "--op", made.family, "--device", made.device, "--impl",
+                 "plugin:" + folder + "/plugin.so", "--shape", made.shape, "--verify-only", "--seeds", "2"});
     INFO(right.out << right.err);
     CHECK(right.status == 0);
     CHECK_THAT(right.out, Contains(" exact") && !Contains("near-tie"));
@@ -143,8 +149,9 @@ TEST_CASE("plugins: new-plugin writes folders that build with one command and ar
 TEST_CASE("plugins: compare says which is faster, and by how much") {
   const Lab lab;
   const auto compare = [&](const std::string& a, const std::string& b) {
-    return lab.run({"compare", "--op", "fakequant.forward", "--a", "plugin:" + plugin(a), "--b", "plugin:" + plugin(b), "--shape",
-                    "count=20000", "--pairs", "20", "--sample-seconds", "0.002", "--json", lab.at("compare.json")});
+    return lab.run({"compare", "--op", "fakequant.forward", "--a", "plugin:" + plugin(a), "--b",
+                    "plugin:" + plugin(b), "--shape", "count=20000", "--pairs", "20", "--sample-seconds",
+                    "0.002", "--json", lab.at("compare.json")});
   };
   const Outcome slower = compare("slow", "none");
   INFO(slower.out << slower.err);
@@ -166,8 +173,9 @@ TEST_CASE("plugins: training with a kernel of one's own") {
   const auto kernel = [&](const std::string& name) { return "fakequant.forward=" + plugin(name); };
   const Outcome ours = succeed(place, place.train("ours"));
   const Outcome theirs = succeed(place, place.train("theirs", {"--kernel", kernel("none")}));
-  CHECK_THAT(theirs.err, Contains("fakequant.forward by plugin:test of " + plugin("none") + ", which rounds: multiply by the "
-                                                                                            "reciprocal, ties to even"));
+  CHECK_THAT(theirs.err, Contains("fakequant.forward by plugin:test of " + plugin("none") +
+                                  ", which rounds: multiply by the "
+                                  "reciprocal, ties to even"));
   CHECK_THAT(theirs.err, Contains("ours stay: fakequant.backward, fakequant.abs_sum"));
   // The same bits in the same place: the losses are equal to the last digit. Another kernel gives others.
   const auto losses = [&](const std::string& run) {
@@ -190,6 +198,7 @@ TEST_CASE("plugins: training with a kernel of one's own") {
   };
   refused("fakequant.forward", "expected --kernel OPERATOR=FILE");
   refused("fakequant.sideways=x.so", "there is no operator 'fakequant.sideways'");
-  refused("fakequant.backward=" + plugin("none"), "has no fakequant.backward for the CPU: it has fakequant.forward on cpu");
+  refused("fakequant.backward=" + plugin("none"),
+          "has no fakequant.backward for the CPU: it has fakequant.forward on cpu");
   refused(kernel("abi"), "ABI version 42");
 }

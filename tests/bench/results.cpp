@@ -10,9 +10,9 @@ namespace {
 
 /// A run of two kernels on two shapes, timed for an instant.
 Outcome measure(const Lab& lab, const std::string& file, const std::string& implementation) {
-  return lab.run({"run", "--op", "relu.forward", "--impl", implementation, "--shape", "count=20000", "--shape", "count=70001",
-                  "--samples", "9", "--sample-seconds", "0.001", "--seconds", "0.02", "--json", lab.at(file), "--csv",
-                  lab.at(file + ".csv")});
+  return lab.run({"run", "--op", "relu.forward", "--impl", implementation, "--shape", "count=20000",
+                  "--shape", "count=70001", "--samples", "9", "--sample-seconds", "0.001", "--seconds",
+                  "0.02", "--json", lab.at(file), "--csv", lab.at(file + ".csv")});
 }
 
 }  // namespace
@@ -93,8 +93,10 @@ TEST_CASE("results: the report is one page without scripts, several files side b
   REQUIRE(lab.run({"report", lab.at("old.json"), lab.at("new.json"), "-o", lab.at("page.html")}).status == 0);
   const std::string html = contents(lab.at("page.html"));
   require_well_formed(html);
-  CHECK_THAT(html, Contains("Roofline") && Contains("relu.forward") && Contains("Side by side") && Contains("All rows of new"));
+  CHECK_THAT(html, Contains("Roofline") && Contains("relu.forward") && Contains("Side by side") &&
+                       Contains("All rows of new"));
   CHECK_THAT(html, !Contains("<script") && !Contains("src=\"http") && !Contains(">nan"));
   REQUIRE(lab.run({"report", lab.at("old.json"), "--markdown", "-o", lab.at("table.md")}).status == 0);
-  CHECK_THAT(contents(lab.at("table.md")), Contains("not edited") && Contains("| relu.forward | count=20000,f32 | avx2 | exact |"));
+  CHECK_THAT(contents(lab.at("table.md")),
+             Contains("not edited") && Contains("| relu.forward | count=20000,f32 | avx2 | exact |"));
 }

@@ -21,7 +21,8 @@ TEST_CASE("shapes: dims in words, there and back") {
   const auto dims = parse_dims("n=32,hw=3136,c=64");
   CHECK(dims.at("hw") == 3136);
   CHECK(dims_as_text(dims) == "n=32,hw=3136,c=64");
-  for (const char* text : {"n", "n=", "=3", "n=3x", "n=1,,c=2"}) CHECK_THROWS_WITH(parse_dims(text), Contains("NAME=NUMBER"));
+  for (const char* text : {"n", "n=", "=3", "n=3x", "n=1,,c=2"})
+    CHECK_THROWS_WITH(parse_dims(text), Contains("NAME=NUMBER"));
 }
 
 TEST_CASE("shapes: the convolutions of ResNet-50 by name") {
@@ -32,7 +33,8 @@ TEST_CASE("shapes: the convolutions of ResNet-50 by name") {
   REQUIRE(stem);
   CHECK(stem->where == "resnet50@224xb32 stem");
   CHECK(find(items, "n=32,h=7,w=7,c=512,k=512,filter=3,stride=1,pad=1,of=512"));
-  CHECK(network_items("conv2d.dgrad", "resnet50@224xb32", 0).size() == 22);  // nobody wants the image's gradient
+  CHECK(network_items("conv2d.dgrad", "resnet50@224xb32", 0).size() ==
+        22);  // nobody wants the image's gradient
 }
 
 TEST_CASE("shapes: a subnet's weights are slices of the full network's") {
@@ -51,13 +53,15 @@ TEST_CASE("shapes: a subnet's weights are slices of the full network's") {
 }
 
 TEST_CASE("shapes: what is no network is refused with an example") {
-  for (const char* text : {"resnet50@224", "resnet50@x", "resnet50@224xb", "resnet50@224xb32/q3", "resnet50@0xb1"})
+  for (const char* text :
+       {"resnet50@224", "resnet50@x", "resnet50@224xb", "resnet50@224xb32/q3", "resnet50@0xb1"})
     CHECK_THROWS_WITH(network_items("add", text, 0), Contains("resnet50@224xb32"));
   CHECK_THROWS_WITH(network_items("add", "vgg@224xb32", 0), Contains("resnet18"));
 }
 
 TEST_CASE("shapes: a suite has every operator once a shape") {
-  const std::vector<std::string> ops{"fakequant.forward", "batchnorm.apply", "conv2d.wgrad", "linear.forward", "add"};
+  const std::vector<std::string> ops{"fakequant.forward", "batchnorm.apply", "conv2d.wgrad", "linear.forward",
+                                     "add"};
   const auto all = suite_items("rtfq", ops);
   std::set<std::string> names;
   for (const Item& item : all) CHECK(names.insert(item.name()).second);

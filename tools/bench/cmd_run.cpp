@@ -137,11 +137,11 @@ void add_run(CLI::App& app, cli::Action& action) {
     std::string line = "rtfq-bench run";
     for (const CLI::Option* option : app.get_subcommand("run")->get_options())
       if (option->count() && !option->get_lnames().empty()) {
-        line += " --" + option->get_lnames().front();
-        std::string values;
-        if (option->get_items_expected_max() > 0)
-          for (const std::string& value : option->results()) values += (values.empty() ? "" : ",") + value;
-        if (!values.empty()) line += " " + cli::shell_word(values);
+        const std::string name = " --" + option->get_lnames().front();
+        if (option->get_items_expected_max() == 0)
+          line += name;
+        else
+          for (const std::string& value : option->results()) line += name + " " + cli::shell_word(value);
       }
     action = [options, line] { return run(*options, line); };
   });

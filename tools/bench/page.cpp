@@ -77,7 +77,8 @@ std::string roofline(const NamedResults& file) {
   }
   if (series.empty()) return "";
   report::Series roof{.name = "ceiling in f32"};
-  roof.colour = 0;
+  roof.colour = report::colour_count - 1;
+  roof.shape = 0;
   const double ridge = m.f32 / m.bandwidth();
   for (int i = 0; i <= 60; ++i) {
     const double x = least * std::pow(std::max(most, 2 * ridge) / least, i / 60.0);
@@ -89,8 +90,8 @@ std::string roofline(const NamedResults& file) {
                                         .y_label = "Gop/s",
                                         .x_scale = report::Scale::log,
                                         .y_scale = report::Scale::log,
-                                        .width = 2 * report::page_chart_width,
-                                        .height = 420});
+                                        .width = report::page_chart_width,
+                                        .height = 360});
 }
 
 /// Bars of one operator: share of the roofline by case where there is one, else milliseconds.
