@@ -35,8 +35,8 @@ const Layer layers[] = {
 };
 
 /// Numbers of any type: small, and none that slows arithmetic down.
-catalog::Buffer filled(rtfq_dtype type, int64_t count) {
-  catalog::Buffer buffer(static_cast<std::size_t>(count * element_bytes(type)));
+void fill(catalog::Buffer& buffer, rtfq_dtype type) {
+  const auto count = static_cast<int64_t>(buffer.bytes()) / element_bytes(type);
   for (int64_t i = 0; i < count; ++i) switch (type) {
       case RTFQ_F32:
         buffer.as<float>()[i] = static_cast<float>(i % 61 - 30) / 64;
@@ -47,7 +47,6 @@ catalog::Buffer filled(rtfq_dtype type, int64_t count) {
       default:
         buffer.as<uint8_t>()[i] = static_cast<uint8_t>(i % 251);
     }
-  return buffer;
 }
 
 /// GFLOP/s of the implementation that `choose` takes, "-" where only the plain one does. Median of at least
@@ -56,8 +55,12 @@ template <class Op>
 std::string rate(const Conv2dShape& s) {
   const auto& impl = choose<Op>(Backend::cpu, s);
   if (impl.name == std::string("naive")) return "-";
-  auto x = filled(s.x_type, s.n * s.h * s.w * s.c), w = filled(s.w_type, s.k * s.r * s.s * s.c_parent);
-  auto y = filled(s.y_type, s.n * output_height(s) * output_width(s) * s.k), scale = filled(RTFQ_F32, s.k);
+  const auto bytes = [](rtfq_dtype type, int64_t count) {
+    return static_cast<std::size_t>(count * element_bytes(type));
+  };
+  catalog::Buffer x(bytes(s.x_type, s.n * s.h * s.w * s.c)), w(bytes(s.w_type, s.k * s.r * s.s * s.c_parent)),
+      y(bytes(s.y_type, s.n * output_height(s) * output_width(s) * s.k)), scale(bytes(RTFQ_F32, s.k));
+  fill(x, s.x_type), fill(w, s.w_type), fill(y, s.y_type), fill(scale, RTFQ_F32);
   catalog::Buffer workspace(impl.workspace(s));
   std::unique_ptr<const Packed<Op>> packed;
   if constexpr (!std::is_same_v<Op, Conv2dWgrad>)

@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <cstdio>
+#include <memory>
 #include <numeric>
 
 #include "kernels/cpu/policy.h"
@@ -32,13 +33,13 @@ double seconds(F&& launch) {
 
 /// 64-byte aligned memory that has been written.
 struct Memory {
-  explicit Memory(std::size_t bytes) : buffer(bytes) {
-    auto* values = buffer.as<uint8_t>();
+  explicit Memory(std::size_t bytes) : buffer(std::make_unique<catalog::Buffer>(bytes)) {
+    auto* values = buffer->as<uint8_t>();
     for (std::size_t i = 0; i < bytes; ++i)
       values[i] = static_cast<uint8_t>(i % 3);  // tiny, positive, as any type
   }
-  void* get() { return buffer.data(); }
-  catalog::Buffer buffer;
+  void* get() { return buffer->data(); }
+  std::unique_ptr<catalog::Buffer> buffer;
 };
 
 /// Bytes a second when `reads` arrays are read and one is written past the caches, or none.

@@ -50,7 +50,7 @@ TEST_CASE("usage: mistakes end with status 2 and say what was expected") {
   refused(place, {"trian"},
           "no command 'trian': expected one of train, config, eval, measure, select, predict, calibrate");
   refused(place, {"--verbose"}, "rtfq --help");
-  refused(place, {"train"}, "config is required");
+  refused(place, {"train"}, "name a configuration");
   refused(place, {"train", place.at("small.jsonc")}, "--out is required; `rtfq train --help`");
   refused(place, {"train", "nope.jsonc", "--out", place.at("run")}, "presets are glyphs, mnist-usps");
   refused(place, {"eval"}, "run is required");
