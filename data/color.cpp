@@ -37,7 +37,8 @@ Hsv to_hsv(const uint8_t* rgb) {
     sixth = static_cast<float>(2.0 + static_cast<double>(below(red)) - static_cast<double>(below(blue)));
   else
     sixth = static_cast<float>(4.0 + static_cast<double>(below(green)) - static_cast<double>(below(red)));
-  const float turn = static_cast<float>(std::fmod(static_cast<double>(sixth) / 6.0 + 1.0, 1.0));
+  const double turned = static_cast<double>(sixth) / 6.0 + 1.0;  // between 5/6 and 2
+  const float turn = static_cast<float>(turned >= 1.0 ? turned - 1.0 : turned);
   return {byte_of(static_cast<double>(turn)), byte_of(static_cast<double>(saturation)),
           static_cast<uint8_t>(high)};
 }

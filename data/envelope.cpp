@@ -199,9 +199,11 @@ std::string jpeg_defect(const uint8_t* bytes, size_t size) {
   JpegFrame frame;
   size_t at = 2;
   for (;;) {
-    // Entropy-coded data and padding are passed over byte by byte; FF 00 and restart markers belong to the
-    // data.
-    while (at < size && bytes[at] != 0xFF) ++at;
+    // Entropy-coded data and padding are passed over; FF 00 and restart markers belong to the data.
+    if (at < size) {
+      const void* next = std::memchr(bytes + at, 0xFF, size - at);
+      at = next ? static_cast<size_t>(static_cast<const uint8_t*>(next) - bytes) : size;
+    }
     while (at < size && bytes[at] == 0xFF) ++at;
     if (at >= size) return truncated;
     const uint8_t marker = bytes[at++];

@@ -199,7 +199,8 @@ Image decode_image(const uint8_t* bytes, size_t size, int channels, const std::s
   if (!defect.empty()) fail(origin, defect);
   Image image = format == Format::jpeg ? decode_jpeg(bytes, size, channels, origin, how)
                                        : decode_stb(bytes, size, format, channels, origin);
-  return how.exif ? upright(std::move(image), exif_orientation(bytes, size)) : image;
+  if (how.exif) return upright(std::move(image), exif_orientation(bytes, size));
+  return image;
 }
 
 Image load_image(const std::string& path, int channels, const Decoding& how) {
