@@ -53,6 +53,20 @@ struct Avx2 {
     return {rounded_to<T>(x.low), rounded_to<T>(x.high)};
   }
 
+  /// Stores what `rounded` gave: nothing is left to round.
+  template <bool stream>
+  RTFQ_INLINE static void store_exact(float* to, Floats x) {
+    store<stream>(to, x);
+  }
+  template <bool stream>
+  RTFQ_INLINE static void store_exact(bf16* to, Floats x) {
+    auto* words = reinterpret_cast<__m256i*>(to);
+    const __m256i low = _mm256_srli_epi32(_mm256_castps_si256(x.low), 16),
+                  high = _mm256_srli_epi32(_mm256_castps_si256(x.high), 16);
+    const __m256i upper = _mm256_permute4x64_epi64(_mm256_packus_epi32(low, high), 0xd8);
+    stream ? _mm256_stream_si256(words, upper) : _mm256_storeu_si256(words, upper);
+  }
+
   /// Integers in [0, 255], to nearest even.
   RTFQ_INLINE static __m128i bytes(Floats x) {
     const __m256i words = _mm256_packus_epi32(_mm256_cvtps_epi32(x.low), _mm256_cvtps_epi32(x.high));

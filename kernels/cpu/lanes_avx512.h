@@ -58,6 +58,17 @@ struct Avx512 {
       return x;
   }
 
+  template <bool stream>
+  RTFQ_INLINE static void store_exact(float* to, Floats x) {
+    store<stream>(to, x);
+  }
+  template <bool stream>
+  RTFQ_INLINE static void store_exact(bf16* to, Floats x) {
+    auto* words = reinterpret_cast<__m256i*>(to);
+    const __m256i upper = _mm512_cvtepi32_epi16(_mm512_srli_epi32(_mm512_castps_si512(x), 16));
+    stream ? _mm256_stream_si256(words, upper) : _mm256_storeu_si256(words, upper);
+  }
+
   RTFQ_INLINE static __m128i bytes(Floats x) { return _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(x)); }
 
   RTFQ_INLINE static Floats add(Floats a, Floats b) { return _mm512_add_ps(a, b); }

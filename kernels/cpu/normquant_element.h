@@ -22,6 +22,18 @@ RTFQ_INLINE void write(T* to, typename V::Floats x, int64_t n, std::bool_constan
     V::store(to, x, n);
 }
 
+/// Stores x as T holds it and gives what is stored.
+template <class V, bool whole, class T>
+RTFQ_INLINE typename V::Floats write_rounded(T* to, typename V::Floats x, bool stream, int64_t n,
+                                             std::bool_constant<whole>) {
+  x = V::template rounded<T>(x);
+  if constexpr (whole)
+    stream ? V::template store_exact<true>(to, x) : V::template store_exact<false>(to, x);
+  else
+    V::store(to, x, n);
+  return x;
+}
+
 /// Codes in [0, qp] and the straight-through gradient.
 template <class V>
 struct UnsignedQuantizer {

@@ -49,10 +49,7 @@ void normquant_reduce(const NormQuantShape& s, const NormQuantReduceArgs& a) {
               for (int64_t at = first_row + lane, end = at + group * stride; at < end; at += stride) {
                 const auto e = residual_sum.at(lanes, lane, at, n, whole);
                 auto g = gradient.at(e.z, at, n, row_ds, row_identity_ds, whole);
-                if (g_z) {
-                  g = V::template rounded<T>(g);
-                  stream ? write<V, true>(g_z + at, g, n, whole) : write<V, false>(g_z + at, g, n, whole);
-                }
+                if (g_z) g = write_rounded<V>(g_z + at, g, stream, n, whole);
                 V::template store<false>(sum[0] + lane, V::add(V::load(sum[0] + lane), g));
                 V::template store<false>(sum[1] + lane, V::multiply_add(g, e.main, V::load(sum[1] + lane)));
                 if constexpr (sums == 3)
