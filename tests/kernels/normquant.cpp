@@ -5,6 +5,7 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 
+#include "kernels/cpu/normquant_layout.h"
 #include "tests/kernels/normquant_layer.h"
 
 using namespace rtfq::test;
@@ -195,7 +196,7 @@ TEST_CASE("normquant: bits do not depend on the number of threads") {
         INFO(name << ", " << c << " channels");
         CHECK(independent_of_threads([&] {
           auto r = layer.run(name);
-          Bytes all = r.codes;
+          std::vector<uint8_t> all(r.codes.begin(), r.codes.end());
           for (const Bytes& more : {r.identity, r.g_z, r.dx, r.other_dx, bytes_of(r.sum_g, RTFQ_F32),
                                     bytes_of(r.sum_gx, RTFQ_F32), bytes_of(r.other_sum_gx, RTFQ_F32),
                                     bytes_of(r.steps, RTFQ_F32)})
@@ -204,4 +205,35 @@ TEST_CASE("normquant: bits do not depend on the number of threads") {
         }));
       }
     }
+}
+
+TEST_CASE("normquant: results that are stored past the caches are the same") {
+  // A power of two of equal images: means of sums, and so all results, are an image's.
+  constexpr int64_t times = 256;
+  for (const auto& [residual, identity] :
+       {std::pair{RTFQ_RESIDUAL_NORM, RTFQ_IDENTITY_VALUES}, {RTFQ_RESIDUAL_NONE, RTFQ_IDENTITY_NONE}}) {
+    auto norm = make_batchnorm_shape(1, 64, 1024);
+    norm.type = RTFQ_BF16;
+    const NormQuantLayer one(make_normquant_shape(norm, residual, identity, 15)), many = one.repeated(times);
+    for (const auto& name : names(one.shape)) {
+      if (name == "naive") continue;
+      INFO(name << ", residual " << residual);
+      const auto expected = one.run(name);
+      NormQuantResult found;
+      many.forward(name, found);
+      many.reduce(name, found);
+      REQUIRE(cpu::streams_codes(found.codes.data(), many.count()));
+      REQUIRE(cpu::streams_gradient(many.shape, found.g_z.data(), {}));
+      CHECK(found.codes == NormQuantLayer::repeat(expected.codes, times));
+      CHECK(found.identity == NormQuantLayer::repeat(expected.identity, times));
+      CHECK(found.g_z == NormQuantLayer::repeat(expected.g_z, times));
+      found.sum_g = expected.sum_g, found.sum_gx = expected.sum_gx,
+      found.other_sum_gx = expected.other_sum_gx;
+      for (Floats* sums : {&found.sum_g, &found.sum_gx, &found.other_sum_gx})
+        for (float& sum : *sums) sum *= static_cast<float>(times);
+      many.apply(name, found);
+      CHECK(found.dx == NormQuantLayer::repeat(expected.dx, times));
+      CHECK(found.other_dx == NormQuantLayer::repeat(expected.other_dx, times));
+    }
+  }
 }

@@ -13,7 +13,17 @@ namespace rtfq::test {
 
 using namespace rtfq::kernels;
 using Floats = std::vector<float>;
-using Bytes = std::vector<uint8_t>;
+
+/// Memory as the engine's pool gives it: results of launches may be stored past the caches.
+template <class T>
+struct Aligned {
+  using value_type = T;
+  static constexpr std::align_val_t alignment{64};
+  T* allocate(std::size_t n) { return static_cast<T*>(::operator new(n * sizeof(T), alignment)); }
+  void deallocate(T* memory, std::size_t) { ::operator delete(memory, alignment); }
+  bool operator==(const Aligned&) const = default;
+};
+using Bytes = std::vector<uint8_t, Aligned<uint8_t>>;
 
 inline Bytes bytes_of(const Floats& x, rtfq_dtype type) {
   Bytes bytes(x.size() * (type == RTFQ_BF16 ? 2 : 4));
@@ -82,6 +92,22 @@ struct NormQuantLayer {
     for (Bytes* bytes : {&wide.x, &wide.other_x, &wide.residual, &wide.g_codes, &wide.g_identity})
       *bytes = bytes_of(floats_of(*bytes, shape.norm.type), RTFQ_F32);
     return wide;
+  }
+
+  /// The same images several times in the last segment, the only one.
+  NormQuantLayer repeated(int64_t times) const {
+    NormQuantLayer many = *this;
+    many.shape.norm.n = many.shape.norm.segment_end[0] = shape.norm.n * times;
+    for (Bytes* bytes :
+         {&many.x, &many.other_x, &many.residual, &many.residual_codes, &many.g_codes, &many.g_identity})
+      *bytes = repeat(*bytes, times);
+    return many;
+  }
+  static Bytes repeat(const Bytes& once, int64_t times) {
+    Bytes all;
+    all.reserve(once.size() * static_cast<std::size_t>(times));
+    for (int64_t i = 0; i < times; ++i) all.insert(all.end(), once.begin(), once.end());
+    return all;
   }
 
   NormQuantOperands operands() const {
