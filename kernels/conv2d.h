@@ -50,7 +50,8 @@ struct Conv2dWgradArgs {
   float* dw;        ///< KRSC slice of the parent's gradient (strides from c_parent)
   bool accumulate;  ///< add to dw instead of overwriting it; channels outside the slice stay untouched
   void* workspace;
-  float scale = 1;  ///< on every sum, after it: the step of x where x holds codes
+  /// [1], on every sum, after it: the step of x where x holds codes; nullptr: 1
+  const float* scale = nullptr;
 };
 
 RTFQ_OPERATOR(Conv2dForward, "conv2d.forward", Conv2dShape, Conv2dForwardArgs);

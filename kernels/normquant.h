@@ -37,7 +37,7 @@ struct NormQuantOperands {
   NormQuantInput main;
   NormQuantInput other;        ///< RTFQ_RESIDUAL_NORM
   const void* residual;        ///< RTFQ_RESIDUAL_VALUES: norm.type; RTFQ_RESIDUAL_CODES: u8
-  float residual_step;         ///< RTFQ_RESIDUAL_CODES
+  const float* residual_step;  ///< [1], RTFQ_RESIDUAL_CODES
   const float* step;           ///< [1], > 0
   const float* identity_step;  ///< [1], RTFQ_IDENTITY_CODES
 };

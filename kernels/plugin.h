@@ -26,7 +26,7 @@ extern "C" {
 #endif
 
 /* Raised when a struct below or in shapes.h changes. The host refuses a plug-in of another version by name. */
-#define RTFQ_PLUGIN_ABI 1
+#define RTFQ_PLUGIN_ABI 2
 
 /* Where an operator's pointers live and its launch runs. RTFQ_SIMT: CUDA C++ compiled for the executor of
  * docs/simt.md; pointers are the host's. */
@@ -120,7 +120,7 @@ typedef struct rtfq_conv2d_wgrad_args {
   float* dw; /* KRSC slice with c_parent */
   int32_t accumulate;
   void* workspace;
-  float scale; /* on every sum */
+  const float* scale; /* [1], on every sum; NULL: 1 */
 } rtfq_conv2d_wgrad_args;
 
 /* "linear.forward", "linear.dgrad", "linear.wgrad" on rtfq_linear_shape. */

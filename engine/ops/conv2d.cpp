@@ -34,7 +34,7 @@ const void* PackedWeights::get(const Conv2dShape& shape, const Tensor& w, Stream
 }
 
 void conv2d_wgrad(Tape& tape, Conv2dShape shape, const Tensor& x, const Tensor& g, const Variable& w,
-                  float scale) {
+                  const float* scale) {
   if (w.sink.defined()) {
     launch<kernels::Conv2dWgrad>(tape.stream(), shape,
                                  {x.data(), g.data(), w.sink.as<float>(), true, nullptr, scale});

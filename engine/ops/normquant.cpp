@@ -38,7 +38,7 @@ kernels::NormQuantOperands operands_of(const Saved& saved) {
   if (residual.values.data.defined()) in.residual = residual.values.data.data();
   if (residual.codes.step.defined()) {
     in.residual = residual.codes.codes.data.data();
-    in.residual_step = residual.codes.step.as<float>()[0];
+    in.residual_step = residual.codes.step.as<float>();
   }
   in.step = saved.codes.step.data.as<float>();
   if (saved.identity.step.data.defined()) in.identity_step = saved.identity.step.data.as<float>();

@@ -68,7 +68,7 @@ Variable conv2d(Tape& tape, const Quantized& x, const QuantizedWeight& w, int64_
     if (values.needs_gradient()) {
       const auto of_codes =
           kernels::with_types(floats, kernel_type(x.codes.data.dtype()), RTFQ_F32, gradients);
-      conv2d_wgrad(t, of_codes, x.codes.data, g, values, the_step(x));
+      conv2d_wgrad(t, of_codes, x.codes.data, g, values, x.step.as<float>());
     }
     if (x.codes.needs_gradient())
       conv2d_dgrad(t, kernels::with_types(floats, gradients, RTFQ_F32, gradients), g, values.data, x.codes);

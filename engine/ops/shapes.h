@@ -14,7 +14,7 @@ kernels::Conv2dShape conv2d_shape(const Tensor& x, const Tensor& w, int64_t stri
 Dims conv2d_output(const kernels::Conv2dShape&);
 /// Adds dL/dw to where w's gradient goes: `scale` * sum over x and g.
 void conv2d_wgrad(Tape&, kernels::Conv2dShape, const Tensor& x, const Tensor& g, const Variable& w,
-                  float scale = 1);
+                  const float* scale = nullptr);
 /// dL/dx, of g's type, from f32 weights.
 void conv2d_dgrad(Tape&, const kernels::Conv2dShape&, const Tensor& g, const Tensor& w, const Variable& x);
 

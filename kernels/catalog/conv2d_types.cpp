@@ -117,7 +117,12 @@ std::unique_ptr<Problem<Conv2dWgrad>> wgrad(const Conv2dCase& c, rtfq_dtype x_ty
   Floats g = integers(conv2d_count_y(s), 66, 0.5f);
   problem->args.g = add_operand(problem.get(), g_type, &g);
   // No power of two with codes: that the product is rounded before it is added shows.
-  problem->args.scale = x_type == RTFQ_BF16 ? 1.0f : 0.0371f;
+  const float scale = x_type == RTFQ_BF16 ? 1.0f : 0.0371f;
+  if (x_type != RTFQ_BF16) {
+    float* held = problem->add<float>(1);
+    *held = scale;
+    problem->args.scale = held;
+  }
 
   const std::size_t size = c.parent_size();
   const auto before = std::make_shared<const Floats>(integers(size, 67, 2.0f));
@@ -126,7 +131,7 @@ std::unique_ptr<Problem<Conv2dWgrad>> wgrad(const Conv2dCase& c, rtfq_dtype x_ty
   conv2d_reference_wgrad(s, x.data(), g.data(), &sums);
   for (const std::size_t i : places) {
     const auto product = static_cast<float>(static_cast<double>(static_cast<float>(sums[i])) *
-                                            static_cast<double>(problem->args.scale));
+                                            static_cast<double>(scale));
     values[i] = accumulate ? (*before)[i] + product : product;
   }
   auto* dw = problem->add<float>(size);

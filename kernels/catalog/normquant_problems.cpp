@@ -95,7 +95,9 @@ NormQuantOperands add_operands(Problem<Op>& problem, const NormQuantProblem& p) 
     auto* codes = problem.template add<uint8_t>(p.residual_codes.size());
     std::copy(p.residual_codes.begin(), p.residual_codes.end(), codes);
     in.residual = codes;
-    in.residual_step = p.residual_step;
+    float* step = problem.template add<float>(1);
+    *step = p.residual_step;
+    in.residual_step = step;
   }
   auto* steps = problem.template add<float>(2);
   steps[0] = p.step, steps[1] = p.identity_step;

@@ -123,6 +123,7 @@ void wgrad(const Conv2dShape& z, const Conv2dWgradArgs& a) {
   const auto* g = static_cast<const G*>(a.g);
   const int64_t P = output_height(z), Q = output_width(z);
   constexpr int64_t block = 16;
+  const float scale = a.scale ? *a.scale : 1.0f;
 #pragma omp parallel for collapse(3) schedule(static)
   for (int64_t k = 0; k < z.k; ++k)
     for (int64_t r = 0; r < z.r; ++r)
@@ -145,7 +146,7 @@ void wgrad(const Conv2dShape& z, const Conv2dWgradArgs& a) {
             }
           float* to = a.dw + ((k * z.r + r) * z.s + s) * z.c_parent + c0;
           for (int64_t c = 0; c < count; ++c) {
-            const float scaled = a.scale * static_cast<float>(sum[c]);
+            const float scaled = scale * static_cast<float>(sum[c]);
             to[c] = a.accumulate ? to[c] + scaled : scaled;
           }
         }

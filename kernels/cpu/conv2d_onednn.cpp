@@ -136,10 +136,11 @@ void conv2d_wgrad(const Conv2dShape& s, const Conv2dWgradArgs& a, Stream) {
                                        {DNNL_ARG_DIFF_DST, wrap(plan->y, a.g)},
                                        {DNNL_ARG_DIFF_WEIGHTS, dw},
                                        {DNNL_ARG_SCRATCHPAD, wrap(plan->scratch, workspace)}});
+  const float one = 1.0f;
   const Reorder& finish = a.accumulate ? plan->add : plan->store;
   finish.primitive.execute(stream(), {{DNNL_ARG_FROM, dw},
                                       {DNNL_ARG_TO, wrap(plan->slice, a.dw)},
-                                      {DNNL_ARG_ATTR_SCALES | DNNL_ARG_FROM, wrap(vector(1), &a.scale)},
+                                      {DNNL_ARG_ATTR_SCALES | DNNL_ARG_FROM, wrap(vector(1), a.scale ? a.scale : &one)},
                                       {DNNL_ARG_SCRATCHPAD, wrap(finish.scratch, workspace)}});
 }
 std::size_t conv2d_wgrad_workspace(const Conv2dShape& s) {

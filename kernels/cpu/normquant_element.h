@@ -90,7 +90,7 @@ class ResidualSum {
         other_x_(static_cast<const T*>(in.other.x)),
         values_(static_cast<const T*>(in.residual)),
         codes_(static_cast<const uint8_t*>(in.residual)),
-        step_(V::all(in.residual_step)) {}
+        step_(V::all(in.residual_step ? *in.residual_step : 0.0f)) {}
 
   template <bool whole>
   RTFQ_INLINE Element at(const SumLanes& lanes, int64_t lane, int64_t offset, int64_t n,

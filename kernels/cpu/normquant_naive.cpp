@@ -77,7 +77,7 @@ struct Channel {
         return norm + value_at(in.residual, s.norm.type, i);
       case RTFQ_RESIDUAL_CODES: {
         const float value =
-            static_cast<float>(static_cast<const uint8_t*>(in.residual)[i]) * in.residual_step;
+            static_cast<float>(static_cast<const uint8_t*>(in.residual)[i]) * *in.residual_step;
         return norm + value;
       }
       case RTFQ_RESIDUAL_NORM:

@@ -119,7 +119,7 @@ TEST_CASE("wrong: files that are no plug-in are refused with the reason") {
     CHECK(outcome.out.empty());
     CHECK_THAT(outcome.err, Contains(reason));
   };
-  refused(plugin("abi"), "was built for ABI version 42, this program has version 1");
+  refused(plugin("abi"), "was built for ABI version 42, this program has version 2");
   refused(plugin("loads"), "ended by SIGABRT");
   refused(lab.at("absent.so"), "there is no file " + lab.at("absent.so"));
   std::ofstream(lab.at("text.so")) << "not a library";

@@ -150,7 +150,7 @@ struct Bench {
     NormQuantOperands in{};
     in.main = input(0);
     if (two) in.other = input(1);
-    in.residual = at(1), in.residual_step = in.main.mean[0];
+    in.residual = at(1), in.residual_step = in.main.mean;
     in.step = in.identity_step = &step;
     measure<NormQuantForward>(kinds, s, {in, static_cast<uint8_t*>(at(2)), at(3)}, sum ? 2 : 1, true);
     NormQuantReduceArgs reduce{};

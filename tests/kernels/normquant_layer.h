@@ -125,7 +125,7 @@ struct NormQuantLayer {
     if (shape.residual == RTFQ_RESIDUAL_NORM) fill(in.other, other_x, other);
     if (shape.residual == RTFQ_RESIDUAL_VALUES) in.residual = residual.data();
     if (shape.residual == RTFQ_RESIDUAL_CODES)
-      in.residual = residual_codes.data(), in.residual_step = residual_step;
+      in.residual = residual_codes.data(), in.residual_step = &residual_step;
     in.step = &step;
     if (shape.identity == RTFQ_IDENTITY_CODES) in.identity_step = &identity_step;
     return in;
