@@ -4,7 +4,7 @@
 // all pointers are aligned, else one at a time. The naive versions take one element a thread. Floor: ReLU
 // forward 8 bytes an element and one operation, the others 12 and one. Bound by memory. Limits: f32; fewer
 // than 2^31 blocks. An output may be an input. Not yet timed on a GPU.
-#include "kernels/cuda/gpu.h"
+#include "kernels/cuda/values.h"
 #include "kernels/elementwise.h"
 
 namespace rtfq::kernels {

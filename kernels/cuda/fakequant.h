@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/gpu.h"
+#include "kernels/cuda/values.h"
 #include "kernels/fakequant.h"
 
 namespace rtfq::kernels::RTFQ_GPU {
