@@ -54,9 +54,9 @@ struct Conv2dWgradArgs {
   const float* scale = nullptr;
 };
 
-RTFQ_OPERATOR(Conv2dForward, "conv2d.forward", Conv2dShape, Conv2dForwardArgs);
-RTFQ_OPERATOR(Conv2dDgrad, "conv2d.dgrad", Conv2dShape, Conv2dDgradArgs);
-RTFQ_OPERATOR(Conv2dWgrad, "conv2d.wgrad", Conv2dShape, Conv2dWgradArgs);
+RTFQ_CUDA_OPERATOR(Conv2dForward, "conv2d.forward", Conv2dShape, Conv2dForwardArgs);
+RTFQ_CUDA_OPERATOR(Conv2dDgrad, "conv2d.dgrad", Conv2dShape, Conv2dDgradArgs);
+RTFQ_CUDA_OPERATOR(Conv2dWgrad, "conv2d.wgrad", Conv2dShape, Conv2dWgradArgs);
 
 /// Why the operator has no such types, or nullptr: its own rows of the table above.
 const char* unsupported_types(const Conv2dForward&, const Conv2dShape&);

@@ -1,8 +1,8 @@
 // Fully connected layer: forward, data gradient, weight and bias gradient, as the formulas of
 // kernels/linear.h read. A block of 128 threads takes 128 neighbouring outputs, a thread one of them, whose
-// sum it takes alone in a fixed order: in f32 over channels, in double over the batch. For comparison and for
-// whole networks on the executor, not for speed. Floor: 2 n c k operations a pass; the operands once. Limits:
-// f32; outputs fewer than 2^31 blocks. Not yet timed on a GPU.
+// sum it takes alone in a fixed order: in f32 over channels (codes in s32), in double over the batch. For
+// comparison and for whole networks on the executor, not for speed. Floor: 2 n c k operations a pass; the
+// operands once. Limits: f32, and codes forward; outputs fewer than 2^31 blocks. Not yet timed on a GPU.
 #include "kernels/cuda/gpu.h"
 #include "kernels/linear.h"
 
@@ -25,6 +25,21 @@ __global__ void __launch_bounds__(threads)
   float sum = bias ? bias[i % s.k] : 0.0f;
   for (int64_t c = 0; c < s.c; ++c) sum = __fmaf_rn(from[c], filter[c], sum);
   y[i] = sum;
+}
+
+/// Codes: the sum is exact in s32; the product with the scale and the addition of the bias round once each.
+template <class X>
+__global__ void __launch_bounds__(threads) forward_codes(LinearShape s, const X* x, const int8_t* w,
+                                                         const float* scale, const float* bias, float* y) {
+  const int64_t i = this_thread();
+  if (i >= s.n * s.k) return;
+  const int64_t k = i % s.k;
+  const X* from = x + i / s.k * s.c;
+  const int8_t* filter = w + k * s.c_parent;
+  int sum = 0;
+  for (int64_t c = 0; c < s.c; ++c) sum += static_cast<int>(from[c]) * static_cast<int>(filter[c]);
+  const float scaled = scale[k] * static_cast<float>(sum);
+  y[i] = bias ? scaled + bias[k] : scaled;
 }
 
 __global__ void __launch_bounds__(threads) dgrad(LinearShape s, const float* g, const float* w, float* dx) {
@@ -54,7 +69,15 @@ dim3 blocks_for(int64_t outputs) {
   return dim3(static_cast<unsigned>((outputs + threads - 1) / threads));
 }
 
+template <class X>
+void launch_codes(const LinearShape& s, const LinearForwardArgs& a, Stream stream) {
+  simt::launch(forward_codes<X>, blocks_for(s.n * s.k), dim3(threads), 0, stream_of(stream), s,
+               static_cast<const X*>(a.x), static_cast<const int8_t*>(a.w), a.scale, a.bias,
+               static_cast<float*>(a.y));
+}
 void launch_forward(const LinearShape& s, const LinearForwardArgs& a, Stream stream) {
+  if (s.x_type == RTFQ_U8) return launch_codes<uint8_t>(s, a, stream);
+  if (s.x_type == RTFQ_S8) return launch_codes<int8_t>(s, a, stream);
   simt::launch(forward, blocks_for(s.n * s.k), dim3(threads), 0, stream_of(stream), s,
                static_cast<const float*>(a.x), static_cast<const float*>(a.w), a.bias,
                static_cast<float*>(a.y));
@@ -68,24 +91,26 @@ void launch_wgrad(const LinearShape& s, const LinearWgradArgs& a, Stream stream)
                static_cast<const float*>(a.x), static_cast<const float*>(a.g), a.dw, a.dbias, a.accumulate);
 }
 
-const char* linear_unsupported(const LinearShape& s) {
-  return s.x_type == RTFQ_F32 && s.w_type == RTFQ_F32 && s.y_type == RTFQ_F32 ? nullptr
-                                                                              : "takes f32 operands only";
+const char* forward_unsupported(const LinearShape& s) {
+  return all_f32(s) || on_codes(s) ? nullptr : "takes f32 operands, or codes with s8 weights";
+}
+const char* gradient_unsupported(const LinearShape& s) {
+  return all_f32(s) ? nullptr : "takes f32 operands only";
 }
 
 }  // namespace
 }  // namespace RTFQ_GPU
 
 std::span<const LinearForward::Impl> LinearForward::RTFQ_GPU_LIST() {
-  static constexpr Impl list[] = {{"naive", RTFQ_GPU::linear_unsupported, RTFQ_GPU::launch_forward}};
+  static constexpr Impl list[] = {{"naive", RTFQ_GPU::forward_unsupported, RTFQ_GPU::launch_forward}};
   return list;
 }
 std::span<const LinearDgrad::Impl> LinearDgrad::RTFQ_GPU_LIST() {
-  static constexpr Impl list[] = {{"naive", RTFQ_GPU::linear_unsupported, RTFQ_GPU::launch_dgrad}};
+  static constexpr Impl list[] = {{"naive", RTFQ_GPU::gradient_unsupported, RTFQ_GPU::launch_dgrad}};
   return list;
 }
 std::span<const LinearWgrad::Impl> LinearWgrad::RTFQ_GPU_LIST() {
-  static constexpr Impl list[] = {{"naive", RTFQ_GPU::linear_unsupported, RTFQ_GPU::launch_wgrad}};
+  static constexpr Impl list[] = {{"naive", RTFQ_GPU::gradient_unsupported, RTFQ_GPU::launch_wgrad}};
   return list;
 }
 

@@ -85,7 +85,18 @@ TEST_CASE("catalog on simt: loss") {
   check_family("softmax", 3);
   check_family("loss.", 3);
 }
-TEST_CASE("catalog on simt: linear") { check_family("linear.", 2); }
+TEST_CASE("catalog on simt: linear") {
+  check_family("linear.", 2);
+}
+TEST_CASE("catalog on simt: conv2d.forward") {
+  check_family("conv2d.forward", 2);
+}
+TEST_CASE("catalog on simt: conv2d.dgrad") {
+  check_family("conv2d.dgrad", 2);
+}
+TEST_CASE("catalog on simt: conv2d.wgrad") {
+  check_family("conv2d.wgrad", 2);
+}
 TEST_CASE("catalog on simt: pool") {
   check_family("maxpool.", 2);
   check_family("avgpool.", 2);

@@ -44,13 +44,20 @@ TEST_CASE("runtime: a simt stream queues fills and copies among launches") {
   CHECK(back == std::vector<float>{3, 0, 0, 0});
 }
 
+// An operator that has kernels for the CPU alone.
+namespace rtfq::kernels {
+RTFQ_OPERATOR(OnlyOnCpu, "only.on.cpu", FakeQuantShape, FakeQuantForwardArgs);
+std::span<const OnlyOnCpu::Impl> OnlyOnCpu::cpu() {
+  return {};
+}
+}  // namespace rtfq::kernels
+
 TEST_CASE("runtime: an operator without kernels for a backend says so by name") {
-  const Conv2dShape s = make_conv2d_shape(1, 4, 4, 2, 2, 3, 1, 1, 2);
-  CHECK_THROWS_WITH(choose<Conv2dForward>(Backend::simt, s),
-                    Contains("[conv2d.forward]") && Contains("no simt backend"));
-  CHECK_THROWS_WITH(choose<Conv2dForward>(Backend::cuda, s),
-                    Contains("[conv2d.forward]") && Contains("no cuda backend"));
   const FakeQuantShape f = make_fakequant_shape(8, quant_bounds(4, true));
+  CHECK_THROWS_WITH(choose<OnlyOnCpu>(Backend::simt, f),
+                    Contains("[only.on.cpu]") && Contains("no simt backend"));
+  CHECK_THROWS_WITH(choose<OnlyOnCpu>(Backend::cuda, f),
+                    Contains("[only.on.cpu]") && Contains("no cuda backend"));
   CHECK_NOTHROW(choose<FakeQuantForward>(Backend::simt, f));
   if (built_with_cuda)
     CHECK_NOTHROW(choose<FakeQuantForward>(Backend::cuda, f));
