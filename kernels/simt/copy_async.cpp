@@ -14,10 +14,12 @@ void copy_async(void* shared, const void* global, uint32_t bytes, CopyFunction* 
   const Async when = options().async;
   if (when == Async::early || (when == Async::mixed && runner.random().below(2))) {
     copy(shared, global);
+    note_shared_write(shared, bytes);
     return;
   }
   std::memset(shared, 0xFF, bytes);
-  thread.copies.push_back({shared, global, copy, thread.committed});
+  runner.shared().obscure(runner.shared().offset(shared), bytes);
+  thread.copies.push_back({shared, global, copy, thread.committed, bytes});
 }
 
 void copy_async_commit() {
@@ -29,10 +31,12 @@ void copy_async_wait(uint32_t groups) {
   std::size_t kept = 0;
   for (std::size_t i = 0; i < thread.copies.size(); ++i) {
     const PendingCopy pending = thread.copies[i];
-    if (pending.group + groups < thread.committed)
+    if (pending.group + groups < thread.committed) {
       pending.copy(pending.to, pending.from);
-    else
+      note_shared_write(pending.to, pending.bytes);
+    } else {
       thread.copies[kept++] = pending;
+    }
   }
   thread.copies.resize(kept);
 }

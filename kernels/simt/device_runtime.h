@@ -40,6 +40,31 @@ void copy_async(void* shared, const void* global, uint32_t bytes, CopyFunction*)
 void copy_async_commit();
 void copy_async_wait(uint32_t groups);
 
+// Hopper's asynchronous proxy (hopper_host.h). It has a view of shared memory of its own: what threads write
+// reaches it when they fence, so that a missing fence leaves it poison or what was there before.
+
+/// Bytes from where shared memory begins: what cvta.to.shared makes of a pointer.
+uint32_t shared_offset(const void*);
+/// The calling thread has written these bytes of shared memory: its next fence publishes them.
+void note_shared_write(const void* shared, uint32_t bytes);
+void fence_proxy_async();
+/// The asynchronous proxy's view of a place in the block's dynamic shared memory.
+const unsigned char* async_view(uint32_t offset, uint32_t bytes);
+
+void mbarrier_init(uint64_t* barrier, uint32_t arrivals);
+void mbarrier_init_fence();
+/// Expects `bytes` more of bulk copies in this phase, then arrives.
+void mbarrier_arrive(uint64_t* barrier, uint32_t bytes);
+void mbarrier_wait(uint64_t* barrier, uint32_t parity, Place);
+void copy_bulk(void* shared, const void* global, uint32_t bytes, uint64_t* barrier);
+
+/// Adds one warpgroup product to the calling lane's accumulators.
+using ProductFunction = void(void* accumulators, uint64_t a, uint64_t b);
+void wgmma(void* accumulators, uint64_t a, uint64_t b, ProductFunction*, Place);
+void wgmma_fence(Place);
+void wgmma_commit(Place);
+void wgmma_wait(uint32_t groups, Place);
+
 /// Throws Error unless a GPU of compute capability 8 or 9 would take the launch.
 void check_launch(dim3 grid, dim3 block, std::size_t shared);
 /// Runs the grid to its end; `body` is called by every CUDA thread.

@@ -45,6 +45,12 @@ const char* to_string(Wait wait) {
       return "__shfl_sync";
     case Wait::ballot:
       return "__ballot_sync";
+    case Wait::wgmma:
+      return "wgmma";
+    case Wait::wgmma_wait:
+      return "wgmma.wait_group";
+    case Wait::mbarrier:
+      return "mbarrier.try_wait";
   }
   return "?";
 }
@@ -74,6 +80,19 @@ void Runner::grow(uint32_t threads) {
     order_.push_back(thread.get());
     threads_.push_back(std::move(thread));
   }
+}
+
+void CudaThread::start_block(uint32_t the_number, uint3 the_index) {
+  number = the_number;
+  index = the_index;
+  done = false;
+  wait = Wait::none;
+  copies.clear();
+  committed = 0;
+  unfenced.clear();
+  products.clear();
+  product_groups = 0;
+  products_fenced = false;
 }
 
 void Runner::begin(const Launch& launch) {
@@ -106,6 +125,8 @@ void Runner::run_block(uint64_t block) {
     std::rotate(order_.begin(), order_.begin() + random_.below(count_), order_.begin() + count_);
   ready_.clear();
   at_barrier_.clear();
+  mbarriers_.clear();
+  bulks_.clear();
   votes_ = 0;
   live_ = count_;
   error_.clear();
@@ -115,19 +136,14 @@ void Runner::run_block(uint64_t block) {
     warps_[i].live = lanes == warp_lanes ? ~0u : (1u << lanes) - 1;
   }
   for (uint32_t i = 0; i < count_; ++i) {
-    CudaThread& thread = *order_[i];
-    thread.number = i;
-    thread.index = {i % shape.x, i / shape.x % shape.y, i / shape.x / shape.y};
-    thread.done = false;
-    thread.wait = Wait::none;
-    thread.copies.clear();
-    thread.committed = 0;
+    order_[i]->start_block(i, {i % shape.x, i / shape.x % shape.y, i / shape.x / shape.y});
     make_ready(i);
   }
   order_release(&start_order_);
   next();  // comes back when all threads are done or one has failed
   order_acquire(&end_order_);
   current_ = nullptr;
+  if (error_.empty()) error_ = unfinished();
   if (error_.empty()) error_ = shared_.broken_guard();
   if (!error_.empty()) {
     discard_stacks();
@@ -232,6 +248,10 @@ bool Runner::pick(uint32_t& thread) {
 /// The current thread waits, is done, or is among the ready: somebody else goes on.
 void Runner::next() {
   uint32_t thread = 0;
+  // Bulk copies land at any moment, at the latest when nobody can go on without them.
+  if (!bulks_.empty() && options().async == Async::mixed && random_.below(32) == 0) land_one();
+  while (live_ && ready_.empty() && land_one()) {
+  }
   if (pick(thread)) {
     switch_to(*order_[thread]);
     return;

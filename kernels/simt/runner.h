@@ -26,7 +26,7 @@ class Random {
   uint64_t state_;
 };
 
-enum class Wait : uint8_t { none, barrier, sync_warp, shuffle, ballot };
+enum class Wait : uint8_t { none, barrier, sync_warp, shuffle, ballot, wgmma, wgmma_wait, mbarrier };
 const char* to_string(Wait);
 
 /// What one lane brings to a warp operation.
@@ -42,7 +42,37 @@ struct PendingCopy {
   void* to;
   const void* from;
   device::CopyFunction* copy;
+  uint32_t group, bytes;
+};
+
+/// Bytes that a thread has written and the asynchronous proxy does not see yet.
+struct UnfencedWrite {
+  uint32_t offset, bytes;
+};
+
+/// A lane's part of a warpgroup product that was issued.
+struct PendingProduct {
+  void* accumulators;
+  uint64_t a, b;
+  device::ProductFunction* product;
   uint32_t group;
+};
+
+struct Mbarrier {
+  const uint64_t* address;
+  uint32_t arrivals;  ///< of one phase
+  int64_t pending, bytes;
+  uint32_t phase;
+  bool fenced;
+  std::vector<uint32_t> waiting;
+};
+
+/// A bulk copy on its way.
+struct PendingBulk {
+  void* to;
+  const void* from;
+  uint32_t bytes;
+  const uint64_t* barrier;
 };
 
 struct CudaThread : Fiber {
@@ -55,6 +85,12 @@ struct CudaThread : Fiber {
   void* order = nullptr;  ///< what to acquire when a warp operation ends
   std::vector<PendingCopy> copies;
   uint32_t committed = 0;
+  std::vector<UnfencedWrite> unfenced;
+  std::vector<PendingProduct> products;
+  uint32_t product_groups = 0;
+  bool products_fenced = false;  ///< a wgmma.fence since the last group
+
+  void start_block(uint32_t number, uint3 index);
 };
 
 /// Lanes that meet in one warp operation.
@@ -92,12 +128,18 @@ class SharedMemory {
   /// An empty string, or which variable was written outside of, and where.
   std::string broken_guard() const;
   void* dynamic() { return arena_ + guard; }
+  uint32_t offset(const void* p) const;
+  /// Makes the asynchronous proxy's view undefined, and brings it up to date.
+  void obscure(uint32_t offset, uint32_t bytes);
+  void publish(uint32_t offset, uint32_t bytes);
+  const unsigned char* async_view(uint32_t offset, uint32_t bytes);
   void* variable(const void* key, std::size_t bytes, const char* name);
   /// Objects for ThreadSanitizer's orderings, mapped afresh with the arena for every block.
   void* order_object(uint32_t i) { return arena_ + arena_bytes + i % 1024 * 8; }
 
  private:
-  static constexpr std::size_t guard = 128, arena_bytes = 320 << 10, order_bytes = 1024 * 8;
+  static constexpr std::size_t guard = 128, arena_bytes = 320 << 10, order_bytes = 1024 * 8,
+                               view_bytes = 256 << 10, mapped_bytes = arena_bytes + order_bytes + view_bytes;
   struct Variable {
     const void* key;
     std::size_t offset, bytes;
@@ -105,8 +147,10 @@ class SharedMemory {
   };
   void map();
   void fill(std::size_t from, std::size_t bytes, uint16_t pattern);
+  char* view();
 
   char* arena_ = nullptr;
+  bool viewed_ = false;  ///< in this block
   std::size_t top_ = 0, dynamic_bytes_ = 0, static_bytes_ = 0;
   std::vector<Variable> variables_;
 };
@@ -129,6 +173,13 @@ class Runner {
   device::BarrierResult barrier(int vote, device::Place);
   void meet(uint32_t mask, Offer&, device::Place);
   void maybe_yield();
+  void mbarrier_init(const uint64_t* barrier, uint32_t arrivals);
+  void mbarrier_init_fence();
+  void mbarrier_arrive(const uint64_t* barrier, uint32_t bytes);
+  void mbarrier_wait(const uint64_t* barrier, uint32_t parity, device::Place);
+  void copy_bulk(const PendingBulk&);
+  /// What is left of the asynchronous proxy's work when all threads have returned: an error, or nothing.
+  std::string unfinished() const;
   Random& random() { return random_; }
   SharedMemory& shared() { return shared_; }
 
@@ -145,6 +196,12 @@ class Runner {
   void release_barrier();
   void check_meeting(Warp&, std::size_t meeting);
   void complete(const Meeting&, CudaThread* const* lanes);
+  Mbarrier& mbarrier(const uint64_t* barrier);
+  void* order_of(const Mbarrier&);
+  void advance(Mbarrier&);
+  void land(const PendingBulk&);
+  /// One of the bulk copies on their way, if there are any.
+  bool land_one();
   std::string waiting() const;
 
   const Launch* launch_ = nullptr;
@@ -155,6 +212,8 @@ class Runner {
   std::vector<Warp> warps_;
   std::vector<uint64_t> ready_;  ///< priority << 16 | thread, a heap unless the order is uniform
   std::vector<uint32_t> at_barrier_;
+  std::vector<Mbarrier> mbarriers_;
+  std::vector<PendingBulk> bulks_;
   device::Place barrier_place_;
   int votes_ = 0;
   uint32_t barrier_round_ = 0;

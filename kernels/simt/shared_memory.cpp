@@ -18,12 +18,12 @@ SharedMemory::SharedMemory() {
   map();
 }
 SharedMemory::~SharedMemory() {
-  munmap(arena_, arena_bytes + order_bytes);
+  munmap(arena_, mapped_bytes);
 }
 
 void SharedMemory::map() {
   const int flags = MAP_PRIVATE | MAP_ANONYMOUS | (arena_ ? MAP_FIXED : 0);
-  void* memory = mmap(arena_, arena_bytes + order_bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
+  void* memory = mmap(arena_, mapped_bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();
   arena_ = static_cast<char*>(memory);
 }
@@ -50,6 +50,7 @@ void SharedMemory::begin_block() {
   // the other are neither racing nor ordered.
   if (__tsan_create_fiber) map();
   const bool address_sanitizer = __asan_poison_memory_region != nullptr;  // guards the zones itself
+  viewed_ = false;
   fill(guard, dynamic_bytes_, poison);
   if (!address_sanitizer) {
     fill(0, guard, guard_pattern);
@@ -62,6 +63,40 @@ void SharedMemory::begin_block() {
       fill(v.offset + v.bytes, guard, guard_pattern);
     }
   }
+}
+
+uint32_t SharedMemory::offset(const void* p) const {
+  const std::ptrdiff_t offset = static_cast<const char*>(p) - arena_;
+  if (offset < 0 || offset >= static_cast<std::ptrdiff_t>(arena_bytes))
+    Runner::running().fail("a pointer that must lie in shared memory does not");
+  return static_cast<uint32_t>(offset);
+}
+
+char* SharedMemory::view() {
+  char* view = arena_ + arena_bytes + order_bytes;
+  if (!viewed_) {
+    viewed_ = true;
+    fill(arena_bytes + order_bytes + guard, dynamic_bytes_, poison);
+  }
+  return view;
+}
+
+void SharedMemory::obscure(uint32_t from, uint32_t bytes) {
+  if (viewed_ && from + bytes <= view_bytes) fill(arena_bytes + order_bytes + from, bytes, poison);
+}
+
+void SharedMemory::publish(uint32_t from, uint32_t bytes) {
+  char* to = view();
+  if (from + bytes > view_bytes) return;  // beyond what descriptors reach
+  for (uint32_t i = from; i < from + bytes; ++i) to[i] = arena_[i];
+}
+
+const unsigned char* SharedMemory::async_view(uint32_t from, uint32_t bytes) {
+  if (from < guard || from + bytes > guard + dynamic_bytes_ || from + bytes > view_bytes)
+    Runner::running().fail("a descriptor reaches the " + std::to_string(bytes) + " bytes at offset " +
+                           std::to_string(from) + ", outside of the dynamic shared memory at " +
+                           std::to_string(guard) + " to " + std::to_string(guard + dynamic_bytes_));
+  return reinterpret_cast<const unsigned char*>(view()) + from;
 }
 
 void* SharedMemory::variable(const void* key, std::size_t bytes, const char* name) {
