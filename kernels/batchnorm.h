@@ -61,10 +61,10 @@ struct BatchNormApplyArgs {
   void* dx;  ///< may be g
 };
 
-RTFQ_OPERATOR(BatchNormStatistics, "batchnorm.statistics", BatchNormShape, BatchNormStatisticsArgs);
-RTFQ_OPERATOR(BatchNormNormalize, "batchnorm.normalize", BatchNormShape, BatchNormNormalizeArgs);
-RTFQ_OPERATOR(BatchNormReduce, "batchnorm.reduce", BatchNormShape, BatchNormReduceArgs);
-RTFQ_OPERATOR(BatchNormApply, "batchnorm.apply", BatchNormShape, BatchNormApplyArgs);
+RTFQ_CUDA_OPERATOR(BatchNormStatistics, "batchnorm.statistics", BatchNormShape, BatchNormStatisticsArgs);
+RTFQ_CUDA_OPERATOR(BatchNormNormalize, "batchnorm.normalize", BatchNormShape, BatchNormNormalizeArgs);
+RTFQ_CUDA_OPERATOR(BatchNormReduce, "batchnorm.reduce", BatchNormShape, BatchNormReduceArgs);
+RTFQ_CUDA_OPERATOR(BatchNormApply, "batchnorm.apply", BatchNormShape, BatchNormApplyArgs);
 
 Cost cost(const BatchNormStatistics&, const BatchNormShape&);
 Cost cost(const BatchNormNormalize&, const BatchNormShape&);

@@ -79,9 +79,9 @@ struct NormQuantApplyArgs {
   void* other_dx;                   ///< RTFQ_RESIDUAL_NORM; may be g_z
 };
 
-RTFQ_OPERATOR(NormQuantForward, "normquant.forward", NormQuantShape, NormQuantForwardArgs);
-RTFQ_OPERATOR(NormQuantReduce, "normquant.reduce", NormQuantShape, NormQuantReduceArgs);
-RTFQ_OPERATOR(NormQuantApply, "normquant.apply", NormQuantShape, NormQuantApplyArgs);
+RTFQ_CUDA_OPERATOR(NormQuantForward, "normquant.forward", NormQuantShape, NormQuantForwardArgs);
+RTFQ_CUDA_OPERATOR(NormQuantReduce, "normquant.reduce", NormQuantShape, NormQuantReduceArgs);
+RTFQ_CUDA_OPERATOR(NormQuantApply, "normquant.apply", NormQuantShape, NormQuantApplyArgs);
 
 Cost cost(const NormQuantForward&, const NormQuantShape&);
 Cost cost(const NormQuantReduce&, const NormQuantShape&);

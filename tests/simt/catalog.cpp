@@ -101,3 +101,9 @@ TEST_CASE("catalog on simt: pool") {
   check_family("maxpool.", 2);
   check_family("avgpool.", 2);
 }
+TEST_CASE("catalog on simt: batchnorm") {
+  check_family("batchnorm.", 2);
+}
+TEST_CASE("catalog on simt: normquant") {
+  check_family("normquant.", 2);
+}

@@ -1,0 +1,26 @@
+#pragma once
+// The GPU's batch normalization kernels; what they compute is stated in kernels/batchnorm.h.
+
+#include "kernels/batchnorm.h"
+#include "kernels/cuda/gpu.h"
+
+namespace rtfq::kernels::RTFQ_GPU {
+
+/// The factor of a normalized value: square root and division are correctly rounded, as on the CPU.
+__device__ __forceinline__ float inverse_deviation(float variance, float epsilon) {
+  return __frcp_rn(__fsqrt_rn(variance + epsilon));
+}
+
+/// Rows of x, [n*hw, c].
+inline int64_t rows_of(const BatchNormShape& s) {
+  return s.n * s.hw;
+}
+
+const char* batchnorm_unsupported(const BatchNormShape&);
+
+void batchnorm_statistics_naive(const BatchNormShape&, const BatchNormStatisticsArgs&, Stream);
+void batchnorm_normalize_naive(const BatchNormShape&, const BatchNormNormalizeArgs&, Stream);
+void batchnorm_reduce_naive(const BatchNormShape&, const BatchNormReduceArgs&, Stream);
+void batchnorm_apply_naive(const BatchNormShape&, const BatchNormApplyArgs&, Stream);
+
+}  // namespace rtfq::kernels::RTFQ_GPU
