@@ -18,6 +18,14 @@ inline int64_t rows_of(const BatchNormShape& s) {
 
 const char* batchnorm_unsupported(const BatchNormShape&);
 
+/// Of statistics and reduce: one f32 for each chunk, sum and channel, and each segment's centres.
+std::size_t batchnorm_sums_bytes(const BatchNormShape&);
+
+void batchnorm_statistics_blocks(const BatchNormShape&, const BatchNormStatisticsArgs&, Stream);
+void batchnorm_normalize_rows(const BatchNormShape&, const BatchNormNormalizeArgs&, Stream);
+void batchnorm_reduce_blocks(const BatchNormShape&, const BatchNormReduceArgs&, Stream);
+void batchnorm_apply_rows(const BatchNormShape&, const BatchNormApplyArgs&, Stream);
+
 void batchnorm_statistics_naive(const BatchNormShape&, const BatchNormStatisticsArgs&, Stream);
 void batchnorm_normalize_naive(const BatchNormShape&, const BatchNormNormalizeArgs&, Stream);
 void batchnorm_reduce_naive(const BatchNormShape&, const BatchNormReduceArgs&, Stream);

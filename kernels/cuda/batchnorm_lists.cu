@@ -13,21 +13,27 @@ const char* batchnorm_unsupported(const BatchNormShape& s) {
 
 std::span<const BatchNormStatistics::Impl> BatchNormStatistics::RTFQ_GPU_LIST() {
   static constexpr Impl list[] = {
+      {"blocks", RTFQ_GPU::batchnorm_unsupported, RTFQ_GPU::batchnorm_statistics_blocks,
+       RTFQ_GPU::batchnorm_sums_bytes},
       {"naive", RTFQ_GPU::batchnorm_unsupported, RTFQ_GPU::batchnorm_statistics_naive}};
   return list;
 }
 std::span<const BatchNormNormalize::Impl> BatchNormNormalize::RTFQ_GPU_LIST() {
   static constexpr Impl list[] = {
+      {"rows", RTFQ_GPU::batchnorm_unsupported, RTFQ_GPU::batchnorm_normalize_rows},
       {"naive", RTFQ_GPU::batchnorm_unsupported, RTFQ_GPU::batchnorm_normalize_naive}};
   return list;
 }
 std::span<const BatchNormReduce::Impl> BatchNormReduce::RTFQ_GPU_LIST() {
   static constexpr Impl list[] = {
+      {"blocks", RTFQ_GPU::batchnorm_unsupported, RTFQ_GPU::batchnorm_reduce_blocks,
+       RTFQ_GPU::batchnorm_sums_bytes},
       {"naive", RTFQ_GPU::batchnorm_unsupported, RTFQ_GPU::batchnorm_reduce_naive}};
   return list;
 }
 std::span<const BatchNormApply::Impl> BatchNormApply::RTFQ_GPU_LIST() {
   static constexpr Impl list[] = {
+      {"rows", RTFQ_GPU::batchnorm_unsupported, RTFQ_GPU::batchnorm_apply_rows},
       {"naive", RTFQ_GPU::batchnorm_unsupported, RTFQ_GPU::batchnorm_apply_naive}};
   return list;
 }
