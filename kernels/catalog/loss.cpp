@@ -202,6 +202,9 @@ std::vector<Entry> loss_entries() {
   const Case some{"16x12", 16, 12};
   list.push_back(entry<SoftCrossEntropy>("16x12_rows_of_half",
                                          [=] { return soft_cross_entropy(some, 1, 0.5f, 1, 0.5); }));
+  const Case absent{"8x10_classes_absent", 8, 10,
+                    1e6f};  // all probabilities are 0 or 1, and 10 classes have 8 rows
+  list.push_back(entry<ClassConfusion>(absent.name, [=] { return class_confusion(absent, 2.5f, 0.7f); }));
   list.push_back(
       entry<CrossEntropy>("16x12_all_masked", [=] { return cross_entropy(some, Mask::all_zero, 0.1f, 1); }));
   list.push_back(entry<CrossEntropy>("16x12_weighted_rows",

@@ -132,13 +132,14 @@ Loss class_confusion(const Values& z, std::size_t k, double temperature, const V
   const double classes = static_cast<double>(k);
   for (std::size_t a = 0; a < k; ++a)
     for (std::size_t b = 0; b < k; ++b)
-      if (a != b) result.loss += correlation[a * k + b] / (total[a] * classes);
+      if (a != b && total[a] > 0) result.loss += correlation[a * k + b] / (total[a] * classes);
   // The loss is 1 - 1/k sum_j C_jj / S_j, since a row of C / S sums to one.
   for (std::size_t i = 0; i < n; ++i) {
     Values slope(k);
     for (std::size_t j = 0; j < k; ++j)
-      slope[j] = -weights[i] / classes *
-                 (2 * p[i * k + j] / total[j] - correlation[j * k + j] / (total[j] * total[j]));
+      if (total[j] > 0)  // a class that no row gives any probability confuses nothing
+        slope[j] = -weights[i] / classes *
+                   (2 * p[i * k + j] / total[j] - correlation[j * k + j] / (total[j] * total[j]));
     for (const double g : through_softmax(&p[i * k], slope)) result.gradient.push_back(g / temperature);
   }
   return result;
