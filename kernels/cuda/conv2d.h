@@ -13,4 +13,16 @@ void conv2d_naive(const Conv2dShape&, const Conv2dForwardArgs&, Stream);
 void conv2d_naive(const Conv2dShape&, const Conv2dDgradArgs&, Stream);
 void conv2d_naive(const Conv2dShape&, const Conv2dWgradArgs&, Stream);
 
+// On tensor cores (conv2d_mma.h).
+const char* conv2d_mma_bf16_unsupported(const Conv2dForward&, const Conv2dShape&);
+const char* conv2d_mma_bf16_unsupported(const Conv2dDgrad&, const Conv2dShape&);
+void conv2d_mma_bf16(const Conv2dShape&, const Conv2dForwardArgs&, Stream);
+void conv2d_mma_bf16(const Conv2dShape&, const Conv2dDgradArgs&, Stream);
+const char* conv2d_mma_codes_unsupported(const Conv2dForward&, const Conv2dShape&);
+void conv2d_mma_codes(const Conv2dShape&, const Conv2dForwardArgs&, Stream);
+/// Of few channels: bf16, the image copied to the workspace first.
+const char* conv2d_mma_folded_unsupported(const Conv2dForward&, const Conv2dShape&);
+void conv2d_mma_folded(const Conv2dShape&, const Conv2dForwardArgs&, Stream);
+std::size_t conv2d_folded_bytes(const Conv2dShape&);
+
 }  // namespace rtfq::kernels::RTFQ_GPU

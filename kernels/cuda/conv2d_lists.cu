@@ -1,5 +1,6 @@
 // The GPU's implementations of convolution, best first.
 #include "kernels/cuda/conv2d.h"
+#include "kernels/cuda/conv2d_geometry.h"
 
 namespace rtfq::kernels {
 namespace RTFQ_GPU {

@@ -111,6 +111,17 @@ void Runner::complete(const Meeting& meeting, CudaThread* const* lanes) {
     for_lanes([&](uint32_t lane, const Offer& offer) { votes |= static_cast<uint32_t>(offer.aux) << lane; });
     for_lanes([&](uint32_t, const Offer& offer) { *static_cast<uint32_t*>(offer.result) = votes; });
   }
+  if (meeting.kind == Wait::matrix) {
+    Offer* all[warp_lanes];
+    if (meeting.arrived != ~0u)
+      fail("matrix operation at " + at(meeting.place) + ": not all 32 lanes of the warp take part");
+    for (uint32_t lane = 0; lane < warp_lanes; ++lane) {
+      all[lane] = lanes[lane]->offer;
+      if (all[lane]->combine != all[0]->combine)
+        fail("matrix operation at " + at(meeting.place) + ": lanes of one warp disagree which");
+    }
+    all[0]->combine(all);
+  }
 }
 
 namespace device {

@@ -51,6 +51,8 @@ const char* to_string(Wait wait) {
       return "wgmma.wait_group";
     case Wait::mbarrier:
       return "mbarrier.try_wait";
+    case Wait::matrix:
+      return "a matrix operation of the warp";
   }
   return "?";
 }

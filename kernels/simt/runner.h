@@ -26,7 +26,7 @@ class Random {
   uint64_t state_;
 };
 
-enum class Wait : uint8_t { none, barrier, sync_warp, shuffle, ballot, wgmma, wgmma_wait, mbarrier };
+enum class Wait : uint8_t { none, barrier, sync_warp, shuffle, ballot, wgmma, wgmma_wait, mbarrier, matrix };
 const char* to_string(Wait);
 
 /// What one lane brings to a warp operation.
@@ -36,6 +36,8 @@ struct Offer {
   void* result = nullptr;
   uint32_t bytes = 0;
   int aux = 0;  ///< source lane of a shuffle, vote of a ballot
+  /// Of a matrix operation: computes every lane's result from what all of them brought.
+  void (*combine)(Offer* const* lanes) = nullptr;
 };
 
 struct PendingCopy {

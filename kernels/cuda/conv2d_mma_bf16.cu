@@ -1,0 +1,44 @@
+// Convolution in bf16 on tensor cores, from sm_80 on: forward, data gradient, and forward over few input
+// channels, whose image is folded first. Sums are taken in f32, tap after tap, channels innermost, whatever
+// the tile; the data gradient of stride 2 multiplies by no structural zero.
+//
+// A block of 4 warps takes a tile of 128 x 128, 128 x 64 or 64 x 64 output pixels by channels, chosen so that
+// the grid fills the multiprocessors (conv2d_mma.h). Floor: 2 bytes an element of x, y and the packed
+// weights, 2 n p q k r s c operations. Limits: input channels that are multiples of 8 (at most 4 when
+// folded), output channels that are; filters of at most 8x8; data gradients of stride 1 and 2; operands of at
+// most 2^30 elements. Shared memory: 64, 48 or 32 KB. Not yet timed on a GPU.
+#include "kernels/cuda/conv2d.h"
+#include "kernels/cuda/conv2d_mma.h"
+
+namespace rtfq::kernels::RTFQ_GPU {
+
+const char* conv2d_mma_bf16_unsupported(const Conv2dForward&, const Conv2dShape& s) {
+  if (s.x_type != RTFQ_BF16 || s.y_type != RTFQ_BF16) return "takes bf16 activations";
+  return product_unsupported(s, s.c, 2, s.k);
+}
+const char* conv2d_mma_bf16_unsupported(const Conv2dDgrad&, const Conv2dShape& s) {
+  if (s.x_type != RTFQ_BF16 || s.y_type != RTFQ_BF16) return "takes bf16 gradients";
+  if (s.stride > 2) return "takes strides of 1 and 2";
+  return product_unsupported(s, s.k, 2, s.c);
+}
+const char* conv2d_mma_folded_unsupported(const Conv2dForward&, const Conv2dShape& s) {
+  if (s.x_type != RTFQ_BF16 || s.y_type != RTFQ_BF16) return "takes bf16 activations";
+  return fold_unsupported(s);
+}
+
+void conv2d_mma_bf16(const Conv2dShape& s, const Conv2dForwardArgs& a, Stream stream) {
+  conv2d_mma<Bf16Product>(forward_product(s, s.c), a.x, a.packed, nullptr, RTFQ_BF16, a.y, stream);
+}
+void conv2d_mma_bf16(const Conv2dShape& s, const Conv2dDgradArgs& a, Stream stream) {
+  conv2d_mma<Bf16Product>(dgrad_product(s), a.g, a.packed, nullptr, RTFQ_BF16, a.dx, stream);
+}
+
+std::size_t conv2d_folded_bytes(const Conv2dShape& s) {
+  return static_cast<std::size_t>(ConvFold(s).elements(s)) * sizeof(bf16);
+}
+void conv2d_mma_folded(const Conv2dShape& s, const Conv2dForwardArgs& a, Stream stream) {
+  fold_image(s, a.x, a.workspace, stream);
+  conv2d_mma<Bf16Product>(folded_product(s), a.workspace, a.packed, nullptr, RTFQ_BF16, a.y, stream);
+}
+
+}  // namespace rtfq::kernels::RTFQ_GPU

@@ -1,0 +1,28 @@
+// Convolution of codes on tensor cores, from sm_80 on: u8 or s8 by s8, sums exact in s32, y = scale[k] *
+// f32(sum) rounded once, or the sum. The weights are read in place, in the parent's strides.
+//
+// Blocks and tiles as in conv2d_mma.h. Floor: a byte an element of x and the weights, 2 or 4 of y, 2 n p q k
+// r s c operations. Limits: input channels of the slice and of its parent that are multiples of 16, output
+// channels of 8; filters of at most 8x8; operands of at most 2^30 elements. Shared memory: 64, 48 or 32 KB.
+// Not yet timed on a GPU.
+#include "kernels/cuda/conv2d.h"
+#include "kernels/cuda/conv2d_mma.h"
+
+namespace rtfq::kernels::RTFQ_GPU {
+
+const char* conv2d_mma_codes_unsupported(const Conv2dForward& op, const Conv2dShape& s) {
+  if (s.w_type != RTFQ_S8) return "takes codes with s8 weights";
+  if (const char* reason = unsupported_types(op, s)) return reason;
+  if (s.c_parent % 16) return "takes parents of input channels in multiples of 16";
+  return product_unsupported(s, s.c, 1, s.k);
+}
+
+void conv2d_mma_codes(const Conv2dShape& s, const Conv2dForwardArgs& a, Stream stream) {
+  const ConvProduct z = forward_product(s, s.c_parent);
+  if (s.x_type == RTFQ_U8)
+    conv2d_mma<U8Product>(z, a.x, a.packed, a.scale, s.y_type, a.y, stream);
+  else
+    conv2d_mma<S8Product>(z, a.x, a.packed, a.scale, s.y_type, a.y, stream);
+}
+
+}  // namespace rtfq::kernels::RTFQ_GPU
