@@ -22,4 +22,25 @@ __device__ __forceinline__ double block_sum(double value) {
   return value;
 }
 
+/// The same of several values, in place: `value` is the block's sums in thread 0.
+template <int threads, int n>
+__device__ __forceinline__ void block_sums(double (&value)[n]) {
+  static_assert(threads % 32 == 0 && threads <= 1024);
+  SIMT_SHARED(double, warp_sums, [n][threads / 32]);
+  const unsigned lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+#pragma unroll
+  for (int k = 0; k < n; ++k) {
+    for (int offset = 16; offset; offset /= 2) value[k] += __shfl_xor_sync(0xffffffffu, value[k], offset);
+    if (lane == 0) warp_sums[k][warp] = value[k];
+  }
+  __syncthreads();
+  if (warp == 0) {
+#pragma unroll
+    for (int k = 0; k < n; ++k) {
+      value[k] = lane < threads / 32 ? warp_sums[k][lane] : 0.0;
+      for (int offset = 16; offset; offset /= 2) value[k] += __shfl_xor_sync(0xffffffffu, value[k], offset);
+    }
+  }
+}
+
 }  // namespace rtfq::kernels::RTFQ_GPU
