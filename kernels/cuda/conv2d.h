@@ -2,6 +2,7 @@
 // The convolutions of kernels/cuda, one pair of functions an implementation: what it refuses, and its launch.
 
 #include "kernels/conv2d.h"
+#include "kernels/cuda/conv2d_geometry.h"
 #include "kernels/cuda/gpu.h"
 
 namespace rtfq::kernels::RTFQ_GPU {
@@ -13,16 +14,27 @@ void conv2d_naive(const Conv2dShape&, const Conv2dForwardArgs&, Stream);
 void conv2d_naive(const Conv2dShape&, const Conv2dDgradArgs&, Stream);
 void conv2d_naive(const Conv2dShape&, const Conv2dWgradArgs&, Stream);
 
-// On tensor cores (conv2d_mma.h).
+// On tensor cores (conv2d_mma.h, conv2d_wgrad_mma.cu), on tiles of a size or by cost.
 const char* conv2d_mma_bf16_unsupported(const Conv2dForward&, const Conv2dShape&);
 const char* conv2d_mma_bf16_unsupported(const Conv2dDgrad&, const Conv2dShape&);
-void conv2d_mma_bf16(const Conv2dShape&, const Conv2dForwardArgs&, Stream);
-void conv2d_mma_bf16(const Conv2dShape&, const Conv2dDgradArgs&, Stream);
+template <ConvTile>
+void conv2d_forward_mma_bf16(const Conv2dShape&, const Conv2dForwardArgs&, Stream);
+template <ConvTile>
+void conv2d_dgrad_mma_bf16(const Conv2dShape&, const Conv2dDgradArgs&, Stream);
+
 const char* conv2d_mma_codes_unsupported(const Conv2dForward&, const Conv2dShape&);
-void conv2d_mma_codes(const Conv2dShape&, const Conv2dForwardArgs&, Stream);
+template <ConvTile>
+void conv2d_forward_mma_codes(const Conv2dShape&, const Conv2dForwardArgs&, Stream);
+
 /// Of few channels: bf16, the image copied to the workspace first.
 const char* conv2d_mma_folded_unsupported(const Conv2dForward&, const Conv2dShape&);
 void conv2d_mma_folded(const Conv2dShape&, const Conv2dForwardArgs&, Stream);
 std::size_t conv2d_folded_bytes(const Conv2dShape&);
+
+const char* conv2d_wgrad_mma_unsupported(const Conv2dWgrad&, const Conv2dShape&);
+template <ConvTile>
+void conv2d_wgrad_mma(const Conv2dShape&, const Conv2dWgradArgs&, Stream);
+template <ConvTile>
+std::size_t conv2d_wgrad_mma_bytes(const Conv2dShape&);
 
 }  // namespace rtfq::kernels::RTFQ_GPU

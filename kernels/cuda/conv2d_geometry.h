@@ -127,6 +127,9 @@ __device__ __forceinline__ int output_pixel(const ConvProduct& z, const ConvPart
 /// Multiprocessors that tiles are chosen for: an H100's or H200's. The tile changes no result.
 constexpr int64_t multiprocessors = 132;
 
+/// Rows x columns of a block: by cost, or 128 x 128, 128 x 64 or 64 x 64.
+enum class ConvTile { by_cost, large, wide, small };
+
 /// What a tile of that many rows and columns costs the busiest multiprocessor, relative to others, where a
 /// full multiprocessor reaches `speed` of its rate with it.
 inline double tile_cost(const ConvProduct& z, int rows, int columns, double speed) {

@@ -1,6 +1,6 @@
-// The GPU's implementations of convolution, best first.
+// The GPU's implementations of convolution, best first. Those named after a tile are the ones before them
+// with the tile fixed, to be measured and tested one by one.
 #include "kernels/cuda/conv2d.h"
-#include "kernels/cuda/conv2d_geometry.h"
 
 namespace rtfq::kernels {
 namespace RTFQ_GPU {
@@ -11,25 +11,71 @@ const char* unsupported(const Conv2dShape& s) {
   return reason(Op{}, s);
 }
 
+template <ConvTile tile>
+constexpr Conv2dForward::Impl forward_codes(const char* name) {
+  return {name, unsupported<Conv2dForward, conv2d_mma_codes_unsupported>, conv2d_forward_mma_codes<tile>};
+}
+template <ConvTile tile>
+constexpr Conv2dForward::Impl forward_bf16(const char* name) {
+  return {name,
+          unsupported<Conv2dForward, conv2d_mma_bf16_unsupported>,
+          conv2d_forward_mma_bf16<tile>,
+          nullptr,
+          packed_bytes,
+          pack_dense};
+}
+template <ConvTile tile>
+constexpr Conv2dDgrad::Impl dgrad_bf16(const char* name) {
+  return {name,
+          unsupported<Conv2dDgrad, conv2d_mma_bf16_unsupported>,
+          conv2d_dgrad_mma_bf16<tile>,
+          nullptr,
+          packed_bytes,
+          pack_turned};
+}
+template <ConvTile tile>
+constexpr Conv2dWgrad::Impl wgrad(const char* name) {
+  return {name, unsupported<Conv2dWgrad, conv2d_wgrad_mma_unsupported>, conv2d_wgrad_mma<tile>,
+          conv2d_wgrad_mma_bytes<tile>};
+}
+
 }  // namespace
 }  // namespace RTFQ_GPU
 
 std::span<const Conv2dForward::Impl> Conv2dForward::RTFQ_GPU_LIST() {
-  static constexpr Impl list[] = {{"naive",
-                                   RTFQ_GPU::unsupported<Conv2dForward, RTFQ_GPU::conv2d_naive_unsupported>,
-                                   RTFQ_GPU::conv2d_naive}};
+  using namespace RTFQ_GPU;
+  static constexpr Impl list[] = {
+      forward_codes<ConvTile::by_cost>("mma_codes"),
+      forward_bf16<ConvTile::by_cost>("mma_bf16"),
+      {"mma_folded", unsupported<Conv2dForward, conv2d_mma_folded_unsupported>, conv2d_mma_folded,
+       conv2d_folded_bytes, packed_folded_bytes, pack_folded},
+      forward_codes<ConvTile::large>("mma_codes_128x128"),
+      forward_codes<ConvTile::wide>("mma_codes_128x64"),
+      forward_codes<ConvTile::small>("mma_codes_64x64"),
+      forward_bf16<ConvTile::large>("mma_bf16_128x128"),
+      forward_bf16<ConvTile::wide>("mma_bf16_128x64"),
+      forward_bf16<ConvTile::small>("mma_bf16_64x64"),
+      {"naive", unsupported<Conv2dForward, conv2d_naive_unsupported>, conv2d_naive}};
   return list;
 }
 std::span<const Conv2dDgrad::Impl> Conv2dDgrad::RTFQ_GPU_LIST() {
-  static constexpr Impl list[] = {{"naive",
-                                   RTFQ_GPU::unsupported<Conv2dDgrad, RTFQ_GPU::conv2d_naive_unsupported>,
-                                   RTFQ_GPU::conv2d_naive}};
+  using namespace RTFQ_GPU;
+  static constexpr Impl list[] = {
+      dgrad_bf16<ConvTile::by_cost>("mma_bf16"),
+      dgrad_bf16<ConvTile::large>("mma_bf16_128x128"),
+      dgrad_bf16<ConvTile::wide>("mma_bf16_128x64"),
+      dgrad_bf16<ConvTile::small>("mma_bf16_64x64"),
+      {"naive", unsupported<Conv2dDgrad, conv2d_naive_unsupported>, conv2d_naive}};
   return list;
 }
 std::span<const Conv2dWgrad::Impl> Conv2dWgrad::RTFQ_GPU_LIST() {
-  static constexpr Impl list[] = {{"naive",
-                                   RTFQ_GPU::unsupported<Conv2dWgrad, RTFQ_GPU::conv2d_naive_unsupported>,
-                                   RTFQ_GPU::conv2d_naive}};
+  using namespace RTFQ_GPU;
+  static constexpr Impl list[] = {
+      wgrad<ConvTile::by_cost>("mma"),
+      wgrad<ConvTile::large>("mma_128x128"),
+      wgrad<ConvTile::wide>("mma_128x64"),
+      wgrad<ConvTile::small>("mma_64x64"),
+      {"naive", unsupported<Conv2dWgrad, conv2d_naive_unsupported>, conv2d_naive}};
   return list;
 }
 

@@ -47,7 +47,6 @@ struct S8Product {
   }
 };
 
-/// `speed` is relative to the largest tile's, a guess until it is measured.
 template <int rows_, int columns_, int per_sm_>
 struct MmaTile {
   static constexpr int rows = rows_, columns = columns_, per_sm = per_sm_, threads = 128, stages = 4;
@@ -216,19 +215,25 @@ void launch_conv2d_mma(const ConvProduct& z, const void* x, const void* weights,
                static_cast<const typename Op::W*>(weights), scale, y_type, y);
 }
 
-/// By the tile that keeps the multiprocessors busiest.
+/// By cost, the tile that keeps the multiprocessors busiest.
 template <class Op>
-void conv2d_mma(const ConvProduct& z, const void* x, const void* weights, const float* scale,
+void conv2d_mma(ConvTile tile, const ConvProduct& z, const void* x, const void* weights, const float* scale,
                 rtfq_dtype y_type, void* y, Stream stream) {
   if (!aligned(x, 16) || !aligned(weights, 16) || !aligned(y, 16) || (scale && !aligned(scale, 16)))
     throw std::invalid_argument(
         "[conv2d] the tensor cores' kernels expect operands at multiples of 16 bytes: take them from "
         "runtime::allocate, or choose \"naive\"");
-  const double large = tile_cost(z, 128, 128, 1.0), wide = tile_cost(z, 128, 64, 0.9),
-               small = tile_cost(z, 64, 64, 0.75);
-  if (large <= wide && large <= small)
+  if (tile == ConvTile::by_cost) {
+    // Speeds are guesses until they are measured.
+    const double large = tile_cost(z, 128, 128, 1.0), wide = tile_cost(z, 128, 64, 0.9),
+                 small = tile_cost(z, 64, 64, 0.75);
+    tile = large <= wide && large <= small ? ConvTile::large
+           : wide <= small                 ? ConvTile::wide
+                                           : ConvTile::small;
+  }
+  if (tile == ConvTile::large)
     launch_conv2d_mma<Op, MmaTile<128, 128, 2>>(z, x, weights, scale, y_type, y, stream);
-  else if (wide <= small)
+  else if (tile == ConvTile::wide)
     launch_conv2d_mma<Op, MmaTile<128, 64, 3>>(z, x, weights, scale, y_type, y, stream);
   else
     launch_conv2d_mma<Op, MmaTile<64, 64, 4>>(z, x, weights, scale, y_type, y, stream);

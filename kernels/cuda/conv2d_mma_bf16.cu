@@ -26,11 +26,13 @@ const char* conv2d_mma_folded_unsupported(const Conv2dForward&, const Conv2dShap
   return fold_unsupported(s);
 }
 
-void conv2d_mma_bf16(const Conv2dShape& s, const Conv2dForwardArgs& a, Stream stream) {
-  conv2d_mma<Bf16Product>(forward_product(s, s.c), a.x, a.packed, nullptr, RTFQ_BF16, a.y, stream);
+template <ConvTile tile>
+void conv2d_forward_mma_bf16(const Conv2dShape& s, const Conv2dForwardArgs& a, Stream stream) {
+  conv2d_mma<Bf16Product>(tile, forward_product(s, s.c), a.x, a.packed, nullptr, RTFQ_BF16, a.y, stream);
 }
-void conv2d_mma_bf16(const Conv2dShape& s, const Conv2dDgradArgs& a, Stream stream) {
-  conv2d_mma<Bf16Product>(dgrad_product(s), a.g, a.packed, nullptr, RTFQ_BF16, a.dx, stream);
+template <ConvTile tile>
+void conv2d_dgrad_mma_bf16(const Conv2dShape& s, const Conv2dDgradArgs& a, Stream stream) {
+  conv2d_mma<Bf16Product>(tile, dgrad_product(s), a.g, a.packed, nullptr, RTFQ_BF16, a.dx, stream);
 }
 
 std::size_t conv2d_folded_bytes(const Conv2dShape& s) {
@@ -38,7 +40,18 @@ std::size_t conv2d_folded_bytes(const Conv2dShape& s) {
 }
 void conv2d_mma_folded(const Conv2dShape& s, const Conv2dForwardArgs& a, Stream stream) {
   fold_image(s, a.x, a.workspace, stream);
-  conv2d_mma<Bf16Product>(folded_product(s), a.workspace, a.packed, nullptr, RTFQ_BF16, a.y, stream);
+  conv2d_mma<Bf16Product>(ConvTile::by_cost, folded_product(s), a.workspace, a.packed, nullptr, RTFQ_BF16,
+                          a.y, stream);
 }
+
+template void conv2d_forward_mma_bf16<ConvTile::by_cost>(const Conv2dShape&, const Conv2dForwardArgs&,
+                                                         Stream);
+template void conv2d_forward_mma_bf16<ConvTile::large>(const Conv2dShape&, const Conv2dForwardArgs&, Stream);
+template void conv2d_forward_mma_bf16<ConvTile::wide>(const Conv2dShape&, const Conv2dForwardArgs&, Stream);
+template void conv2d_forward_mma_bf16<ConvTile::small>(const Conv2dShape&, const Conv2dForwardArgs&, Stream);
+template void conv2d_dgrad_mma_bf16<ConvTile::by_cost>(const Conv2dShape&, const Conv2dDgradArgs&, Stream);
+template void conv2d_dgrad_mma_bf16<ConvTile::large>(const Conv2dShape&, const Conv2dDgradArgs&, Stream);
+template void conv2d_dgrad_mma_bf16<ConvTile::wide>(const Conv2dShape&, const Conv2dDgradArgs&, Stream);
+template void conv2d_dgrad_mma_bf16<ConvTile::small>(const Conv2dShape&, const Conv2dDgradArgs&, Stream);
 
 }  // namespace rtfq::kernels::RTFQ_GPU

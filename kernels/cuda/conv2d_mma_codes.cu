@@ -17,12 +17,19 @@ const char* conv2d_mma_codes_unsupported(const Conv2dForward& op, const Conv2dSh
   return product_unsupported(s, s.c, 1, s.k);
 }
 
-void conv2d_mma_codes(const Conv2dShape& s, const Conv2dForwardArgs& a, Stream stream) {
+template <ConvTile tile>
+void conv2d_forward_mma_codes(const Conv2dShape& s, const Conv2dForwardArgs& a, Stream stream) {
   const ConvProduct z = forward_product(s, s.c_parent);
   if (s.x_type == RTFQ_U8)
-    conv2d_mma<U8Product>(z, a.x, a.packed, a.scale, s.y_type, a.y, stream);
+    conv2d_mma<U8Product>(tile, z, a.x, a.packed, a.scale, s.y_type, a.y, stream);
   else
-    conv2d_mma<S8Product>(z, a.x, a.packed, a.scale, s.y_type, a.y, stream);
+    conv2d_mma<S8Product>(tile, z, a.x, a.packed, a.scale, s.y_type, a.y, stream);
 }
+
+template void conv2d_forward_mma_codes<ConvTile::by_cost>(const Conv2dShape&, const Conv2dForwardArgs&,
+                                                          Stream);
+template void conv2d_forward_mma_codes<ConvTile::large>(const Conv2dShape&, const Conv2dForwardArgs&, Stream);
+template void conv2d_forward_mma_codes<ConvTile::wide>(const Conv2dShape&, const Conv2dForwardArgs&, Stream);
+template void conv2d_forward_mma_codes<ConvTile::small>(const Conv2dShape&, const Conv2dForwardArgs&, Stream);
 
 }  // namespace rtfq::kernels::RTFQ_GPU

@@ -1,0 +1,408 @@
+// The weight gradient on tensor cores, from sm_80 on: x in bf16 or codes (exact in bf16), g in bf16, sums in
+// f32 in an order that depends on the shape alone.
+//
+// A product of output channels by taps and their input channels, summed over the pixels of the batch. A block
+// of 4 warps computes a tile of 128 x 128, 128 x 64 or 64 x 64 over a piece of the pixels, 32 a step, a warp
+// a quarter of it. Both operands are staged as they lie in memory, a pixel a row, by copies that stay in
+// flight for 3 steps, and are transposed on their way to registers (ldmatrix.trans); codes are staged as they
+// are and the thread that copied them makes bf16 of them. Chunks of 16 bytes are permuted within 128 bytes,
+// so that reads meet no bank conflicts. Partial sums go to the workspace; a second launch, a block of 32 x 8
+// threads for 32 neighbouring sums, adds the pieces, scales and adds into the parent's slice. Floor: x and g
+// once, 8 bytes a weight and piece, 2 n p q k r s c operations. Limits: output channels that are multiples of
+// 8; input channels that are (of 16 with codes), or at most 4 in bf16, whose image is folded first; filters
+// of at most 8x8; operands of at most 2^30 elements. Shared memory: 64, 48 or 32 KB. Not yet timed on a GPU.
+#include <algorithm>
+
+#include "kernels/bf16.h"
+#include "kernels/cuda/conv2d.h"
+#include "kernels/cuda/conv2d_geometry.h"
+#include "kernels/cuda/mma.h"
+#include "kernels/cuda/values.h"
+
+namespace rtfq::kernels::RTFQ_GPU {
+namespace {
+
+constexpr int step = 32;  // pixels
+
+template <class X, int rows_, int columns_, int per_sm_>
+struct Tile {
+  static constexpr bool codes = sizeof(X) == 1;
+  static constexpr int rows = rows_, columns = columns_, per_sm = per_sm_, threads = 128, stages = 4;
+  static constexpr int left_pitch = 2 * rows, right_pitch = 2 * columns;  // bytes of a pixel
+  static constexpr int left_bytes = step * left_pitch, right_bytes = step * right_pitch;
+  static constexpr int raw_bytes = codes ? step * columns : 0;  // of codes as they are
+  static constexpr int right_stages = codes ? 2 : stages;
+  static constexpr int right_at = stages * left_bytes, raw_at = right_at + right_stages * right_bytes;
+  static constexpr std::size_t shared_bytes = raw_at + stages * raw_bytes;
+};
+
+/// Where the product's operands lie, and how the pixels of the batch are cut.
+struct Wgrad {
+  ConvProduct z;  // the forward pass whose weights these are
+  int columns;    // taps times their channels
+  int pixels, steps_per_piece, pieces;
+  int images_on, rows_on, places_on;  // `step` pixels further
+};
+
+/// A pixel of the output, as the thread that stages its row knows it.
+struct Pixel {
+  int image, p, q;
+  __device__ __forceinline__ void advance(const Wgrad& w) {
+    const ConvPart& part = w.z.part[0];
+    q += w.places_on;
+    if (q >= part.width) {
+      q -= part.width;
+      ++p;
+    }
+    p += w.rows_on;
+    if (p >= part.height) {
+      p -= part.height;
+      ++image;
+    }
+    image += w.images_on;
+  }
+};
+
+/// Byte of chunk `chunk` of a pixel's row; rows 8 apart are permuted alike.
+__device__ __forceinline__ int place(int row, int pitch, int chunk) {
+  return row * pitch + ((chunk ^ (row & 7)) << 4);
+}
+
+/// 16 codes as bf16, 8 at each place.
+template <class X>
+__device__ __forceinline__ void widen(const unsigned char* raw, unsigned char* low, unsigned char* high) {
+  const Floats<16> f = load<16>(reinterpret_cast<const X*>(raw));
+  Floats<8> half;
+#pragma unroll
+  for (int j = 0; j < 8; ++j) half.v[j] = f.v[j];
+  store<8>(reinterpret_cast<bf16*>(low), half);
+#pragma unroll
+  for (int j = 0; j < 8; ++j) half.v[j] = f.v[8 + j];
+  store<8>(reinterpret_cast<bf16*>(high), half);
+}
+
+template <class X, class T>
+__global__ void __launch_bounds__(T::threads, T::per_sm)
+    partial_sums(const __grid_constant__ Wgrad w, const X* __restrict__ x, const bf16* __restrict__ g,
+                 float* __restrict__ partial) {
+  constexpr int chunk = 16 / static_cast<int>(sizeof(X));
+  // Copies a thread makes: at `left_chunks` columns of `left_rows` pixels, and of x likewise.
+  constexpr int left_chunks = T::rows / 64, rows = 2;
+  constexpr int right_lanes = T::columns / chunk < 8 ? T::columns / chunk : 8;
+  constexpr int right_rows = step * right_lanes / T::threads, right_chunks = T::columns / chunk / right_lanes;
+  constexpr int m_tiles = T::rows / 32, n_tiles = T::columns / 16;
+  SIMT_DYNAMIC_SHARED(unsigned char, staged);
+
+  const ConvProduct& z = w.z;
+  const ConvPart& part = z.part[0];
+  const int column_tiles = (w.columns + T::columns - 1) / T::columns;
+  const int row_tile = static_cast<int>(blockIdx.x) / column_tiles;
+  const int row0 = row_tile * T::rows;
+  const int column0 = (static_cast<int>(blockIdx.x) - row_tile * column_tiles) * T::columns;
+  const int piece = static_cast<int>(blockIdx.y);
+  const int first = piece * w.steps_per_piece * step;
+  const int all_steps = (w.pixels - first + step - 1) / step;
+  const int steps = all_steps < w.steps_per_piece ? all_steps : w.steps_per_piece;
+  const int thread = static_cast<int>(threadIdx.x), lane = thread & 31, warp = thread >> 5;
+
+  // The left operand's chunks: thread % 8 (+ 8) of pixels thread / 8 (+ 16).
+  const int left_row = thread >> 3, left_chunk = thread & 7;
+  int left_pixel = first + left_row;
+  const bf16* left_from = g + static_cast<int64_t>(left_pixel) * z.columns + row0 + left_chunk * 8;
+  const int left_to = place(left_row, T::left_pitch, left_chunk);
+
+  // The right operand's: taps and channels stay, pixels go on.
+  const int right_row = thread / right_lanes, right_lane = thread % right_lanes;
+  constexpr int rows_apart = T::threads / right_lanes;
+  ConvTap tap[right_chunks];
+#pragma unroll
+  for (int i = 0; i < right_chunks; ++i) {
+    tap[i] = {0, 0, 0};
+    const int column = column0 + (right_lane + i * right_lanes) * chunk;
+    // Not by walking: columns lie far out.
+    const int taps = column / z.channels;
+    tap[i].r = column < w.columns ? taps / part.taps_w : -1;
+    tap[i].s = taps % part.taps_w;
+    tap[i].channel = column - taps * z.channels;
+  }
+  Pixel pixel[right_rows];
+#pragma unroll
+  for (int i = 0; i < right_rows; ++i) {
+    const int at = first + right_row + i * rows_apart, line = at / part.width;
+    pixel[i] = {line / part.height, line % part.height, at - line * part.width};
+  }
+  int right_pixel = first + right_row;
+
+  const auto copy_step = [&](int stage) {
+    unsigned char* left = staged + stage * T::left_bytes + left_to;
+#pragma unroll
+    for (int i = 0; i < rows; ++i)
+#pragma unroll
+      for (int j = 0; j < left_chunks; ++j)
+        // Chunks 8 apart are permuted alike.
+        simt::copy_async<16>(left + i * 16 * T::left_pitch + j * 128,
+                             left_from + static_cast<int64_t>(i) * 16 * z.columns + j * 64,
+                             left_pixel + 16 * i < w.pixels && row0 + left_chunk * 8 + j * 64 < z.columns);
+    left_from += static_cast<int64_t>(step) * z.columns;
+    left_pixel += step;
+#pragma unroll
+    for (int i = 0; i < right_rows; ++i) {
+      const int h = pixel[i].p * z.step + part.base_h, v = pixel[i].q * z.step + part.base_w;
+      const int from = pixel[i].image * z.in_image + h * z.in_row + v * z.in_pixel;
+      const int row = right_row + i * rows_apart;
+      const bool inside = right_pixel + i * rows_apart < w.pixels;
+#pragma unroll
+      for (int j = 0; j < right_chunks; ++j) {
+        const bool meets = inside && tap[j].r >= 0 &&
+                           static_cast<unsigned>(h + tap[j].r) < static_cast<unsigned>(z.in_h) &&
+                           static_cast<unsigned>(v + tap[j].s) < static_cast<unsigned>(z.in_w);
+        const int own = right_lane + j * right_lanes;
+        unsigned char* to =
+            T::codes ? staged + T::raw_at + stage * T::raw_bytes + row * T::columns + own * 16
+                     : staged + T::right_at + stage * T::right_bytes + place(row, T::right_pitch, own);
+        simt::copy_async<16>(to, x + from + tap[j].input(z), meets);
+      }
+      pixel[i].advance(w);
+    }
+    right_pixel += step;
+  };
+
+  float sum[m_tiles][n_tiles][4] = {};
+#pragma unroll
+  for (int i = 0; i < T::stages - 1; ++i) {
+    if (i < steps) copy_step(i);
+    simt::copy_async_commit();
+  }
+
+  // Lane's rows for ldmatrix. Left: matrices are pixels 0-7 and 8-15 (lane / 16) of two chunks (lane / 8 %
+  // 2); right: of two column tiles (lane / 16), pixels 0-7 and 8-15 (lane / 8 % 2).
+  const int turn = lane & 7;
+  const int warp_row = (warp >> 1) * (T::rows / 2), warp_column = (warp & 1) * (T::columns / 2);
+  const int left_at = ((lane >> 4) * 8 + turn) * T::left_pitch;
+  const int left_first = warp_row / 8 + (lane >> 3 & 1);
+  const int right_at = ((lane >> 3 & 1) * 8 + turn) * T::right_pitch;
+  const int right_first = warp_column / 8 + (lane >> 4);
+
+  int stage = 0, ahead = T::stages - 1;
+  for (int at = 0; at < steps; ++at) {
+    simt::copy_async_wait<T::stages - 2>();
+    const int right_stage = T::codes ? at & 1 : stage;
+    unsigned char* right_tile = staged + T::right_at + right_stage * T::right_bytes;
+    if constexpr (T::codes) {
+#pragma unroll
+      for (int i = 0; i < right_rows; ++i)
+#pragma unroll
+        for (int j = 0; j < right_chunks; ++j) {
+          const int row = right_row + i * rows_apart, own = right_lane + j * right_lanes;
+          widen<X>(staged + T::raw_at + stage * T::raw_bytes + row * T::columns + own * 16,
+                   right_tile + place(row, T::right_pitch, 2 * own),
+                   right_tile + place(row, T::right_pitch, 2 * own + 1));
+        }
+    }
+    __syncthreads();  // this step is there for all, and what is written to next was used by all
+    if (at + T::stages - 1 < steps) copy_step(ahead);
+    simt::copy_async_commit();
+    const unsigned char* left = staged + stage * T::left_bytes + left_at;
+    const unsigned char* right = right_tile + right_at;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      uint32_t a[m_tiles][4];
+#pragma unroll
+      for (int i = 0; i < m_tiles; ++i)
+        ldmatrix_transposed(a[i], left + half * 16 * T::left_pitch + (((left_first + 2 * i) ^ turn) << 4));
+#pragma unroll
+      for (int j = 0; j < n_tiles; j += 2) {
+        uint32_t b[4];
+        ldmatrix_transposed(b, right + half * 16 * T::right_pitch + (((right_first + j) ^ turn) << 4));
+#pragma unroll
+        for (int i = 0; i < m_tiles; ++i) {
+          mma_bf16(sum[i][j], a[i], b[0], b[1]);
+          mma_bf16(sum[i][j + 1], a[i], b[2], b[3]);
+        }
+      }
+    }
+    stage = stage + 1 == T::stages ? 0 : stage + 1;
+    ahead = ahead + 1 == T::stages ? 0 : ahead + 1;
+  }
+
+  float* to = partial + static_cast<int64_t>(piece) * z.columns * w.columns;
+#pragma unroll
+  for (int i = 0; i < 2 * m_tiles; ++i) {
+    const int k = row0 + warp_row + 8 * i + (lane >> 2);
+    if (k >= z.columns) continue;
+#pragma unroll
+    for (int j = 0; j < n_tiles; ++j) {
+      const int column = column0 + warp_column + 8 * j + 2 * (lane & 3);
+      if (column >= w.columns) continue;
+      *reinterpret_cast<float2*>(to + static_cast<int64_t>(k) * w.columns + column) =
+          make_float2(sum[i >> 1][j][2 * (i & 1)], sum[i >> 1][j][2 * (i & 1) + 1]);
+    }
+  }
+}
+
+/// Where a column of the product lies in a filter of the parent.
+struct Columns {
+  int count;                // of the product
+  int fold, fold_channels;  // of a folded row: columns of pixels and their channels; or 0
+  int taps_w, channels;     // of the filter
+  int c_parent, filter;     // elements
+};
+
+constexpr int lanes = 32, adders = 8;
+
+__global__ void __launch_bounds__(lanes* adders)
+    add_pieces(int count, int pieces, Columns at, const float* __restrict__ partial,
+               const float* __restrict__ scale, bool accumulate, float* __restrict__ dw) {
+  SIMT_SHARED(float, part, [adders][lanes]);
+  const int i = static_cast<int>(blockIdx.x) * lanes + static_cast<int>(threadIdx.x);
+  const int adder = static_cast<int>(threadIdx.y);
+  float sum = 0.0f;
+  if (i < count)
+#pragma unroll 4
+    for (int piece = adder; piece < pieces; piece += adders)
+      sum += partial[static_cast<int64_t>(piece) * count + i];
+  part[adder][threadIdx.x] = sum;
+  __syncthreads();
+  if (adder > 0 || i >= count) return;
+  for (int j = 1; j < adders; ++j) sum += part[j][threadIdx.x];
+  const int k = i / at.count, column = i - k * at.count;
+  int tap, channel;
+  if (at.fold) {
+    const int pixel = column / at.fold_channels, s = pixel % at.fold;
+    channel = column - pixel * at.fold_channels;
+    tap = pixel / at.fold * at.taps_w + s;
+    if (s >= at.taps_w || channel >= at.channels) return;
+  } else {
+    tap = column / at.channels;
+    channel = column - tap * at.channels;
+  }
+  float* to = dw + static_cast<int64_t>(k) * at.filter + static_cast<int64_t>(tap) * at.c_parent + channel;
+  const float scaled = (scale ? *scale : 1.0f) * sum;
+  *to = accumulate ? *to + scaled : scaled;
+}
+
+bool is_folded(const Conv2dShape& s) {
+  return s.x_type == RTFQ_BF16 && s.c % 8 != 0;
+}
+
+int tiles_of(ConvTile tile, const Conv2dShape& s, int columns) {
+  const int rows = tile == ConvTile::small ? 64 : 128, width = tile == ConvTile::large ? 128 : 64;
+  return (static_cast<int>(s.k) + rows - 1) / rows * ((columns + width - 1) / width);
+}
+
+/// The tile that wastes least, given that larger ones run faster.
+ConvTile choose_tile(ConvTile wanted, const Conv2dShape& s, int columns) {
+  if (wanted != ConvTile::by_cost) return wanted;
+  const double large = tiles_of(ConvTile::large, s, columns) * 128.0 * 128.0;
+  const double wide = tiles_of(ConvTile::wide, s, columns) * 128.0 * 64.0 / 0.9;
+  const double small = tiles_of(ConvTile::small, s, columns) * 64.0 * 64.0 / 0.75;
+  if (large <= wide && large <= small) return ConvTile::large;
+  return wide <= small ? ConvTile::wide : ConvTile::small;
+}
+
+/// As many pieces as fill the multiprocessors about twice over, of 8 steps or more each; no more partial sums
+/// than 2^26, unless one piece has more.
+Wgrad wgrad_of(const Conv2dShape& s, ConvTile tile) {
+  Wgrad w{};
+  w.z = is_folded(s) ? folded_product(s) : forward_product(s, s.c);
+  const ConvPart& part = w.z.part[0];
+  w.columns = part.taps_h * part.taps_w * w.z.channels;
+  w.pixels = part.rows;
+  const int64_t steps = (w.pixels + step - 1) / step;
+  const int64_t per_sm = tile == ConvTile::large ? 2 : tile == ConvTile::wide ? 3 : 4;
+  int64_t pieces = (2 * per_sm * multiprocessors) / tiles_of(tile, s, w.columns);
+  pieces = std::min({pieces, steps / 8, (int64_t{1} << 26) / (s.k * w.columns), int64_t{65535}});
+  pieces = std::max<int64_t>(pieces, 1);
+  w.steps_per_piece = static_cast<int>((steps + pieces - 1) / pieces);
+  w.pieces = static_cast<int>((steps + w.steps_per_piece - 1) / w.steps_per_piece);
+  w.places_on = step % part.width;
+  w.rows_on = step / part.width % part.height;
+  w.images_on = step / part.width / part.height;
+  return w;
+}
+
+int columns_of(const Conv2dShape& s) {
+  const ConvProduct z = is_folded(s) ? folded_product(s) : forward_product(s, s.c);
+  return z.part[0].taps_h * z.part[0].taps_w * z.channels;
+}
+
+std::size_t folded_bytes(const Conv2dShape& s) {
+  return is_folded(s) ? (conv2d_folded_bytes(s) + 63) / 64 * 64 : 0;
+}
+
+template <class X, class T>
+void launch_sums(const Wgrad& w, const void* x, const Conv2dWgradArgs& a, float* partial, Stream stream) {
+  const unsigned tiles = static_cast<unsigned>((w.z.columns + T::rows - 1) / T::rows) *
+                         static_cast<unsigned>((w.columns + T::columns - 1) / T::columns);
+  simt::launch(partial_sums<X, T>, dim3(tiles, static_cast<unsigned>(w.pieces)), dim3(T::threads),
+               T::shared_bytes, stream_of(stream), w, static_cast<const X*>(x), static_cast<const bf16*>(a.g),
+               partial);
+}
+
+template <class X>
+void sums(ConvTile tile, const Wgrad& w, const void* x, const Conv2dWgradArgs& a, float* partial,
+          Stream stream) {
+  if (tile == ConvTile::large) return launch_sums<X, Tile<X, 128, 128, 2>>(w, x, a, partial, stream);
+  if (tile == ConvTile::wide) return launch_sums<X, Tile<X, 128, 64, 3>>(w, x, a, partial, stream);
+  launch_sums<X, Tile<X, 64, 64, 4>>(w, x, a, partial, stream);
+}
+
+}  // namespace
+
+const char* conv2d_wgrad_mma_unsupported(const Conv2dWgrad& op, const Conv2dShape& s) {
+  if (const char* reason = unsupported_types(op, s)) return reason;
+  if (s.y_type != RTFQ_BF16) return "takes gradients in bf16";
+  if (is_folded(s)) return fold_unsupported(s);
+  return product_unsupported(s, s.c, element_bytes(s.x_type), s.k);
+}
+
+template <ConvTile wanted>
+std::size_t conv2d_wgrad_mma_bytes(const Conv2dShape& s) {
+  const Wgrad w = wgrad_of(s, choose_tile(wanted, s, columns_of(s)));
+  return folded_bytes(s) +
+         static_cast<std::size_t>(s.k * w.columns) * static_cast<std::size_t>(w.pieces) * sizeof(float);
+}
+
+template <ConvTile wanted>
+void conv2d_wgrad_mma(const Conv2dShape& s, const Conv2dWgradArgs& a, Stream stream) {
+  if (!aligned(a.x, 16) || !aligned(a.g, 16) || !aligned(a.workspace, 16))
+    throw std::invalid_argument(
+        "[conv2d] the tensor cores' kernels expect operands at multiples of 16 bytes: take them from "
+        "runtime::allocate, or choose \"naive\"");
+  const ConvTile tile = choose_tile(wanted, s, columns_of(s));
+  const Wgrad w = wgrad_of(s, tile);
+  const void* x = a.x;
+  if (is_folded(s)) {
+    fold_image(s, x, a.workspace, stream);
+    x = a.workspace;
+  }
+  auto* partial = reinterpret_cast<float*>(static_cast<unsigned char*>(a.workspace) + folded_bytes(s));
+  if (s.x_type == RTFQ_BF16)
+    sums<bf16>(tile, w, x, a, partial, stream);
+  else if (s.x_type == RTFQ_U8)
+    sums<uint8_t>(tile, w, x, a, partial, stream);
+  else
+    sums<int8_t>(tile, w, x, a, partial, stream);
+
+  const auto narrow = [](int64_t n) { return static_cast<int>(n); };
+  Columns at{w.columns, 0, 0, narrow(s.s), narrow(s.c), narrow(s.c_parent), narrow(s.r * s.s * s.c_parent)};
+  if (is_folded(s)) {
+    const ConvFold fold(s);
+    at.fold = fold.columns;
+    at.fold_channels = fold.channels;
+  }
+  const int count = narrow(s.k) * w.columns;
+  simt::launch(add_pieces, dim3(static_cast<unsigned>((count + lanes - 1) / lanes)), dim3(lanes, adders), 0,
+               stream_of(stream), count, w.pieces, at, partial, a.scale, a.accumulate, a.dw);
+}
+
+template std::size_t conv2d_wgrad_mma_bytes<ConvTile::by_cost>(const Conv2dShape&);
+template void conv2d_wgrad_mma<ConvTile::by_cost>(const Conv2dShape&, const Conv2dWgradArgs&, Stream);
+template std::size_t conv2d_wgrad_mma_bytes<ConvTile::large>(const Conv2dShape&);
+template void conv2d_wgrad_mma<ConvTile::large>(const Conv2dShape&, const Conv2dWgradArgs&, Stream);
+template std::size_t conv2d_wgrad_mma_bytes<ConvTile::wide>(const Conv2dShape&);
+template void conv2d_wgrad_mma<ConvTile::wide>(const Conv2dShape&, const Conv2dWgradArgs&, Stream);
+template std::size_t conv2d_wgrad_mma_bytes<ConvTile::small>(const Conv2dShape&);
+template void conv2d_wgrad_mma<ConvTile::small>(const Conv2dShape&, const Conv2dWgradArgs&, Stream);
+
+}  // namespace rtfq::kernels::RTFQ_GPU
