@@ -7,7 +7,7 @@
 namespace rtfq {
 namespace {
 
-constexpr float epsilon = 1e-5f;  // torchvision's
+constexpr float epsilon = norm_epsilon;
 
 std::string text(double value) {
   char buffer[32];

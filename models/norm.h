@@ -13,6 +13,9 @@
 
 namespace rtfq {
 
+/// Added to variances; torchvision's.
+inline constexpr float norm_epsilon = 1e-5f;
+
 enum class Domain { source = 0, target = 1 };
 const char* to_string(Domain);
 
