@@ -13,6 +13,11 @@ inline uint8_t luma(int red, int green, int blue) {
   return static_cast<uint8_t>((19595 * red + 38470 * green + 7471 * blue + 0x8000) >> 16);
 }
 
+/// A value of a pixel of this opacity on black.
+inline uint8_t over_black(uint8_t value, uint8_t alpha) {
+  return static_cast<uint8_t>((value * alpha + 127) / 255);
+}
+
 // Each changes an image of 1 or 3 channels in place. A factor of 1 changes nothing, 0 leaves black, the mean
 // luma, or grey; factors above 1 extrapolate and clamp.
 void change_brightness(Image& image, float factor);

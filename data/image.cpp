@@ -42,10 +42,6 @@ void check_dimensions(int64_t height, int64_t width, const std::string& origin) 
                      " pixels, more than the limit of " + std::to_string(max_image_pixels));
 }
 
-uint8_t over_black(uint8_t value, uint8_t alpha) {
-  return static_cast<uint8_t>((value * alpha + 127) / 255);
-}
-
 /// From 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA) channels to 1 or 3.
 Image convert(const uint8_t* pixels, int height, int width, int from, int to) {
   Image image{height, width, to, {}};

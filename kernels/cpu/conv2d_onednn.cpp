@@ -5,6 +5,7 @@
 #include "kernels/cpu/conv2d_onednn.h"
 
 #include <algorithm>
+#include <cstring>
 #include <dnnl.hpp>
 
 #include "kernels/cpu/conv2d_onednn_plan.h"
@@ -39,6 +40,8 @@ void pack(const Conv2dPlan& plan, const void* weights, void* packed) {
   plan.pack.primitive.execute(stream(), {{DNNL_ARG_FROM, wrap(plan.slice, weights)},
                                          {DNNL_ARG_TO, wrap(plan.w, packed)},
                                          {DNNL_ARG_SCRATCHPAD, wrap(plan.pack.scratch, scratch)}});
+  // Equal weights are equal bytes: whoever keeps many of them can tell.
+  std::memset(scratch, 0, plan.pack.scratch.get_size());
 }
 
 /// The weight gradient's workspace: scratch of whichever primitive runs, then the gradient in the library's

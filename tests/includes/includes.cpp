@@ -1,6 +1,7 @@
 // Dependencies point one way: kernels <- engine <- {models, data} <- training <- tools. Nobody includes
-// tests, and the headers of vendor libraries are seen only below kernels/. Read from the #include lines of
-// every source file.
+// tests, and the headers of vendor libraries are seen only below kernels/. What runs packed models
+// (tools/deploy) stands on the engine, models and data alone. Read from the #include lines of every source
+// file.
 #include <unistd.h>
 
 #include <algorithm>
@@ -65,6 +66,10 @@ void scan_file(const fs::path& root, const fs::path& path, const std::string& ro
     const bool names_room = header.find('/') != header.npos && (allowed.count(first) > 0 || first == "tests");
     if (names_room && first != room && allowed.at(room).count(first) == 0)
       findings.violations.push_back(where + ": " + room + " may not depend on " + first);
+    const auto below = [](const std::string& file, const char* folder) { return file.rfind(folder, 0) == 0; };
+    if (below(fs::relative(path, root).string(), "tools/deploy/") &&
+        (first == "training" || (first == "tools" && names_room && !below(header, "tools/deploy/"))))
+      findings.violations.push_back(where + ": a device has nothing of training nor of the command line");
     if (room != "kernels" && is_vendor(header))
       findings.violations.push_back(where + ": vendor headers stay below kernels/");
     if (fs::relative(path, root).string().rfind("kernels/simt/", 0) == 0 && names_room &&
@@ -143,6 +148,9 @@ TEST_CASE("includes: tests, vendor headers, relative and missing paths are found
     CHECK(violations("kernels/cuda/b.cu", header) == 0);
   }
   CHECK(violations("kernels/simt/b.h", "\"kernels/a.h\"") == 1);
+  CHECK(violations("tools/deploy/b.cpp", "\"training/a.h\"") == 1);
+  CHECK(violations("tools/deploy/b.cpp", "\"tools/a.h\"") == 1);
+  CHECK(violations("tools/deploy/b.cpp", "\"models/a.h\"") == 0);
   CHECK(violations("kernels/simt/b.h", "<boost/context/detail/fcontext.hpp>") == 0);
   CHECK(violations("engine/b.cpp", "\"../kernels/a.h\"") >= 1);
   CHECK(violations("engine/b.cpp", "\"a.h\"") == 1);

@@ -1,0 +1,136 @@
+// Packed subnets against the integer evaluation of the network they come from: every code and every logit.
+#include "models/deploy/program.h"
+
+#include <catch2/catch.hpp>
+#include <map>
+
+#include "kernels/runtime/device.h"
+#include "tests/deploy/banks.h"
+
+using namespace rtfq;
+using namespace rtfq::test;
+
+namespace {
+
+using Codes = std::map<std::string, std::vector<int>>;
+
+struct Answer {
+  std::vector<float> logits;
+  Codes codes;
+};
+
+/// What evaluation computes; codes from what each quantizer is given.
+Answer evaluated(Supernet& net, const Subnet& subnet, const Tensor& images) {
+  Answer answer;
+  for (Quantizer* quantizer : net.quantizers())
+    quantizer->observe([&answer](const Quantizer& q, const Tensor& x, int bits) {
+      if (q.options().weight) return;
+      const auto bounds = q.bounds(bits);
+      const Tensor codes = QTensor::quantize(x, q.step(bits).value, q.used_bits(bits), bounds.qn > 0).codes;
+      auto& all = answer.codes[q.name()];
+      for (int64_t i = 0; i < codes.count(); ++i)
+        all.push_back(bounds.qn ? codes.as<int8_t>()[i] : codes.as<uint8_t>()[i]);
+    });
+  const BatchPart part{Domain::target, images.dim(0)};
+  Tape tape(false);
+  answer.logits = net.forward(tape, subnet, images, std::span(&part, 1), NormMode::stored).data.to_vector();
+  for (Quantizer* quantizer : net.quantizers()) quantizer->observe({});
+  return answer;
+}
+
+Answer deployed(const packed::Model& model, const Subnet& subnet, const Tensor& images) {
+  deploy::Weights weights;
+  const deploy::Program program(model, model.index(subnet), images.dim(0), weights);
+  const auto arena = memory::allocate({}, program.arena_bytes());
+  std::memset(arena.get(), 0xff, program.arena_bytes());
+  Answer answer;
+  answer.logits.resize(static_cast<std::size_t>(images.dim(0)) * model.classes().size());
+  const deploy::Observer observer = [&](const std::string& name, const void* codes, int64_t count) {
+    for (int64_t i = 0; i < count; ++i)
+      answer.codes[name].push_back(name == "input" ? static_cast<const int8_t*>(codes)[i]
+                                                   : static_cast<const uint8_t*>(codes)[i]);
+  };
+  program.run(arena.get(), images.as<float>(), answer.logits.data(), &observer);
+  return answer;
+}
+
+void require_equal(const Answer& expected, const Answer& got) {
+  REQUIRE(expected.codes.size() == got.codes.size());
+  for (const auto& [name, codes] : expected.codes) {
+    INFO(name);
+    REQUIRE(got.codes.count(name) == 1);
+    CHECK(got.codes.at(name) == codes);
+  }
+  REQUIRE(expected.logits.size() == got.logits.size());
+  CHECK(std::memcmp(expected.logits.data(), got.logits.data(), 4 * got.logits.size()) == 0);
+}
+
+void compare_bank(const BankVariant& variant) {
+  const auto net = seen_bank(variant);
+  const auto file = packed_bank(*net);
+  const packed::Model model(file);
+  int compared = 0;
+  for (const Subnet& subnet : net->options().bank.subnets()) {
+    INFO(variant.arch << " " << id(subnet));
+    const Tensor images = normal({2, subnet.resolution, subnet.resolution, 3}, 5);
+    require_equal(evaluated(*net, subnet, images), deployed(model, subnet, images));
+    ++compared;
+  }
+  CHECK(compared == static_cast<int>(4 * variant.bits.size() * variant.resolutions.size()));
+}
+
+}  // namespace
+
+TEST_CASE("deploy: a packed bank computes evaluation's codes and logits, bit for bit") {
+  compare_bank({.bits = {8, 4}, .resolutions = {32, 24}});
+  compare_bank({.residual = Residual::codes, .per_channel = true, .bits = {6}});
+  compare_bank({.residual = Residual::keep_float, .symmetric = true, .first_last_bits = 0, .bits = {8, 4}});
+}
+
+TEST_CASE("deploy: bottlenecks, a pooled stem, every bit-width, exceptions and norms of each subnet's own") {
+  compare_bank({.arch = "resnet50_w8", .bits = {4}});
+  compare_bank({.arch = "resnet18_w8", .residual = Residual::keep_float, .bits = {2}});
+  compare_bank(
+      {.arch = "resnet18_w8", .residual = Residual::codes, .bits = {7}, .affine = AffineOwner::subnet});
+  compare_bank({.bits = {3}, .exceptions = {{"stage1.*", 8}, {"stage2.block0.output", 5}, {"stem", 4}}});
+}
+
+TEST_CASE("deploy: a single subnet's file computes what the bank's does") {
+  const auto net = seen_bank({});
+  const Subnet subnet{0.5, 1.0, 24, 4};
+  const auto one = packed::pack(*net, Domain::target, entries_of(*net, {subnet}), pack_info());
+  CHECK(one.size() < packed_bank(*net).size() / 4);
+  const packed::Model model(one);
+  CHECK(model.layer("stage1.block0.conv1").k == 16);
+  const Tensor images = normal({2, 24, 24, 3}, 5);
+  require_equal(evaluated(*net, subnet, images), deployed(model, subnet, images));
+}
+
+TEST_CASE("deploy: an image's answer does not depend on its batch nor on the number of threads") {
+  const auto net = seen_bank({});
+  const auto file = packed_bank(*net);
+  const packed::Model model(file);
+  const Subnet subnet = model.subnets().front().subnet;
+  const Tensor images = normal({5, 24, 24, 3}, 5);
+  const auto all = deployed(model, subnet, images).logits;
+  const int threads = kernels::runtime::threads();
+  for (int64_t i = 0; i < 5; ++i) {
+    kernels::runtime::set_threads(1 + static_cast<int>(i % 2));
+    const auto one = deployed(model, subnet, images.slice(0, i, 1).clone()).logits;
+    CHECK(std::memcmp(one.data(), all.data() + i * 5, 20) == 0);
+  }
+  kernels::runtime::set_threads(threads);
+}
+
+TEST_CASE("deploy: subnets share the weights that are the same") {
+  const auto net = seen_bank({});
+  const auto file = packed_bank(*net);
+  const packed::Model model(file);
+  deploy::Weights weights;
+  const deploy::Program wide(model, model.index({1.0, 1.0, 24, 8}), 1, weights);
+  const std::size_t alone = weights.bytes();
+  const deploy::Program shallow(model, model.index({1.0, 0.5, 24, 8}), 1, weights);
+  CHECK(weights.bytes() == alone);
+  const deploy::Program fewer_bits(model, model.index({1.0, 1.0, 24, 4}), 1, weights);
+  CHECK(weights.bytes() > alone);
+}
