@@ -15,12 +15,12 @@ target_link_libraries(rtfq_cuda_on_simt PUBLIC rtfq_flags Boost::context)
 target_sources(rtfq_kernels PRIVATE $<TARGET_OBJECTS:rtfq_cuda_on_simt>)
 
 if(RTFQ_CUDA)
+  find_package(CUDAToolkit REQUIRED)
   add_subdirectory(cuda)
-  target_sources(rtfq_kernels PRIVATE $<TARGET_OBJECTS:rtfq_cuda>)
-  target_link_libraries(rtfq_kernels PRIVATE CUDA::cudart_static)
-  target_compile_definitions(rtfq_flags INTERFACE RTFQ_CUDA)
+  # Whole: operators refer to their lists weakly, which pulls nothing out of an archive.
+  target_link_libraries(rtfq_kernels INTERFACE $<LINK_LIBRARY:WHOLE_ARCHIVE,rtfq_cuda>)
 else()
-  target_sources(rtfq_kernels PRIVATE cuda/runtime_absent.cpp)
+  target_sources(rtfq_kernels PRIVATE cuda/runtime_absent.cpp cuda/gpu_clock_absent.cpp)
 endif()
 
 find_program(RTFQ_NVCC nvcc HINTS /usr/local/cuda/bin ENV CUDA_HOME PATH_SUFFIXES bin)

@@ -78,8 +78,7 @@ std::span<const typename Op::Impl> implementations_of(Backend backend) {
   if (backend == Backend::cpu) return Op::cpu();
   if constexpr (requires { Op::simt(); }) {
     if (backend == Backend::simt) return Op::simt();
-    if constexpr (built_with_cuda)
-      if (backend == Backend::cuda) return Op::cuda();
+    if (backend == Backend::cuda && Op::cuda) return Op::cuda();
   }
   throw_backend_absent(Op::name, backend);
 }
@@ -102,11 +101,12 @@ struct Cost {
 #define RTFQ_OPERATOR(Name, text, ShapeType, ArgsType) RTFQ_OPERATOR_(Name, text, ShapeType, ArgsType, )
 
 /// Declares an operator that has kernels in kernels/cuda too. One list there is `Name::cuda()` where nvcc
-/// compiles it and `Name::simt()` where the host's compiler does, for the executor (kernels/cuda/gpu.h).
+/// compiles it and `Name::simt()` where the host's compiler does, for the executor (kernels/cuda/gpu.h). The former is
+/// weak: a program linked without the CUDA backend has none, and everything else is compiled the same for both.
 // clang-format off
 #define RTFQ_CUDA_OPERATOR(Name, text, ShapeType, ArgsType) \
   RTFQ_OPERATOR_(Name, text, ShapeType, ArgsType,           \
-    static std::span<const Impl> cuda();                    \
+    [[gnu::weak]] static std::span<const Impl> cuda();      \
     static std::span<const Impl> simt();)
 
 #define RTFQ_OPERATOR_(Name, text, ShapeType, ArgsType, more_lists)            \

@@ -7,7 +7,11 @@
 
 #include "kernels/runtime/cuda.h"
 
-namespace rtfq::kernels::runtime {
+namespace rtfq::kernels {
+
+const bool built_with_cuda = true;
+
+namespace runtime {
 namespace {
 
 void check(cudaError_t error, const std::string& what) {
@@ -66,4 +70,5 @@ void cuda_synchronize(Stream stream) {
   check(cudaStreamSynchronize(stream_of(stream)), "synchronising");
 }
 
-}  // namespace rtfq::kernels::runtime
+}  // namespace runtime
+}  // namespace rtfq::kernels

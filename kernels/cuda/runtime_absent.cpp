@@ -1,7 +1,11 @@
 // What stands in for kernels/cuda/runtime.cpp in a build without CUDA.
 #include "kernels/runtime/cuda.h"
 
-namespace rtfq::kernels::runtime {
+namespace rtfq::kernels {
+
+const bool built_with_cuda = false;
+
+namespace runtime {
 
 void* cuda_allocate(Device, std::size_t) {
   throw_backend_absent("runtime", Backend::cuda);
@@ -17,4 +21,5 @@ void cuda_synchronize(Stream) {
   throw_backend_absent("runtime", Backend::cuda);
 }
 
-}  // namespace rtfq::kernels::runtime
+}  // namespace runtime
+}  // namespace rtfq::kernels

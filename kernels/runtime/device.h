@@ -12,11 +12,7 @@ enum class Backend { cpu, cuda, simt };
 
 /// Whether nvcc built kernels/cuda into this binary. Such a binary starts on a machine without a GPU and says
 /// so when it is asked for the device.
-#ifdef RTFQ_CUDA
-constexpr bool built_with_cuda = true;
-#else
-constexpr bool built_with_cuda = false;
-#endif
+extern const bool built_with_cuda;
 
 struct Device {
   Backend backend = Backend::cpu;
