@@ -3,17 +3,20 @@
 // bench and the coverage listing read it. An Entry makes an Instance: one operator on one shape, operands allocated in
 // guarded and poisoned buffers, expected results computed in fp64. How to add one: docs/architecture.md.
 
+#include "kernels/catalog/mirror.h"
 #include "kernels/operator.h"
 #include "kernels/plugin.h"
 
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <limits>
 #include <map>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 namespace rtfq::kernels::catalog {
@@ -37,6 +40,9 @@ class Buffer {
     return reinterpret_cast<const T*>(data_);
   }
   std::size_t bytes() const { return bytes_; }
+  /// Bytes of the guard zones.
+  std::size_t guard_before() const { return before_; }
+  std::size_t guard_after() const { return after_; }
   /// Nothing was written outside.
   bool guards_intact() const { return broken_guard() == 0; }
   /// Distance of the first guard byte that was written from the nearest byte of the buffer: negative before it, positive
@@ -98,7 +104,15 @@ struct Problem {
   std::function<void()> restore = [] {};
   /// The inputs of an element of an output, for a message: "x = 0.35, step = 0.1"; may be empty.
   std::function<std::string(const std::string& output, std::size_t index)> inputs{};
-  std::vector<std::shared_ptr<void>> keep;  ///< other storage that args points to
+  std::vector<std::function<Table()>> tables;  ///< other storage that args points to: tables of tensors
+
+  /// Keeps a table that args is to point to; it may grow until the problem runs.
+  template <class T>
+  std::shared_ptr<std::vector<T>> table() {
+    auto made = std::make_shared<std::vector<T>>();
+    tables.push_back([made] { return std::as_bytes(std::span<const T>(*made)); });
+    return made;
+  }
 
   /// Adds a poisoned buffer of `count` elements and returns its typed memory.
   template <class T>
@@ -135,6 +149,8 @@ class Instance {
   /// an implementation is kept: preparing it again only switches to it.
   virtual void prepare(Backend, const std::string& implementation) = 0;
   virtual void launch() = 0;
+  /// The same on a stream of the backend's device.
+  virtual void launch(Stream) = 0;
   virtual Cost cost() const = 0;
   /// Seconds that laying out the weights took for the current implementation; NaN: it has none to lay out.
   virtual double prepare_seconds() const = 0;
@@ -200,24 +216,38 @@ class ProblemInstance final : public Instance {
     auto& p = *problem_;
     auto& made = prepared_[{backend, name}];
     current_ = &made;
-    if (!made.implementation) {
-      made.implementation = &find(backend, name);
-      made.stream.device = {backend, 0};
-      made.workspace = std::make_unique<Buffer>(p.workspace ? made.implementation->workspace(p.shape) : 0);
-      if (p.packed) {
-        const std::size_t bytes = made.implementation->packed(p.shape);
-        made.packed = std::make_unique<Buffer>(bytes);
-        if (bytes) {
-          const auto start = std::chrono::steady_clock::now();
-          made.implementation->pack(p.shape, p.weights, made.packed->data(), made.stream);
-          made.prepare_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-        }
+    if (made.implementation) return point_arguments();
+    made.implementation = &find(backend, name);
+    made.stream.device = device_of(backend);
+    made.workspace = std::make_unique<Buffer>(p.workspace ? made.implementation->workspace(p.shape) : 0);
+    made.packed = std::make_unique<Buffer>(p.packed ? made.implementation->packed(p.shape) : 0);
+    if (mirrored(backend)) {
+      auto& mirror = mirrors_[backend];
+      if (!mirror) {
+        mirror = std::make_unique<Mirror>(made.stream.device);
+        for (auto& buffer : p.buffers) mirror->add(*buffer, Mirror::Kind::operand);
+        mirror->upload();
       }
+      made.operands = mirror.get();
+      made.scratch = std::make_unique<Mirror>(made.stream.device);
+      made.scratch->add(*made.workspace, Mirror::Kind::scratch);
+      made.scratch->add(*made.packed, Mirror::Kind::scratch);
+      made.scratch->upload();
     }
-    if (p.workspace) *p.workspace = made.workspace->data();
-    if (p.packed) *p.packed = made.packed->bytes() ? made.packed->data() : p.weights;
+    if (made.packed->bytes()) {
+      const void* weights = made.operands ? made.operands->at(p.weights) : p.weights;
+      void* packed = made.scratch ? made.scratch->at(made.packed->data()) : made.packed->data();
+      const auto start = std::chrono::steady_clock::now();
+      made.implementation->pack(p.shape, weights, packed, made.stream);
+      runtime::synchronize(made.stream);
+      made.prepare_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    }
+    point_arguments();
   }
-  void launch() override { current_->implementation->launch(problem_->shape, problem_->args, current_->stream); }
+  void launch() override { launch(current_->stream); }
+  void launch(Stream stream) override {
+    current_->implementation->launch(problem_->shape, current_->operands ? current_->args : problem_->args, stream);
+  }
   Verdict verify(Backend backend, const std::string& name, Ties ties) override {
     auto& p = *problem_;
     if (p.expected.empty()) return {false, "the case expects nothing: it cannot fail", 0};
@@ -226,7 +256,13 @@ class ProblemInstance final : public Instance {
     prepare(backend, name);
     std::vector<uint64_t> before;
     for (std::size_t i = 0; i < p.buffers.size(); ++i) before.push_back(is_output(i) ? 0 : p.buffers[i]->checksum());
+    if (current_->operands) current_->operands->upload();
     launch();
+    runtime::synchronize(current_->stream);
+    if (current_->operands) {
+      current_->operands->download();
+      current_->scratch->download();
+    }
     Verdict all{true, "", 0};
     for (const auto& expectation : p.expected) {
       Verdict one = compare(expectation, *p.buffers[expectation.buffer], ties, p.inputs);
@@ -242,13 +278,12 @@ class ProblemInstance final : public Instance {
       if (!is_output(i) && p.buffers[i]->checksum() != before[i]) fail(all, "wrote to an input, " + what);
     }
     check_guards(all, *current_->workspace, "the workspace");
-    if (current_->packed) check_guards(all, *current_->packed, "the packed weights");
+    check_guards(all, *current_->packed, "the packed weights");
     return all;
   }
   double prepare_seconds() const override { return current_->prepare_seconds; }
   std::size_t footprint() const override {
-    std::size_t bytes = current_ ? current_->workspace->bytes() : 0;
-    if (current_ && current_->packed) bytes += current_->packed->bytes();
+    std::size_t bytes = current_ ? current_->workspace->bytes() + current_->packed->bytes() : 0;
     for (const auto& buffer : problem_->buffers) bytes += buffer->bytes();
     return bytes;
   }
@@ -265,9 +300,26 @@ class ProblemInstance final : public Instance {
   struct Prepared {
     const typename Op::Impl* implementation = nullptr;
     std::unique_ptr<Buffer> workspace, packed;
+    Mirror* operands = nullptr;  ///< on devices with memory of their own
+    std::unique_ptr<Mirror> scratch;
+    typename Op::Args args{};  ///< with the device's addresses
     Stream stream;
     double prepare_seconds = std::numeric_limits<double>::quiet_NaN();
   };
+
+  /// The arguments are those of the current implementation, its workspace and packed weights.
+  void point_arguments() {
+    auto& p = *problem_;
+    auto& made = *current_;
+    if (p.workspace) *p.workspace = made.workspace->data();
+    if (p.packed) *p.packed = made.packed->bytes() ? made.packed->data() : p.weights;
+    if (!made.operands) return;
+    static_assert(std::is_trivially_copyable_v<typename Op::Args>);
+    std::vector<Table> tables;
+    for (const auto& table : p.tables) tables.push_back(table());
+    made.args = p.args;
+    made.scratch->translate(&made.args, sizeof made.args, tables, made.operands);
+  }
 
   bool is_output(std::size_t buffer) const {
     return std::any_of(problem_->expected.begin(), problem_->expected.end(),
@@ -289,6 +341,7 @@ class ProblemInstance final : public Instance {
   }
 
   std::unique_ptr<Problem<Op>> problem_;
+  std::map<Backend, std::unique_ptr<Mirror>> mirrors_;
   std::map<std::pair<Backend, std::string>, Prepared> prepared_;
   Prepared* current_ = nullptr;
 };

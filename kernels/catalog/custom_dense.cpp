@@ -42,8 +42,13 @@ struct Conv {
     s = make_conv2d_shape(dims.need("n"), dims.need("h"), dims.need("w"), c, dims.need("k"), filter,
                           dims.get("stride", 1), dims.get("pad", filter / 2), dims.get("of", c));
     dims.finish();
-    require_types(request);
-    if (request.type == RTFQ_BF16) s = with_types(s, RTFQ_BF16, RTFQ_F32, RTFQ_BF16);
+    if (request.type == RTFQ_U8) {
+      if (request.op == "conv2d.dgrad") refuse(request, "gradients are f32 or bf16");
+      s = with_types(s, RTFQ_U8, request.op == "conv2d.forward" ? RTFQ_S8 : RTFQ_F32, RTFQ_BF16);
+    } else {
+      require_types(request);
+      if (request.type == RTFQ_BF16) s = with_types(s, RTFQ_BF16, RTFQ_F32, RTFQ_BF16);
+    }
     p = output_height(s);
     q = output_width(s);
     x = static_cast<std::size_t>(s.n * s.h * s.w * s.c);
@@ -60,11 +65,17 @@ struct Conv {
 
 /// Weights as they are stored, in f32, and as a product of the request's type uses them.
 struct Weights {
-  const float* stored;
+  const void* stored;
   std::vector<float> used;
 
   template <class Op>
   Weights(Problem<Op>& problem, const CustomRequest& request, std::size_t count) {
+    if (request.type == RTFQ_U8) {
+      used.resize(count);
+      fill_exact(used.data(), count, 2, 127);
+      stored = add_operand(&problem, RTFQ_S8, &used);
+      return;
+    }
     float* data = problem.template add<float>(count);
     fill(request, data, count, 2);
     stored = data;
@@ -75,17 +86,46 @@ struct Weights {
   }
 };
 
+/// Seeded codes in [low, high].
+std::vector<float> codes(std::size_t count, uint64_t seed, int low, int high) {
+  std::vector<float> values(count);
+  fill_exact(values.data(), count, seed, (high - low) / 2);
+  for (float& value : values)
+    value = std::min(value + static_cast<float>((high + low + 1) / 2), static_cast<float>(high));
+  return values;
+}
+
+/// Activations of the request's type, or codes.
+template <class Op>
+const void* activations(Problem<Op>& problem, const CustomRequest& request, std::vector<float>* values,
+                        std::size_t count) {
+  if (request.type != RTFQ_U8) return operand(problem, request, values, count, 1);
+  *values = codes(count, 1, 0, 255);
+  return add_operand(&problem, RTFQ_U8, values);
+}
+
+/// The scales of a convolution of codes, one a channel or one.
+template <class Op>
+const float* scales(Problem<Op>& problem, std::size_t count) {
+  float* data = problem.template add<float>(count);
+  for (std::size_t i = 0; i < count; ++i) data[i] = 1e-3f * static_cast<float>(1 + i % 7);
+  return data;
+}
+
 std::unique_ptr<Instance> forward(const CustomRequest& request, const Conv& z) {
   auto problem = std::make_unique<Problem<Conv2dForward>>();
   const auto& s = problem->shape = z.s;
   std::vector<float> x_values;
-  const void* x_data = operand(*problem, request, &x_values, z.x, 1);
+  const void* x_data = activations(*problem, request, &x_values, z.x);
   const float* x = x_values.data();
   const Weights w(*problem, request, z.w);
-  void* y = add_typed(problem.get(), request.type, z.y);
+  const bool on_codes = request.type == RTFQ_U8;
+  const float* scale = on_codes ? scales(*problem, static_cast<std::size_t>(s.k)) : nullptr;
+  void* y = add_typed(problem.get(), s.y_type, z.y);
   Expectation e{.name = "y", .buffer = problem->last(), .values = {}};
   const auto terms = static_cast<double>(s.r * s.s * s.c);
-  tolerate(e, terms, request.type);
+  tolerate(e, terms, s.y_type);
+  if (on_codes) e.absolute = e.relative = 0;
   e.at = sample(z.y, samples(terms), 3);
   for (const std::size_t i : e.at) {
     const auto index = static_cast<int64_t>(i);
@@ -100,10 +140,12 @@ std::unique_ptr<Instance> forward(const CustomRequest& request, const Conv& z) {
                     *filter = w.used.data() + z.weight(k, r, col);
         for (int64_t c = 0; c < s.c; ++c) sum += product(from[c], filter[c]);
       }
-    e.values.push_back(sum);
+    // Sums of codes are exact; one f32 product and one rounding follow.
+    e.values.push_back(
+        on_codes ? catalog::stored(s.y_type, static_cast<double>(static_cast<float>(sum) * scale[k])) : sum);
   }
   problem->expected.push_back(std::move(e));
-  problem->args = {x_data, nullptr, y, nullptr};
+  problem->args = {x_data, nullptr, y, nullptr, scale};
   problem->weights = w.stored;
   problem->packed = &problem->args.packed;
   problem->workspace = &problem->args.workspace;
@@ -149,13 +191,19 @@ std::unique_ptr<Instance> wgrad(const CustomRequest& request, const Conv& z) {
   auto problem = std::make_unique<Problem<Conv2dWgrad>>();
   const auto& s = problem->shape = z.s;
   std::vector<float> x_values, g_values;
-  const void* x_data = operand(*problem, request, &x_values, z.x, 1);
-  const void* g_data = operand(*problem, request, &g_values, z.y, 2);
+  const void* x_data = activations(*problem, request, &x_values, z.x);
+  const bool on_codes = request.type == RTFQ_U8;
+  CustomRequest gradient = request;
+  if (on_codes) gradient.type = s.y_type;
+  const void* g_data = operand(*problem, gradient, &g_values, z.y, 2);
+  const float* scale = on_codes ? scales(*problem, 1) : nullptr;
   const float *x = x_values.data(), *g = g_values.data();
   float* dw = problem->add<float>(z.w);
   Expectation e{.name = "dw", .buffer = problem->last(), .values = {}};
   const auto terms = static_cast<double>(s.n * z.p * z.q);
   tolerate(e, terms);
+  if (on_codes)
+    e.absolute *= 255 * static_cast<double>(*scale);  // codes are that much larger than normal numbers
   for (const std::size_t i : sample(static_cast<std::size_t>(s.k * s.r * s.s * s.c), samples(terms), 3)) {
     const auto index = static_cast<int64_t>(i);
     const int64_t c = index % s.c, col = index / s.c % s.s, r = index / s.c / s.s % s.r,
@@ -169,10 +217,10 @@ std::unique_ptr<Instance> wgrad(const CustomRequest& request, const Conv& z) {
           sum += product(x[((n * s.h + h) * s.w + v) * s.c + c], g[((n * z.p + p) * z.q + q) * s.k + k]);
         }
     e.at.push_back(static_cast<std::size_t>(z.weight(k, r, col) + c));
-    e.values.push_back(sum);
+    e.values.push_back(on_codes ? sum * static_cast<double>(*scale) : sum);
   }
   problem->expected.push_back(std::move(e));
-  problem->args = {x_data, g_data, dw, false, nullptr};
+  problem->args = {x_data, g_data, dw, false, nullptr, scale};
   problem->workspace = &problem->args.workspace;
   return instance_of(std::move(problem));
 }

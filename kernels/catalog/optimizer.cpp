@@ -71,8 +71,7 @@ void reference_sgd(const Hyper& h, bool nesterov, bool positive, double gradient
 std::unique_ptr<Problem<Sgd>> sgd(const SgdCase& c) {
   auto problem = std::make_unique<Problem<Sgd>>();
   problem->shape = {total(c.sizes)};
-  const auto tensors = std::make_shared<std::vector<SgdTensor>>();
-  problem->keep.push_back(tensors);
+  const auto tensors = problem->table<SgdTensor>();
   problem->args = {{}, c.exact ? 0.5f : 0.9f, c.exact ? 0.25f : 0.37f, 0.5f, c.nesterov};
   std::vector<Update> updates;
   for (std::size_t t = 0; t < c.sizes.size(); ++t) {
@@ -117,8 +116,7 @@ std::unique_ptr<Problem<Sgd>> sgd(const SgdCase& c) {
 std::unique_ptr<Problem<MovingAverage>> moving_average(const Sizes& sizes, bool exact, float decay) {
   auto problem = std::make_unique<Problem<MovingAverage>>();
   problem->shape = {total(sizes)};
-  const auto tensors = std::make_shared<std::vector<AverageTensor>>();
-  problem->keep.push_back(tensors);
+  const auto tensors = problem->table<AverageTensor>();
   std::vector<Update> updates;
   for (std::size_t t = 0; t < sizes.size(); ++t) {
     const Update average = add_update(*problem, sizes[t], exact, 81 + 2 * t),
@@ -140,8 +138,7 @@ std::unique_ptr<Problem<MovingAverage>> moving_average(const Sizes& sizes, bool 
 std::unique_ptr<Problem<SquaredNorm>> squared_norm(const Sizes& sizes, bool exact) {
   auto problem = std::make_unique<Problem<SquaredNorm>>();
   problem->shape = {total(sizes)};
-  const auto tensors = std::make_shared<std::vector<SgdTensor>>();
-  problem->keep.push_back(tensors);
+  const auto tensors = problem->table<SgdTensor>();
   double sum = 0;
   for (std::size_t t = 0; t < sizes.size(); ++t) {
     const Update gradient = add_update(*problem, sizes[t], exact, 91 + t);
