@@ -26,10 +26,12 @@ const char* conv2d_mma_codes_unsupported(const Conv2dForward&, const Conv2dShape
 template <ConvTile>
 void conv2d_forward_mma_codes(const Conv2dShape&, const Conv2dForwardArgs&, Stream);
 
-/// Of few channels: bf16, the image copied to the workspace first.
-const char* conv2d_mma_folded_unsupported(const Conv2dForward&, const Conv2dShape&);
-void conv2d_mma_folded(const Conv2dShape&, const Conv2dForwardArgs&, Stream);
-std::size_t conv2d_folded_bytes(const Conv2dShape&);
+/// Of few channels: the image is copied to the workspace first.
+const char* conv2d_mma_bf16_folded_unsupported(const Conv2dForward&, const Conv2dShape&);
+const char* conv2d_mma_codes_folded_unsupported(const Conv2dForward&, const Conv2dShape&);
+void conv2d_mma_bf16_folded(const Conv2dShape&, const Conv2dForwardArgs&, Stream);
+void conv2d_mma_codes_folded(const Conv2dShape&, const Conv2dForwardArgs&, Stream);
+std::size_t conv2d_folded_x_bytes(const Conv2dShape&);
 
 const char* conv2d_wgrad_mma_unsupported(const Conv2dWgrad&, const Conv2dShape&);
 template <ConvTile>

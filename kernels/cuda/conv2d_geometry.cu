@@ -4,7 +4,7 @@
 // pack_dense, pack_folded: a thread takes one element of the result, a block 256 neighbours; pack_turned
 // transposes through a 32 x 33 tile, a block of 32 x 8 threads a tile of output and input channels under one
 // tap. fold_image: a thread takes one pixel of the copy, written at once. All are bound by memory. Floor: 4
-// bytes read and 2 written a weight; 2 c bytes read and 8 or 16 written a pixel. Shared memory: 4.1 KB in
+// bytes read and 2 written a weight; an image read, 8 or 16 bytes written a pixel. Shared memory: 4.1 KB in
 // pack_turned. Not yet timed on a GPU.
 #include <algorithm>
 
@@ -45,16 +45,20 @@ __global__ void __launch_bounds__(threads)
 }
 
 /// Result [filters][columns][channels], filters being rows of all filters.
+template <class From, class To>
 __global__ void __launch_bounds__(threads)
-    folded(int count, int s, int c, int c_parent, int columns, int channels,
-           const float* __restrict__ weights, bf16* __restrict__ packed) {
+    folded(int count, int s, int c, int c_parent, int columns, int channels, const From* __restrict__ weights,
+           To* __restrict__ packed) {
   const int i = this_thread();
   if (i >= count) return;
   const int channel = i % channels, column = i / channels % columns, row = i / channels / columns;
-  Floats<1> value{{0.0f}};
+  From value{};
   if (channel < c && column < s)
-    value = load<1>(weights + (static_cast<int64_t>(row) * s + column) * c_parent + channel);
-  store<1>(packed + i, value);
+    value = weights[(static_cast<int64_t>(row) * s + column) * c_parent + channel];
+  if constexpr (std::is_same_v<From, To>)
+    packed[i] = value;
+  else
+    store<1>(packed + i, Floats<1>{{value}});
 }
 
 /// Tap blockIdx.z of all filters, transposed.
@@ -88,24 +92,35 @@ __global__ void __launch_bounds__(side * 8)
   }
 }
 
-/// V elements a pixel of the result.
-template <int V>
+/// V elements a pixel of the result, of which up to 4 are the image's.
+template <int V, class From, class To>
 __global__ void __launch_bounds__(threads)
     fold(int count, int height, int width, int h_count, int w_count, int c, int pad,
-         const bf16* __restrict__ x, bf16* __restrict__ to) {
+         const From* __restrict__ x, To* __restrict__ to) {
   const int i = this_thread();
   if (i >= count) return;
   const int line = i / width, image = line / height;
   const int h = line - image * height - pad, w = i - line * width - pad;
-  Floats<V> pixel{};
+  From own[4] = {};
   if (static_cast<unsigned>(h) < static_cast<unsigned>(h_count) &&
       static_cast<unsigned>(w) < static_cast<unsigned>(w_count)) {
-    const bf16* from = x + ((static_cast<int64_t>(image) * h_count + h) * w_count + w) * c;
+    const From* from = x + ((static_cast<int64_t>(image) * h_count + h) * w_count + w) * c;
 #pragma unroll
     for (int j = 0; j < 4; ++j)
-      if (j < c) pixel.v[j] = load<1>(from + j).v[0];
+      if (j < c) own[j] = from[j];
   }
-  store<V>(to + static_cast<int64_t>(i) * V, pixel);
+  Packed<To, V> pixel{};
+  if constexpr (sizeof(To) == 1) {
+    pixel.bits.w[0] = access::low_bytes(static_cast<uint8_t>(own[0]), static_cast<uint8_t>(own[1]),
+                                        static_cast<uint8_t>(own[2]), static_cast<uint8_t>(own[3]));
+  } else if constexpr (std::is_same_v<From, bf16>) {
+    pixel.bits.w[0] = own[0].bits | uint32_t{own[1].bits} << 16;
+    pixel.bits.w[1] = own[2].bits | uint32_t{own[3].bits} << 16;
+  } else {
+    pixel.bits.w[0] = access::pack_bf16(static_cast<float>(own[0]), static_cast<float>(own[1]));
+    pixel.bits.w[1] = access::pack_bf16(static_cast<float>(own[2]), static_cast<float>(own[3]));
+  }
+  put(to + static_cast<int64_t>(i) * V, pixel);
 }
 
 dim3 blocks_for(int64_t count) {
@@ -194,22 +209,28 @@ ConvProduct dgrad_product(const Conv2dShape& s) {
   return z;
 }
 
-ConvFold::ConvFold(const Conv2dShape& s) {
-  channels = s.stride % 2 ? 8 : 4;
-  columns = narrow((s.s * channels + 7) / 8 * 8 / channels);
+ConvFold::ConvFold(const Conv2dShape& s, rtfq_dtype type) {
+  const int64_t pixel = s.stride % 2 ? 16 : 8;  // bytes
+  const auto even = [&](int64_t pixels) { return narrow(pixel == 8 ? pixels + pixels % 2 : pixels); };
+  channels = narrow(pixel / element_bytes(type));
+  columns = even(s.s);
   height = narrow((output_height(s) - 1) * s.stride + s.r);
-  width = narrow((output_width(s) - 1) * s.stride + columns);
-  width += width * channels % 8 / 4;
+  width = even((output_width(s) - 1) * s.stride + columns);
 }
 
-const char* fold_unsupported(const Conv2dShape& s) {
+std::size_t folded_bytes(const Conv2dShape& s, rtfq_dtype type) {
+  const ConvFold f(s, type);
+  return static_cast<std::size_t>(s.n * f.height * f.width * f.channels * element_bytes(type));
+}
+
+const char* fold_unsupported(const Conv2dShape& s, rtfq_dtype type) {
   if (s.c > 4) return "takes at most 4 input channels";
-  if (const char* reason = product_unsupported(s, 8, 2, s.k)) return reason;
-  return ConvFold(s).elements(s) > INT32_MAX / 2 ? "takes operands of at most 2^30 elements" : nullptr;
+  if (const char* reason = product_unsupported(s, 16, 1, s.k)) return reason;
+  return folded_bytes(s, type) > INT32_MAX / 2 ? "takes copies of images of at most 2^30 bytes" : nullptr;
 }
 
-ConvProduct folded_product(const Conv2dShape& s) {
-  const ConvFold f(s);
+ConvProduct folded_product(const Conv2dShape& s, rtfq_dtype type) {
+  const ConvFold f(s, type);
   ConvProduct z = forward_product(s, f.columns * f.channels);
   z.part[0].base_h = z.part[0].base_w = 0;
   z.part[0].taps_w = 1;
@@ -225,9 +246,14 @@ ConvProduct folded_product(const Conv2dShape& s) {
 std::size_t packed_bytes(const Conv2dShape& s) {
   return static_cast<std::size_t>(s.k * s.r * s.s * s.c) * sizeof(bf16);
 }
+/// Weights stay what they are stored as, codes, or become bf16.
+rtfq_dtype packed_type(const Conv2dShape& s) {
+  return s.w_type == RTFQ_S8 ? RTFQ_S8 : RTFQ_BF16;
+}
+
 std::size_t packed_folded_bytes(const Conv2dShape& s) {
-  const ConvFold f(s);
-  return static_cast<std::size_t>(s.k * s.r * f.columns * f.channels) * sizeof(bf16);
+  const ConvFold f(s, packed_type(s));
+  return static_cast<std::size_t>(s.k * s.r * f.columns * f.channels * element_bytes(packed_type(s)));
 }
 
 void pack_dense(const Conv2dShape& s, const void* weights, void* packed, Stream stream) {
@@ -237,11 +263,16 @@ void pack_dense(const Conv2dShape& s, const void* weights, void* packed, Stream 
 }
 
 void pack_folded(const Conv2dShape& s, const void* weights, void* packed, Stream stream) {
-  const ConvFold f(s);
+  const ConvFold f(s, packed_type(s));
   const int64_t count = s.k * s.r * f.columns * f.channels;
-  simt::launch(folded, blocks_for(count), dim3(threads), 0, stream_of(stream), narrow(count), narrow(s.s),
-               narrow(s.c), narrow(s.c_parent), f.columns, f.channels, static_cast<const float*>(weights),
-               static_cast<bf16*>(packed));
+  const auto run = [&](auto kernel, auto* from, auto* to) {
+    simt::launch(kernel, blocks_for(count), dim3(threads), 0, stream_of(stream), narrow(count), narrow(s.s),
+                 narrow(s.c), narrow(s.c_parent), f.columns, f.channels, from, to);
+  };
+  if (s.w_type == RTFQ_S8)
+    run(folded<int8_t, int8_t>, static_cast<const int8_t*>(weights), static_cast<int8_t*>(packed));
+  else
+    run(folded<float, bf16>, static_cast<const float*>(weights), static_cast<bf16*>(packed));
 }
 
 void pack_turned(const Conv2dShape& s, const void* weights, void* packed, Stream stream) {
@@ -252,12 +283,27 @@ void pack_turned(const Conv2dShape& s, const void* weights, void* packed, Stream
                static_cast<bf16*>(packed));
 }
 
-void fold_image(const Conv2dShape& s, const void* x, void* to, Stream stream) {
-  const ConvFold f(s);
+namespace {
+
+template <class From, class To>
+void launch_fold(const Conv2dShape& s, const ConvFold& f, const void* x, void* to, Stream stream) {
+  constexpr int few = 8 / static_cast<int>(sizeof(To));
   const int64_t count = s.n * f.height * f.width;
-  simt::launch(f.channels == 8 ? fold<8> : fold<4>, blocks_for(count), dim3(threads), 0, stream_of(stream),
-               narrow(count), f.height, f.width, narrow(s.h), narrow(s.w), narrow(s.c), narrow(s.pad),
-               static_cast<const bf16*>(x), static_cast<bf16*>(to));
+  simt::launch(f.channels == few ? fold<few, From, To> : fold<2 * few, From, To>, blocks_for(count),
+               dim3(threads), 0, stream_of(stream), narrow(count), f.height, f.width, narrow(s.h),
+               narrow(s.w), narrow(s.c), narrow(s.pad), static_cast<const From*>(x), static_cast<To*>(to));
+}
+
+}  // namespace
+
+void fold_image(const Conv2dShape& s, rtfq_dtype type, const void* x, void* to, Stream stream) {
+  const ConvFold f(s, type);
+  const bool half = type == RTFQ_BF16;
+  if (s.x_type == RTFQ_BF16) return launch_fold<bf16, bf16>(s, f, x, to, stream);
+  if (s.x_type == RTFQ_U8)
+    return half ? launch_fold<uint8_t, bf16>(s, f, x, to, stream)
+                : launch_fold<uint8_t, uint8_t>(s, f, x, to, stream);
+  half ? launch_fold<int8_t, bf16>(s, f, x, to, stream) : launch_fold<int8_t, int8_t>(s, f, x, to, stream);
 }
 
 }  // namespace rtfq::kernels::RTFQ_GPU

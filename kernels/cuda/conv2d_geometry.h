@@ -47,29 +47,30 @@ ConvProduct forward_product(const Conv2dShape&, int64_t tap_pitch);
 ConvProduct dgrad_product(const Conv2dShape&);
 
 /// A few channels folded into a tap of many: the image is copied once with its border, channels padded, and
-/// a tap is then a row of the filter, whose `columns` pixels lie one after the other.
+/// a tap is then a row of the filter, whose `columns` pixels lie one after the other. `type` is the copy's:
+/// bf16, which holds codes exactly, or that of codes.
 struct ConvFold {
-  int channels;       ///< of a pixel: 4, or 8 where the stride is odd, so that chunks stay aligned
-  int columns;        ///< of a filter's row
+  int channels;  ///< of a pixel: 8 bytes of them, or 16 where the stride is odd, so that chunks stay aligned
+  int columns;   ///< of a filter's row
   int height, width;  ///< of the copied image
-  explicit ConvFold(const Conv2dShape&);
-  int64_t elements(const Conv2dShape& s) const { return s.n * height * width * channels; }
+  ConvFold(const Conv2dShape&, rtfq_dtype type);
 };
+std::size_t folded_bytes(const Conv2dShape&, rtfq_dtype type);
 /// Why inputs of this shape are not folded, or nullptr.
-const char* fold_unsupported(const Conv2dShape&);
+const char* fold_unsupported(const Conv2dShape&, rtfq_dtype type);
 /// y from the folded x, weights as `pack_folded` lays them out.
-ConvProduct folded_product(const Conv2dShape&);
+ConvProduct folded_product(const Conv2dShape&, rtfq_dtype type);
 
 // Weights, f32 in the parent's strides, rounded to bf16 and laid out densely: [k][r][s][c]; for every part of
-// the data gradient [c][taps_h][taps_w][k], taps in the order in which the part's input pixels ascend;
-// folded, [k][r][columns][channels].
+// the data gradient [c][taps_h][taps_w][k], taps in the order in which the part's input pixels ascend; folded
+// (codes as they are) [k][r][columns][channels].
 void pack_dense(const Conv2dShape&, const void* weights, void* packed, Stream);
 void pack_turned(const Conv2dShape&, const void* weights, void* packed, Stream);
 void pack_folded(const Conv2dShape&, const void* weights, void* packed, Stream);
 std::size_t packed_bytes(const Conv2dShape&);  ///< of the first two
 std::size_t packed_folded_bytes(const Conv2dShape&);
-/// [n][fold.height][fold.width][fold.channels] of a bf16 image.
-void fold_image(const Conv2dShape&, const void* x, void* folded, Stream);
+/// [n][height][width][channels] of x, bf16 or codes, as `type`.
+void fold_image(const Conv2dShape&, rtfq_dtype type, const void* x, void* folded, Stream);
 
 /// A row of the product, as the thread that stages it knows it.
 struct ConvRow {

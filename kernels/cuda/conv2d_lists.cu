@@ -47,8 +47,10 @@ std::span<const Conv2dForward::Impl> Conv2dForward::RTFQ_GPU_LIST() {
   static constexpr Impl list[] = {
       forward_codes<ConvTile::by_cost>("mma_codes"),
       forward_bf16<ConvTile::by_cost>("mma_bf16"),
-      {"mma_folded", unsupported<Conv2dForward, conv2d_mma_folded_unsupported>, conv2d_mma_folded,
-       conv2d_folded_bytes, packed_folded_bytes, pack_folded},
+      {"mma_codes_folded", unsupported<Conv2dForward, conv2d_mma_codes_folded_unsupported>,
+       conv2d_mma_codes_folded, conv2d_folded_x_bytes, packed_folded_bytes, pack_folded},
+      {"mma_bf16_folded", unsupported<Conv2dForward, conv2d_mma_bf16_folded_unsupported>,
+       conv2d_mma_bf16_folded, conv2d_folded_x_bytes, packed_folded_bytes, pack_folded},
       forward_codes<ConvTile::large>("mma_codes_128x128"),
       forward_codes<ConvTile::wide>("mma_codes_128x64"),
       forward_codes<ConvTile::small>("mma_codes_64x64"),

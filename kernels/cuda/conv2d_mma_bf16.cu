@@ -21,9 +21,9 @@ const char* conv2d_mma_bf16_unsupported(const Conv2dDgrad&, const Conv2dShape& s
   if (s.stride > 2) return "takes strides of 1 and 2";
   return product_unsupported(s, s.k, 2, s.c);
 }
-const char* conv2d_mma_folded_unsupported(const Conv2dForward&, const Conv2dShape& s) {
+const char* conv2d_mma_bf16_folded_unsupported(const Conv2dForward&, const Conv2dShape& s) {
   if (s.x_type != RTFQ_BF16 || s.y_type != RTFQ_BF16) return "takes bf16 activations";
-  return fold_unsupported(s);
+  return fold_unsupported(s, RTFQ_BF16);
 }
 
 template <ConvTile tile>
@@ -35,13 +35,10 @@ void conv2d_dgrad_mma_bf16(const Conv2dShape& s, const Conv2dDgradArgs& a, Strea
   conv2d_mma<Bf16Product>(tile, dgrad_product(s), a.g, a.packed, nullptr, RTFQ_BF16, a.dx, stream);
 }
 
-std::size_t conv2d_folded_bytes(const Conv2dShape& s) {
-  return static_cast<std::size_t>(ConvFold(s).elements(s)) * sizeof(bf16);
-}
-void conv2d_mma_folded(const Conv2dShape& s, const Conv2dForwardArgs& a, Stream stream) {
-  fold_image(s, a.x, a.workspace, stream);
-  conv2d_mma<Bf16Product>(ConvTile::by_cost, folded_product(s), a.workspace, a.packed, nullptr, RTFQ_BF16,
-                          a.y, stream);
+void conv2d_mma_bf16_folded(const Conv2dShape& s, const Conv2dForwardArgs& a, Stream stream) {
+  fold_image(s, RTFQ_BF16, a.x, a.workspace, stream);
+  conv2d_mma<Bf16Product>(ConvTile::by_cost, folded_product(s, RTFQ_BF16), a.workspace, a.packed, nullptr,
+                          RTFQ_BF16, a.y, stream);
 }
 
 template void conv2d_forward_mma_bf16<ConvTile::by_cost>(const Conv2dShape&, const Conv2dForwardArgs&,

@@ -9,7 +9,7 @@
 // so that reads meet no bank conflicts. Partial sums go to the workspace; a second launch, a block of 32 x 8
 // threads for 32 neighbouring sums, adds the pieces, scales and adds into the parent's slice. Floor: x and g
 // once, 8 bytes a weight and piece, 2 n p q k r s c operations. Limits: output channels that are multiples of
-// 8; input channels that are (of 16 with codes), or at most 4 in bf16, whose image is folded first; filters
+// 8; input channels that are (of 16 with codes), or at most 4, whose image is folded into bf16 first; filters
 // of at most 8x8; operands of at most 2^30 elements. Shared memory: 64, 48 or 32 KB. Not yet timed on a GPU.
 #include <algorithm>
 
@@ -281,8 +281,9 @@ __global__ void __launch_bounds__(lanes* adders)
   *to = accumulate ? *to + scaled : scaled;
 }
 
+/// Images are folded as bf16, codes too: it holds them exactly, in half as many columns.
 bool is_folded(const Conv2dShape& s) {
-  return s.x_type == RTFQ_BF16 && s.c % 8 != 0;
+  return s.c <= 4;
 }
 
 int tiles_of(ConvTile tile, const Conv2dShape& s, int columns) {
@@ -304,7 +305,7 @@ ConvTile choose_tile(ConvTile wanted, const Conv2dShape& s, int columns) {
 /// than 2^26, unless one piece has more.
 Wgrad wgrad_of(const Conv2dShape& s, ConvTile tile) {
   Wgrad w{};
-  w.z = is_folded(s) ? folded_product(s) : forward_product(s, s.c);
+  w.z = is_folded(s) ? folded_product(s, RTFQ_BF16) : forward_product(s, s.c);
   const ConvPart& part = w.z.part[0];
   w.columns = part.taps_h * part.taps_w * w.z.channels;
   w.pixels = part.rows;
@@ -322,12 +323,13 @@ Wgrad wgrad_of(const Conv2dShape& s, ConvTile tile) {
 }
 
 int columns_of(const Conv2dShape& s) {
-  const ConvProduct z = is_folded(s) ? folded_product(s) : forward_product(s, s.c);
+  const ConvProduct z = is_folded(s) ? folded_product(s, RTFQ_BF16) : forward_product(s, s.c);
   return z.part[0].taps_h * z.part[0].taps_w * z.channels;
 }
 
-std::size_t folded_bytes(const Conv2dShape& s) {
-  return is_folded(s) ? (conv2d_folded_bytes(s) + 63) / 64 * 64 : 0;
+/// Where the partial sums begin in the workspace: behind the copy of the image.
+std::size_t partial_at(const Conv2dShape& s) {
+  return is_folded(s) ? (folded_bytes(s, RTFQ_BF16) + 63) / 64 * 64 : 0;
 }
 
 template <class X, class T>
@@ -352,14 +354,14 @@ void sums(ConvTile tile, const Wgrad& w, const void* x, const Conv2dWgradArgs& a
 const char* conv2d_wgrad_mma_unsupported(const Conv2dWgrad& op, const Conv2dShape& s) {
   if (const char* reason = unsupported_types(op, s)) return reason;
   if (s.y_type != RTFQ_BF16) return "takes gradients in bf16";
-  if (is_folded(s)) return fold_unsupported(s);
+  if (is_folded(s)) return fold_unsupported(s, RTFQ_BF16);
   return product_unsupported(s, s.c, element_bytes(s.x_type), s.k);
 }
 
 template <ConvTile wanted>
 std::size_t conv2d_wgrad_mma_bytes(const Conv2dShape& s) {
   const Wgrad w = wgrad_of(s, choose_tile(wanted, s, columns_of(s)));
-  return folded_bytes(s) +
+  return partial_at(s) +
          static_cast<std::size_t>(s.k * w.columns) * static_cast<std::size_t>(w.pieces) * sizeof(float);
 }
 
@@ -373,11 +375,11 @@ void conv2d_wgrad_mma(const Conv2dShape& s, const Conv2dWgradArgs& a, Stream str
   const Wgrad w = wgrad_of(s, tile);
   const void* x = a.x;
   if (is_folded(s)) {
-    fold_image(s, x, a.workspace, stream);
+    fold_image(s, RTFQ_BF16, x, a.workspace, stream);
     x = a.workspace;
   }
-  auto* partial = reinterpret_cast<float*>(static_cast<unsigned char*>(a.workspace) + folded_bytes(s));
-  if (s.x_type == RTFQ_BF16)
+  auto* partial = reinterpret_cast<float*>(static_cast<unsigned char*>(a.workspace) + partial_at(s));
+  if (s.x_type == RTFQ_BF16 || is_folded(s))
     sums<bf16>(tile, w, x, a, partial, stream);
   else if (s.x_type == RTFQ_U8)
     sums<uint8_t>(tile, w, x, a, partial, stream);
@@ -387,7 +389,7 @@ void conv2d_wgrad_mma(const Conv2dShape& s, const Conv2dWgradArgs& a, Stream str
   const auto narrow = [](int64_t n) { return static_cast<int>(n); };
   Columns at{w.columns, 0, 0, narrow(s.s), narrow(s.c), narrow(s.c_parent), narrow(s.r * s.s * s.c_parent)};
   if (is_folded(s)) {
-    const ConvFold fold(s);
+    const ConvFold fold(s, RTFQ_BF16);
     at.fold = fold.columns;
     at.fold_channels = fold.channels;
   }
