@@ -3,7 +3,6 @@
 
 #include <algorithm>
 
-#include "kernels/cuda/gpu.h"
 #include "kernels/cuda/values.h"
 #include "kernels/fakequant.h"
 
@@ -11,11 +10,14 @@ namespace rtfq::kernels::RTFQ_GPU {
 
 /// Blocks hold a fixed number of elements that depends on the shape alone, so sums taken block by block are
 /// the same on every device. A span is what shares a step size: everything, or one row. It consists of lines
-/// (contiguous elements), a line of pieces, and a block is one piece of a long line or several short lines.
+/// (contiguous elements), a line of pieces (16 KB), and a block is one piece of a long line or several short
+/// lines.
 struct FakeQuantCut {
-  static constexpr int threads = 256;
-  static constexpr int64_t piece = 4096;
+  static constexpr int threads = 256, at_once = 4;
+  template <class T>
+  static constexpr int piece_of = at_once* per_access<T>* threads;
 
+  int64_t piece;
   int64_t row_stride, group_stride, cols;
   int32_t groups, spans, lines, pieces_per_line, lines_per_block, blocks_per_span;
 
@@ -25,7 +27,10 @@ struct FakeQuantCut {
     bool one_line;
   };
 
-  explicit FakeQuantCut(const FakeQuantShape& s) : row_stride(s.row_stride), group_stride(s.group_stride) {
+  explicit FakeQuantCut(const FakeQuantShape& s)
+      : piece(s.type == RTFQ_BF16 ? piece_of<bf16> : piece_of<float>),
+        row_stride(s.row_stride),
+        group_stride(s.group_stride) {
     int64_t rows = s.rows, all_groups = s.groups;
     cols = s.cols;
     if (all_groups == 1 || group_stride == cols) {
@@ -45,10 +50,10 @@ struct FakeQuantCut {
         pieces_per_line > 1 ? lines * pieces_per_line : (lines + lines_per_block - 1) / lines_per_block;
   }
   int64_t blocks() const { return int64_t{spans} * blocks_per_span; }
-  /// Every line starts where 16-byte accesses may (given aligned pointers).
-  bool takes_four() const {
+  /// Every line starts where accesses to V elements may (given aligned pointers).
+  bool takes(int V) const {
     const bool single = int64_t{spans} * lines == 1;
-    return single || (cols % 4 == 0 && row_stride % 4 == 0 && (groups == 1 || group_stride % 4 == 0));
+    return single || (cols % V == 0 && row_stride % V == 0 && (groups == 1 || group_stride % V == 0));
   }
 
   __device__ __forceinline__ int64_t start(int32_t line) const {
@@ -80,6 +85,38 @@ struct FakeQuantCut {
            static_cast<unsigned>(i) % width;
   }
 };
+
+/// Fetches and uses the block's elements, V at a time: a whole piece with all of a thread's loads in flight.
+/// `at` is an element's offset in x, `dense` that in what is dense.
+template <class T, int V, class Work>
+__device__ __forceinline__ void each_element(const FakeQuantCut& cut, const FakeQuantCut::Block& b,
+                                             Work& work) {
+  constexpr int threads = FakeQuantCut::threads, at_once = FakeQuantCut::at_once;
+  if (V == per_access<T> && b.one_line && b.count == FakeQuantCut::piece_of<T>) {
+    typename Work::template Fetched<V> in[at_once];
+    const int first = V * static_cast<int>(threadIdx.x);
+#pragma unroll
+    for (int u = 0; u < at_once; ++u) {
+      const int i = first + u * V * threads;
+      in[u] = work.template fetch<V>(b.x + i, b.dense + i);
+    }
+#pragma unroll
+    for (int u = 0; u < at_once; ++u) {
+      const int i = first + u * V * threads;
+      work.template use<V>(b.x + i, b.dense + i, in[u]);
+    }
+    return;
+  }
+  for (int i = V * static_cast<int>(threadIdx.x); i < b.count; i += V * threads) {
+    const int64_t at = cut.offset(b, i), dense = b.dense + i;
+    if (i + V <= b.count) {
+      work.template use<V>(at, dense, work.template fetch<V>(at, dense));
+    } else {  // the end of a tensor whose size is no multiple of V
+      for (int j = 0; i + j < b.count; ++j)
+        work.template use<1>(at + j, dense + j, work.template fetch<1>(at + j, dense + j));
+    }
+  }
+}
 
 /// One double a block.
 std::size_t fakequant_sums_bytes(const FakeQuantShape&);

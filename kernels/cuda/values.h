@@ -40,13 +40,16 @@ __device__ __forceinline__ Words<n> load_words(const void* p) {
     return {{*static_cast<const uint32_t*>(p)}};
   }
 }
+/// To global or shared memory. Of an ordinary store of a uint4 the compiler makes four now and then.
 template <int n>
 __device__ __forceinline__ void store_words(void* p, const Words<n>& x) {
   static_assert(n == 1 || n == 2 || n == 4);
   if constexpr (n == 4)
-    *static_cast<uint4*>(p) = make_uint4(x.w[0], x.w[1], x.w[2], x.w[3]);
+    asm volatile("st.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(p), "r"(x.w[0]), "r"(x.w[1]), "r"(x.w[2]),
+                 "r"(x.w[3])
+                 : "memory");
   else if constexpr (n == 2)
-    *static_cast<uint2*>(p) = make_uint2(x.w[0], x.w[1]);
+    asm volatile("st.v2.b32 [%0], {%1, %2};" ::"l"(p), "r"(x.w[0]), "r"(x.w[1]) : "memory");
   else
     *static_cast<uint32_t*>(p) = x.w[0];
 }
