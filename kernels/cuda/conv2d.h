@@ -39,4 +39,14 @@ void conv2d_wgrad_mma(const Conv2dShape&, const Conv2dWgradArgs&, Stream);
 template <ConvTile>
 std::size_t conv2d_wgrad_mma_bytes(const Conv2dShape&);
 
+// By Hopper's warpgroup products (conv2d_wgmma.h). `tile`: 64, 96, 128, 192 or 256 columns; 0: the shape decides.
+const char* conv2d_wgmma_unsupported(const Conv2dForward&, const Conv2dShape&);
+const char* conv2d_wgmma_unsupported(const Conv2dDgrad&, const Conv2dShape&);
+void conv2d_wgmma(int tile, const Conv2dShape&, const Conv2dForwardArgs&, Stream);
+void conv2d_wgmma(int tile, const Conv2dShape&, const Conv2dDgradArgs&, Stream);
+std::size_t conv2d_wgmma_packed(const Conv2dForward&, const Conv2dShape&);
+std::size_t conv2d_wgmma_packed(const Conv2dDgrad&, const Conv2dShape&);
+void conv2d_wgmma_pack(const Conv2dForward&, const Conv2dShape&, const void* weights, void* packed, Stream);
+void conv2d_wgmma_pack(const Conv2dDgrad&, const Conv2dShape&, const void* weights, void* packed, Stream);
+
 }  // namespace rtfq::kernels::RTFQ_GPU

@@ -39,6 +39,22 @@ constexpr Conv2dWgrad::Impl wgrad(const char* name) {
           conv2d_wgrad_mma_bytes<tile>};
 }
 
+// Behind the plain kernels, which take every shape: not chosen unless preferred, until a GPU has passed these
+// very sources (docs/simt.md).
+template <class Op, int tile>
+constexpr typename Op::Impl wgmma_of(const char* name) {
+  return {name,
+          unsupported<Op, conv2d_wgmma_unsupported>,
+          [](const Conv2dShape& s, const typename Op::Args& a, Stream stream) {
+            conv2d_wgmma(tile, s, a, stream);
+          },
+          nullptr,
+          [](const Conv2dShape& s) { return conv2d_wgmma_packed(Op{}, s); },
+          [](const Conv2dShape& s, const void* weights, void* packed, Stream stream) {
+            conv2d_wgmma_pack(Op{}, s, weights, packed, stream);
+          }};
+}
+
 }  // namespace
 }  // namespace RTFQ_GPU
 
@@ -57,17 +73,28 @@ std::span<const Conv2dForward::Impl> Conv2dForward::RTFQ_GPU_LIST() {
       forward_bf16<ConvTile::large>("mma_bf16_128x128"),
       forward_bf16<ConvTile::wide>("mma_bf16_128x64"),
       forward_bf16<ConvTile::small>("mma_bf16_64x64"),
-      {"naive", unsupported<Conv2dForward, conv2d_naive_unsupported>, conv2d_naive}};
+      {"naive", unsupported<Conv2dForward, conv2d_naive_unsupported>, conv2d_naive},
+      wgmma_of<Conv2dForward, 0>("wgmma"),
+      wgmma_of<Conv2dForward, 64>("wgmma_128x64"),
+      wgmma_of<Conv2dForward, 96>("wgmma_128x96"),
+      wgmma_of<Conv2dForward, 128>("wgmma_128x128"),
+      wgmma_of<Conv2dForward, 192>("wgmma_128x192"),
+      wgmma_of<Conv2dForward, 256>("wgmma_128x256")};
   return list;
 }
 std::span<const Conv2dDgrad::Impl> Conv2dDgrad::RTFQ_GPU_LIST() {
   using namespace RTFQ_GPU;
-  static constexpr Impl list[] = {
-      dgrad_bf16<ConvTile::by_cost>("mma_bf16"),
-      dgrad_bf16<ConvTile::large>("mma_bf16_128x128"),
-      dgrad_bf16<ConvTile::wide>("mma_bf16_128x64"),
-      dgrad_bf16<ConvTile::small>("mma_bf16_64x64"),
-      {"naive", unsupported<Conv2dDgrad, conv2d_naive_unsupported>, conv2d_naive}};
+  static constexpr Impl list[] = {dgrad_bf16<ConvTile::by_cost>("mma_bf16"),
+                                  dgrad_bf16<ConvTile::large>("mma_bf16_128x128"),
+                                  dgrad_bf16<ConvTile::wide>("mma_bf16_128x64"),
+                                  dgrad_bf16<ConvTile::small>("mma_bf16_64x64"),
+                                  {"naive", unsupported<Conv2dDgrad, conv2d_naive_unsupported>, conv2d_naive},
+                                  wgmma_of<Conv2dDgrad, 0>("wgmma"),
+                                  wgmma_of<Conv2dDgrad, 64>("wgmma_128x64"),
+                                  wgmma_of<Conv2dDgrad, 96>("wgmma_128x96"),
+                                  wgmma_of<Conv2dDgrad, 128>("wgmma_128x128"),
+                                  wgmma_of<Conv2dDgrad, 192>("wgmma_128x192"),
+                                  wgmma_of<Conv2dDgrad, 256>("wgmma_128x256")};
   return list;
 }
 std::span<const Conv2dWgrad::Impl> Conv2dWgrad::RTFQ_GPU_LIST() {
