@@ -1,0 +1,353 @@
+"""The phases of tools/gpu_check. Each takes the machine and the time at which it must be done, and answers what it found."""
+import concurrent.futures
+import glob
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import tempfile
+import time
+
+import packing
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+class Machine:
+    """Where programs are, how they are run, and what the card is called."""
+
+    def __init__(self, options, root):
+        self.options, self.root, self.dry = options, root, options.dry_run
+        self.device = "simt" if self.dry else options.device
+        self.work = pathlib.Path(tempfile.mkdtemp(prefix="gpu_check-"))
+        self.environment = dict(os.environ)
+        paths = [p for p in self.environment.get("LD_LIBRARY_PATH", "").split(":") if p]
+        self.bin = pathlib.Path(options.build) / "bin"
+        if options.origin:
+            self.bin, libraries = packing.unpack(options.origin, self.work / "pack")
+            paths.insert(0, str(libraries))
+        # cuBLAS and cuDNN as Python packages bring them, and as the toolkit does.
+        prefix = subprocess.run([options.python, "-c", "import site, sysconfig; print(sysconfig.get_paths()['purelib'])"],
+                                capture_output=True, text=True).stdout.strip()
+        paths += sorted(glob.glob(f"{prefix}/nvidia/*/lib")) + ["/usr/local/cuda/lib64"]
+        self.environment["LD_LIBRARY_PATH"] = ":".join(paths)
+        self.card, self.state = self.ask()
+
+    def ask(self):
+        if self.dry or not shutil.which("nvidia-smi"):
+            return "dry-run" if self.dry else "unknown GPU", {}
+        fields = ["name", "driver_version", "clocks.sm", "clocks.mem", "power.limit", "temperature.gpu", "memory.total"]
+        said = subprocess.run(["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader"], capture_output=True,
+                              text=True).stdout.splitlines()
+        values = [v.strip() for v in said[0].split(",")] if said else []
+        return (values[0] if values else "unknown GPU"), dict(zip(fields, values))
+
+    def close(self):
+        if self.dry:
+            print(f"gpu_check: results are in {self.work}")
+        else:
+            shutil.rmtree(self.work, ignore_errors=True)
+
+    def has(self, program):
+        return (self.bin / program).exists()
+
+    def run(self, command, until, **more):
+        """Runs a command that is ended, with its children, at `until`; answers status, output and errors."""
+        environment = dict(self.environment, **more.pop("environment", {}))
+        process = subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                   errors="replace", env=environment, start_new_session=True, **more)
+        try:
+            out, errors = process.communicate(timeout=max(1.0, until - time.time()))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            out, errors = process.communicate()
+            return 124, out, errors
+        return process.returncode, out, errors
+
+    def own(self, program, *arguments):
+        return [self.bin / program, *arguments]
+
+
+def lines_of(text):
+    """The JSON objects among the lines of a text."""
+    found = []
+    for line in text.splitlines():
+        if line.startswith("{"):
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                pass
+    return found
+
+
+def beside(machine, jobs, function):
+    """Calls the function on every job, several beside each other, and answers the results in their order."""
+    with concurrent.futures.ThreadPoolExecutor(machine.options.jobs) as pool:
+        return list(pool.map(function, jobs))
+
+
+def build(machine, until):
+    if machine.options.origin:
+        return {"ok": True, "note": "prebuilt programs"}
+    folder = machine.options.build
+    capability = subprocess.run(["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"], capture_output=True,
+                                text=True).stdout.strip().replace(".", "") if shutil.which("nvidia-smi") else ""
+    architecture = {"90": "90a-real", "100": "100a-real", "103": "103a-real", "120": "120a-real"}.get(
+        capability, f"{capability or '90a'}-real")
+    command = ["cmake", "-S", machine.root, "-B", folder, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release", "-DRTFQ_CUDA=ON",
+               f"-DRTFQ_CUDA_ARCHITECTURES={architecture}"]
+    status, out, errors = machine.run(command, until)
+    if status:
+        return {"ok": False, "error": (out + errors)[-3000:]}
+    targets = ["rtfq-cases", "rtfq-conv", "rtfq-step", "test_cuda"]
+    status, out, errors = machine.run(["cmake", "--build", folder, "--target", *targets], until)
+    return {"ok": status == 0, "architecture": architecture, **({"error": (out + errors)[-3000:]} if status else {})}
+
+
+def pairs_of(machine):
+    """Operators and implementations on the device."""
+    said = subprocess.run([str(c) for c in machine.own("rtfq-cases", "--list", "--device", machine.device, "--op",
+                                                      machine.options.op)],
+                          capture_output=True, text=True, env=machine.environment)
+    return [line.split() for line in said.stdout.splitlines()]
+
+
+def tests(machine, until):
+    few = {"OMP_NUM_THREADS": "2"}
+    most = ["--max-bytes", "2e4"] if machine.dry else []
+
+    def cases(job):
+        operator, implementation, large = job
+        command = machine.own("rtfq-cases", "--device", machine.device, "--op", operator, "--impl", implementation, *most,
+                              *(["--large"] if large else []))
+        status, out, errors = machine.run(command, min(until, time.time() + 150), environment=few)
+        rows = lines_of(out)
+        summary = next((r for r in rows if "ran" in r), {})
+        wrong = [r for r in rows if "wrong" in r]
+        row = {"op": operator, "implementation": implementation, "large": large, "status": status,
+               "ran": summary.get("ran", 0), "wrong": [{"case": w["case"], "message": w["wrong"][:600]} for w in wrong[:5]],
+               "wrong_cases": len(wrong), "seconds": round(summary.get("seconds", 0), 1)}
+        if status not in (0, 1):
+            row["error"] = ("took too long" if status == 124 else errors[-600:]) or f"ended with status {status}"
+        if status or wrong:
+            print(f"  {operator} by {implementation}{' (large)' if large else ''}: {len(wrong)} wrong, status {status}: "
+                  f"{(wrong[0]['case'] + ': ' + wrong[0]['wrong'][:200]) if wrong else row.get('error', '')}", flush=True)
+        return row
+
+    pairs = pairs_of(machine)
+    jobs = [(o, i, False) for o, i in pairs]
+    if not machine.dry:
+        jobs += [(o, i, True) for o, i in pairs if o.startswith(("conv2d.", "fakequant.", "batchnorm.", "normquant."))]
+    rows = beside(machine, jobs, cases)
+    # Shapes of networks that no case takes (a large case may be refused) are no fault.
+    bad = [r for r in rows if r["wrong_cases"] or r["status"] not in (0, 1) or (r["ran"] == 0 and not r["large"])]
+
+    def program(path):
+        if machine.dry:
+            return {"program": path.name, "status": 0, "note": "listed only"}
+        status, out, errors = machine.run([path, "*cuda*"], until, cwd=machine.root)
+        tail = (out + errors)[-1500:]
+        if status not in (0, 77):
+            print(f"  {path.name}: status {status}: {tail[-400:]}", flush=True)
+        return {"program": path.name, "status": status, **({"output": tail} if status not in (0, 77) else {})}
+
+    programs = beside(machine, [p for p in sorted(machine.bin.glob("test_*")) if p.name != "test_cuda"], program)
+    broken = [p for p in programs if p["status"] not in (0, 77)]
+    return {"ok": bool(rows) and not bad and not broken, "cases": sum(r["ran"] for r in rows), "rows": rows,
+            "programs": programs, "bad": len(bad) + len(broken)}
+
+
+def conv(machine, until):
+    """Ours and theirs in two rounds, A B A B, each the whole list of shapes."""
+    shapes = machine.work / "shapes.jsonl"
+    status, out, errors = machine.run(machine.own("rtfq-conv", "--list"), until)
+    if status:
+        return {"ok": False, "error": errors[-1000:]}
+    shapes.write_text(out)
+    if machine.dry:
+        return {"ok": True, "note": f"{len(out.splitlines())} shapes; not run", "rows": []}
+    ours, theirs = [], []
+    share = (until - time.time() - 10) / 4
+    for _ in range(2):
+        status, out, errors = machine.run(machine.own("rtfq-conv", "--device", machine.device, "--seconds", share),
+                                          time.time() + share + 15)
+        ours.append(lines_of(out))
+        if status:
+            print(f"  rtfq-conv: status {status}: {errors[-400:]}", flush=True)
+        status, out, errors = machine.run([machine.options.python, HERE / "conv_torch.py", shapes, "--seconds", share],
+                                          time.time() + share + 25)
+        theirs.append(lines_of(out))
+        if status:
+            print(f"  conv_torch.py: status {status}: {errors[-400:]}", flush=True)
+    return joined(ours, theirs)
+
+
+def joined(ours, theirs):
+    keys = ["n", "h", "c", "k", "filter", "stride", "c_parent", "k_parent"]
+
+    def key(row):
+        return tuple(row[k] for k in keys)
+
+    peers = {}
+    for one in theirs:
+        for row in one:
+            for part in ["forward", "dgrad", "wgrad", "slice", "scatter"]:
+                if row.get(part) is not None:
+                    peers.setdefault((key(row), part), []).append(row[part])
+    found = {}
+    for one in ours:
+        for row in one:
+            if "seconds" not in row:
+                print(f"  {row['op']} by {row['implementation']} on {row['where']}: {row.get('error', '')[:200]}", flush=True)
+                continue
+            entry = found.setdefault((row["op"], row["implementation"], row["x"], key(row)), dict(row, runs=[]))
+            entry["runs"].append(row["seconds"] + row.get("pack_s", 0.0))
+    rows = []
+    for (op, _, x, z), row in found.items():
+        part = op.split(".")[1]
+        alone = peers.get((z, part))
+        if not alone:
+            continue
+        extra = peers.get((z, "scatter" if part == "wgrad" else "slice"), [0.0])
+        mine, bare = statistics.median(row["runs"]), statistics.median(alone)
+        full = bare + statistics.median(extra)
+        dense = row["c"] == row["c_parent"] and row["k"] == row["k_parent"]
+        rows.append({**{k: row[k] for k in ["op", "implementation", "where", "x", *keys, "gmacs"]}, "dense": dense,
+                     "ours_s": mine, "cudnn_s": bare, "slice_cudnn_s": full, "ratio": full / mine, "dense_ratio": bare / mine,
+                     "difference": row.get("difference"), "runs": row["runs"]})
+    # Of several of ours the fastest counts, and is what the list should have first.
+    best = {}
+    for row in rows:
+        name = (row["op"], row["x"], tuple(row[k] for k in keys))
+        if name not in best or row["ours_s"] < best[name]["ours_s"]:
+            best[name] = row
+    chosen = list(best.values())
+    lost = [r for r in chosen if r["ratio"] < 1]
+    return {"ok": bool(chosen), "rows": rows, "best": chosen, "shapes": len(chosen), "slower": len(lost)}
+
+
+def bench(machine, until):
+    if not machine.has("rtfq-bench"):
+        return {"ok": False, "error": "rtfq-bench is not built (libbenchmark-dev)"}
+    if machine.dry:
+        command = machine.own("rtfq-bench", "run", "--device", "simt", "--op", "add", "--shape", "count=1000", "--verify-only",
+                              "--seeds", "2")
+        status, out, errors = machine.run(command, until)
+        return {"ok": status == 0, "note": "the executor, verified only", "table": out, "error": errors[-500:]}
+    status, machine_text, errors = machine.run(machine.own("rtfq-bench", "machine", "--device", machine.device, "--refresh"),
+                                               until)
+    print(machine_text, end="", flush=True)
+    if status:
+        return {"ok": False, "error": errors[-1000:]}
+    file = machine.work / "bench.json"
+    command = machine.own("rtfq-bench", "run", "--device", machine.device, "--suite", "gpu", "--seconds", "0.15", "--samples",
+                          "11", "--json", file)
+    status, out, errors = machine.run(command, until)
+    print(out, flush=True)
+    if file.exists():
+        kept = json.loads(file.read_text())["rtfq"]
+        rows = [{**r["item"], "verdict": r["verdict"], "median": statistics.median(r["seconds"]) if r["seconds"] else None,
+                 "end_to_end": statistics.median(r["end_to_end"]) if r.get("end_to_end") else None, "bytes": r["bytes"],
+                 "operations": r["operations"], "counters": r.get("counters"), "message": r.get("message", "")[:400]}
+                for r in kept["rows"]]
+        return {"ok": status == 0, "machine": kept["machine"], "rows": rows, "table": out}
+    return {"ok": False, "machine_text": machine_text, "table": out, "error": errors[-3000:]}
+
+
+def step(machine, until):
+    peers = machine.options.peers
+    script = pathlib.Path(peers) / "torch_sandwichq.py" if peers else None
+    small = ["--arch", "resnet18", "--res", "64", "--batch", "2", "--steps", "1", "--warmup", "0"]
+    usual = ["--arch", "resnet50", "--res", "224", "--batch", "32", "--steps", "9", "--warmup", "3"]
+    sides = {}
+    for precision in ["bf16", "int8"]:
+        sides[f"rtfq {precision}"] = machine.own("rtfq-step", "--device", "cpu" if machine.dry else machine.device, "--precision",
+                                                 precision, *(small if machine.dry else usual))
+    cache = {"TORCHINDUCTOR_CACHE_DIR": str(machine.work / "inductor"), "TORCHINDUCTOR_FX_GRAPH_CACHE": "1"}
+    if script and not machine.dry:
+        sides["PyTorch eager bf16"] = [machine.options.python, script, "--device", "cuda", "--precision", "bf16", *usual]
+        sides["PyTorch compiled bf16"] = sides["PyTorch eager bf16"] + ["--compile"]
+    rows = {name: [] for name in sides}
+    errors_of = {}
+    for turn in range(1 if machine.dry else 2):
+        for name, command in sides.items():
+            if name in errors_of or time.time() > until - 5:
+                continue
+            status, out, errors = machine.run(command, until, environment=cache)
+            found = lines_of(out)
+            if status or not found:
+                errors_of[name] = "took too long" if status == 124 else errors[-1200:]
+                print(f"  {name}: {errors_of[name][-400:]}", flush=True)
+                continue
+            times = found[-1]["steps"]
+            rows[name].append({"median": statistics.median(times), "least": min(times), "steps": times,
+                               "peak_mib": found[-1].get("pool_peak_mib", found[-1].get("peak_mib"))})
+            print(f"  turn {turn + 1}, {name}: {1e3 * statistics.median(times):.2f} ms", flush=True)
+    return {"ok": any(rows.values()) and not errors_of, "rows": rows, "errors": errors_of}
+
+
+def sanitize(machine, until):
+    tools = ["memcheck", "racecheck", "synccheck", "initcheck"]
+    operators = list(dict.fromkeys(o for o, _ in pairs_of(machine)))
+    if machine.dry or not shutil.which("compute-sanitizer"):
+        return {"ok": machine.dry, "note": f"{len(tools)} tools on {len(operators)} operators; not run",
+                **({} if machine.dry else {"error": "compute-sanitizer is not installed"})}
+
+    def check(job):
+        tool, operator = job
+        if time.time() > until - 3:
+            return {"tool": tool, "op": operator, "status": None}
+        most = {"memcheck": "1e6", "initcheck": "1e6"}.get(tool, "2e5")
+        command = ["compute-sanitizer", "--tool", tool, "--error-exitcode", "99", "--print-limit", "5",
+                   *machine.own("rtfq-cases", "--exact", "--device", machine.device, "--op", operator, "--max-bytes", most)]
+        status, out, errors = machine.run(command, min(until, time.time() + 120), environment={"OMP_NUM_THREADS": "2"})
+        said = [line for line in (out + errors).splitlines() if line.startswith("=========")]
+        row = {"tool": tool, "op": operator, "status": status, "summary": next((s for s in reversed(said) if "SUMMARY" in s), "")}
+        if status:
+            row["output"] = "\n".join(said)[:2500] or (out + errors)[-800:]
+            print(f"  {tool} {operator}: status {status} {row['summary']}", flush=True)
+        return row
+
+    rows = beside(machine, [(t, o) for t in tools for o in operators], check)
+    done = [r for r in rows if r["status"] is not None]
+    bad = [r for r in done if r["status"]]
+    return {"ok": bool(done) and not bad, "checked": len(done), "left_out": len(rows) - len(done), "bad": len(bad), "rows": rows}
+
+
+PROFILED = [
+    ("fakequant.forward", "count=25690112", "f32"), ("fakequant.backward", "count=25690112", "f32"),
+    ("batchnorm.statistics", "n=64,hw=3136,c=256,segments=2", "bf16"),
+    ("conv2d.forward", "n=64,h=28,w=28,c=128,k=128,filter=3", "bf16"),
+    ("conv2d.forward", "n=64,h=28,w=28,c=128,k=128,filter=3", "u8"),
+    ("conv2d.dgrad", "n=64,h=28,w=28,c=128,k=128,filter=3", "bf16"),
+    ("conv2d.wgrad", "n=64,h=28,w=28,c=128,k=128,filter=3", "bf16"),
+    ("conv2d.forward", "n=64,h=56,w=56,c=64,k=256,filter=1", "bf16")]
+
+
+def profile(machine, until):
+    if machine.dry or not shutil.which("ncu"):
+        return {"ok": machine.dry, "note": f"{len(PROFILED)} kernels; not run",
+                **({} if machine.dry else {"error": "ncu is not installed"})}
+    first = {}
+    for operator, implementation in pairs_of(machine):
+        first.setdefault(operator, []).append(implementation)
+    rows = []
+    for operator, shape, dtype in PROFILED:
+        for implementation in [i for i in first.get(operator, []) if i != "naive"][:2]:
+            if time.time() > until - 10:
+                break
+            command = ["ncu", "--profile-from-start", "off", "--clock-control", "none", "--section", "SpeedOfLight", "--section",
+                       "MemoryWorkloadAnalysis", "--section", "Occupancy", "--section", "WarpStateStats", "--section",
+                       "LaunchStats",
+                       *machine.own("rtfq-bench", "run", "--profile", "--device", machine.device, "--op", operator, "--impl",
+                                    implementation, "--shape", shape, "--dtype", dtype)]
+            status, out, errors = machine.run(command, min(until, time.time() + 60))
+            kernels = re.findall(r"^  (\S.*?) \(\d+, ?\d+", out, re.M)
+            rows.append({"op": operator, "implementation": implementation, "shape": shape, "dtype": dtype, "status": status,
+                         "kernels": kernels, "output": out[-12000:] if status == 0 else (out + errors)[-1500:]})
+            print(f"  {operator} by {implementation}: status {status}, {len(kernels)} kernels", flush=True)
+    return {"ok": any(r["status"] == 0 for r in rows), "rows": rows}
