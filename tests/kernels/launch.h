@@ -14,8 +14,9 @@
 namespace rtfq::test {
 
 template <class Op>
-const typename Op::Impl& implementation(const std::string& name) {
-  for (const auto& one : Op::cpu())
+const typename Op::Impl& implementation(const std::string& name,
+                                         kernels::Backend backend = kernels::Backend::cpu) {
+  for (const auto& one : Op::implementations(backend))
     if (name == one.name) return one;
   throw std::logic_error("there is no implementation called " + name);
 }

@@ -75,6 +75,8 @@ struct NormQuantLayer {
   Bytes residual_codes;
   float residual_step = 0.3f, step = 0.21f, identity_step = 0.0137f;
   bool has_g_codes = true, has_g_identity = true, stores_g_z = true, wants_ds = true;
+  Backend backend = Backend::cpu;
+  std::ptrdiff_t skipped = 0;  ///< bytes in front of x
 
   explicit NormQuantLayer(const NormQuantShape& s)
       : shape(s), main(s.norm.segments * s.norm.c, 3), other(s.norm.segments * s.norm.c, 13) {
@@ -113,7 +115,7 @@ struct NormQuantLayer {
   NormQuantOperands operands() const {
     NormQuantOperands in{};
     const auto fill = [&](NormQuantInput& to, const Bytes& values, const NormChannels& from) {
-      to.x = values.data();
+      to.x = values.data() + (&values == &x ? skipped : 0);
       to.mean = from.mean.data();
       to.variance = from.variance.data();
       for (int i = 0; i < shape.norm.segments; ++i) {
@@ -144,12 +146,12 @@ struct NormQuantLayer {
     r.identity.resize(shape.identity == RTFQ_IDENTITY_NONE    ? 0
                       : shape.identity == RTFQ_IDENTITY_CODES ? r.codes.size()
                                                               : x.size());
-    implementation<NormQuantForward>(name).launch(
-        shape, {operands(), r.codes.data(), r.identity.empty() ? nullptr : r.identity.data()}, {});
+    implementation<NormQuantForward>(name, backend).launch(
+        shape, {operands(), r.codes.data(), r.identity.empty() ? nullptr : r.identity.data()}, {{backend, 0}});
   }
 
   void reduce(const std::string& name, NormQuantResult& r) const {
-    const auto& impl = implementation<NormQuantReduce>(name);
+    const auto& impl = implementation<NormQuantReduce>(name, backend);
     catalog::Buffer workspace(impl.workspace(shape));
     const bool two = shape.residual == RTFQ_RESIDUAL_NORM, codes = shape.identity == RTFQ_IDENTITY_CODES;
     r.g_z.resize(stores_g_z ? x.size() : 0);
@@ -166,7 +168,7 @@ struct NormQuantLayer {
     if (wants_ds && codes) a.identity_ds = &r.steps[1];
     a.grad_scale = 0.01f, a.identity_grad_scale = 0.02f;
     a.workspace = workspace.data();
-    impl.launch(shape, a, {});
+    impl.launch(shape, a, {{backend, 0}});
     if (!workspace.guards_intact()) throw std::runtime_error("wrote outside the workspace");
   }
 
@@ -187,7 +189,7 @@ struct NormQuantLayer {
     r.dx.resize(x.size()), r.other_dx.resize(two ? x.size() : 0);
     a.dx = r.dx.data();
     if (two) a.other_dx = r.other_dx.data();
-    implementation<NormQuantApply>(name).launch(shape, a, {});
+    implementation<NormQuantApply>(name, backend).launch(shape, a, {{backend, 0}});
   }
 
   /// z by the unfused operators, in f32.
