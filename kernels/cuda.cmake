@@ -18,7 +18,11 @@ if(RTFQ_CUDA)
   find_package(CUDAToolkit REQUIRED)
   add_subdirectory(cuda)
   # Whole: operators refer to their lists weakly, which pulls nothing out of an archive.
-  target_link_libraries(rtfq_kernels INTERFACE $<LINK_LIBRARY:WHOLE_ARCHIVE,rtfq_cuda>)
+  # It calls back (shapes, checks), so that the other archives are searched once more behind it.
+  target_link_libraries(rtfq_kernels INTERFACE -Wl,--whole-archive,$<TARGET_FILE:rtfq_cuda>,--no-whole-archive
+    $<TARGET_FILE:rtfq_kernels> $<TARGET_FILE:rtfq_simt> $<TARGET_FILE:Boost::context> CUDA::cudart_static)
+  set_property(TARGET rtfq_kernels APPEND PROPERTY INTERFACE_LINK_DEPENDS $<TARGET_FILE:rtfq_cuda>)
+  add_dependencies(rtfq_kernels rtfq_cuda)
 else()
   target_sources(rtfq_kernels PRIVATE cuda/runtime_absent.cpp cuda/gpu_clock_absent.cpp)
 endif()
