@@ -146,8 +146,9 @@ struct NormQuantLayer {
     r.identity.resize(shape.identity == RTFQ_IDENTITY_NONE    ? 0
                       : shape.identity == RTFQ_IDENTITY_CODES ? r.codes.size()
                                                               : x.size());
-    implementation<NormQuantForward>(name, backend).launch(
-        shape, {operands(), r.codes.data(), r.identity.empty() ? nullptr : r.identity.data()}, {{backend, 0}});
+    implementation<NormQuantForward>(name, backend)
+        .launch(shape, {operands(), r.codes.data(), r.identity.empty() ? nullptr : r.identity.data()},
+                {{backend, 0}});
   }
 
   void reduce(const std::string& name, NormQuantResult& r) const {
