@@ -159,6 +159,10 @@ const Conv2dCase small_cases[] = {
     {"7x7s2_stem_20x20_3_56_slice_of_64", 1, 20, 20, 3, 56, 7, 2, 3, 3, 64},
     {"5x5s2_stem_16x16_1_24_slice_of_32", 2, 16, 16, 1, 24, 5, 2, 2, 1, 32},
     {"3x3_6x6_5_6_slice_of_9_7", 2, 6, 6, 5, 6, 3, 1, 1, 9, 7},
+    // Tails of the GPU's tiles: of rows, of columns, of a sum's depth, of pieces of the pixels.
+    {"1x1_13x11_48_144", 1, 13, 11, 48, 144, 1, 1, 0},
+    {"3x3_25x23_16_16_many_pixels", 2, 25, 23, 16, 16, 3, 1, 1},
+    {"3x3s2_13x14_16_80_slice_of_32_96", 2, 13, 14, 16, 80, 3, 2, 1, 32, 96},
     {"5x5_wide_padding_4x4_8_8", 2, 4, 4, 8, 8, 5, 1, 4},
     {"1x1_padded_4x4_8_8", 1, 4, 4, 8, 8, 1, 1, 1},
 };

@@ -14,6 +14,15 @@ void conv2d_naive(const Conv2dShape&, const Conv2dForwardArgs&, Stream);
 void conv2d_naive(const Conv2dShape&, const Conv2dDgradArgs&, Stream);
 void conv2d_naive(const Conv2dShape&, const Conv2dWgradArgs&, Stream);
 
+// By ordinary multiply-adds, in f32 (conv2d_f32.cu, conv2d_wgrad_f32.cu).
+const char* conv2d_f32_unsupported(const Conv2dForward&, const Conv2dShape&);
+const char* conv2d_f32_unsupported(const Conv2dDgrad&, const Conv2dShape&);
+const char* conv2d_f32_unsupported(const Conv2dWgrad&, const Conv2dShape&);
+void conv2d_f32(const Conv2dShape&, const Conv2dForwardArgs&, Stream);
+void conv2d_f32(const Conv2dShape&, const Conv2dDgradArgs&, Stream);
+void conv2d_f32(const Conv2dShape&, const Conv2dWgradArgs&, Stream);
+std::size_t conv2d_wgrad_f32_bytes(const Conv2dShape&);
+
 // On tensor cores (conv2d_mma.h, conv2d_wgrad_mma.cu), on tiles of a size or by cost.
 const char* conv2d_mma_bf16_unsupported(const Conv2dForward&, const Conv2dShape&);
 const char* conv2d_mma_bf16_unsupported(const Conv2dDgrad&, const Conv2dShape&);

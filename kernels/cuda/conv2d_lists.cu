@@ -73,6 +73,7 @@ std::span<const Conv2dForward::Impl> Conv2dForward::RTFQ_GPU_LIST() {
       forward_bf16<ConvTile::large>("mma_bf16_128x128"),
       forward_bf16<ConvTile::wide>("mma_bf16_128x64"),
       forward_bf16<ConvTile::small>("mma_bf16_64x64"),
+      {"f32", unsupported<Conv2dForward, conv2d_f32_unsupported>, conv2d_f32},
       {"naive", unsupported<Conv2dForward, conv2d_naive_unsupported>, conv2d_naive},
       wgmma_of<Conv2dForward, 0>("wgmma"),
       wgmma_of<Conv2dForward, 64>("wgmma_128x64"),
@@ -88,6 +89,7 @@ std::span<const Conv2dDgrad::Impl> Conv2dDgrad::RTFQ_GPU_LIST() {
                                   dgrad_bf16<ConvTile::large>("mma_bf16_128x128"),
                                   dgrad_bf16<ConvTile::wide>("mma_bf16_128x64"),
                                   dgrad_bf16<ConvTile::small>("mma_bf16_64x64"),
+                                  {"f32", unsupported<Conv2dDgrad, conv2d_f32_unsupported>, conv2d_f32},
                                   {"naive", unsupported<Conv2dDgrad, conv2d_naive_unsupported>, conv2d_naive},
                                   wgmma_of<Conv2dDgrad, 0>("wgmma"),
                                   wgmma_of<Conv2dDgrad, 64>("wgmma_128x64"),
@@ -104,6 +106,7 @@ std::span<const Conv2dWgrad::Impl> Conv2dWgrad::RTFQ_GPU_LIST() {
       wgrad<ConvTile::large>("mma_128x128"),
       wgrad<ConvTile::wide>("mma_128x64"),
       wgrad<ConvTile::small>("mma_64x64"),
+      {"f32", unsupported<Conv2dWgrad, conv2d_f32_unsupported>, conv2d_f32, conv2d_wgrad_f32_bytes},
       {"naive", unsupported<Conv2dWgrad, conv2d_naive_unsupported>, conv2d_naive}};
   return list;
 }

@@ -11,11 +11,9 @@
 // once, 8 bytes a weight and piece, 2 n p q k r s c operations. Limits: output channels that are multiples of
 // 8; input channels that are (of 16 with codes), or at most 4, whose image is folded into bf16 first; filters
 // of at most 8x8; operands of at most 2^30 elements. Shared memory: 64, 48 or 32 KB. Not yet timed on a GPU.
-#include <algorithm>
-
 #include "kernels/bf16.h"
 #include "kernels/cuda/conv2d.h"
-#include "kernels/cuda/conv2d_geometry.h"
+#include "kernels/cuda/conv2d_wgrad.h"
 #include "kernels/cuda/mma.h"
 #include "kernels/cuda/values.h"
 
@@ -34,33 +32,6 @@ struct Tile {
   static constexpr int right_stages = codes ? 2 : stages;
   static constexpr int right_at = stages * left_bytes, raw_at = right_at + right_stages * right_bytes;
   static constexpr std::size_t shared_bytes = raw_at + stages * raw_bytes;
-};
-
-/// Where the product's operands lie, and how the pixels of the batch are cut.
-struct Wgrad {
-  ConvProduct z;  // the forward pass whose weights these are
-  int columns;    // taps times their channels
-  int pixels, steps_per_piece, pieces;
-  int images_on, rows_on, places_on;  // `step` pixels further
-};
-
-/// A pixel of the output, as the thread that stages its row knows it.
-struct Pixel {
-  int image, p, q;
-  __device__ __forceinline__ void advance(const Wgrad& w) {
-    const ConvPart& part = w.z.part[0];
-    q += w.places_on;
-    if (q >= part.width) {
-      q -= part.width;
-      ++p;
-    }
-    p += w.rows_on;
-    if (p >= part.height) {
-      p -= part.height;
-      ++image;
-    }
-    image += w.images_on;
-  }
 };
 
 /// Byte of chunk `chunk` of a pixel's row; rows 8 apart are permuted alike.
@@ -116,21 +87,11 @@ __global__ void __launch_bounds__(T::threads, T::per_sm)
   constexpr int rows_apart = T::threads / right_lanes;
   ConvTap tap[right_chunks];
 #pragma unroll
-  for (int i = 0; i < right_chunks; ++i) {
-    tap[i] = {0, 0, 0};
-    const int column = column0 + (right_lane + i * right_lanes) * chunk;
-    // Not by walking: columns lie far out.
-    const int taps = column / z.channels;
-    tap[i].r = column < w.columns ? taps / part.taps_w : -1;
-    tap[i].s = taps % part.taps_w;
-    tap[i].channel = column - taps * z.channels;
-  }
+  for (int i = 0; i < right_chunks; ++i)
+    tap[i] = column_tap(w, column0 + (right_lane + i * right_lanes) * chunk);
   Pixel pixel[right_rows];
 #pragma unroll
-  for (int i = 0; i < right_rows; ++i) {
-    const int at = first + right_row + i * rows_apart, line = at / part.width;
-    pixel[i] = {line / part.height, line % part.height, at - line * part.width};
-  }
+  for (int i = 0; i < right_rows; ++i) pixel[i].start(w, first + right_row + i * rows_apart);
   int right_pixel = first + right_row;
 
   const auto copy_step = [&](int stage) {
@@ -240,47 +201,6 @@ __global__ void __launch_bounds__(T::threads, T::per_sm)
   }
 }
 
-/// Where a column of the product lies in a filter of the parent.
-struct Columns {
-  int count;                // of the product
-  int fold, fold_channels;  // of a folded row: columns of pixels and their channels; or 0
-  int taps_w, channels;     // of the filter
-  int c_parent, filter;     // elements
-};
-
-constexpr int lanes = 32, adders = 8;
-
-__global__ void __launch_bounds__(lanes* adders)
-    add_pieces(int count, int pieces, Columns at, const float* __restrict__ partial,
-               const float* __restrict__ scale, bool accumulate, float* __restrict__ dw) {
-  SIMT_SHARED(float, part, [adders][lanes]);
-  const int i = static_cast<int>(blockIdx.x) * lanes + static_cast<int>(threadIdx.x);
-  const int adder = static_cast<int>(threadIdx.y);
-  float sum = 0.0f;
-  if (i < count)
-#pragma unroll 4
-    for (int piece = adder; piece < pieces; piece += adders)
-      sum += partial[static_cast<int64_t>(piece) * count + i];
-  part[adder][threadIdx.x] = sum;
-  __syncthreads();
-  if (adder > 0 || i >= count) return;
-  for (int j = 1; j < adders; ++j) sum += part[j][threadIdx.x];
-  const int k = i / at.count, column = i - k * at.count;
-  int tap, channel;
-  if (at.fold) {
-    const int pixel = column / at.fold_channels, s = pixel % at.fold;
-    channel = column - pixel * at.fold_channels;
-    tap = pixel / at.fold * at.taps_w + s;
-    if (s >= at.taps_w || channel >= at.channels) return;
-  } else {
-    tap = column / at.channels;
-    channel = column - tap * at.channels;
-  }
-  float* to = dw + static_cast<int64_t>(k) * at.filter + static_cast<int64_t>(tap) * at.c_parent + channel;
-  const float scaled = (scale ? *scale : 1.0f) * sum;
-  *to = accumulate ? *to + scaled : scaled;
-}
-
 /// Images are folded as bf16, codes too: it holds them exactly, in half as many columns.
 bool is_folded(const Conv2dShape& s) {
   return s.c <= 4;
@@ -301,30 +221,15 @@ ConvTile choose_tile(ConvTile wanted, const Conv2dShape& s, int columns) {
   return wide <= small ? ConvTile::wide : ConvTile::small;
 }
 
-/// As many pieces as fill the multiprocessors about twice over, of 8 steps or more each; no more partial sums
-/// than 2^26, unless one piece has more.
-Wgrad wgrad_of(const Conv2dShape& s, ConvTile tile) {
-  Wgrad w{};
-  w.z = is_folded(s) ? folded_product(s, RTFQ_BF16) : forward_product(s, s.c);
-  const ConvPart& part = w.z.part[0];
-  w.columns = part.taps_h * part.taps_w * w.z.channels;
-  w.pixels = part.rows;
-  const int64_t steps = (w.pixels + step - 1) / step;
-  const int64_t per_sm = tile == ConvTile::large ? 2 : tile == ConvTile::wide ? 3 : 4;
-  int64_t pieces = (2 * per_sm * multiprocessors) / tiles_of(tile, s, w.columns);
-  pieces = std::min({pieces, steps / 8, (int64_t{1} << 26) / (s.k * w.columns), int64_t{65535}});
-  pieces = std::max<int64_t>(pieces, 1);
-  w.steps_per_piece = static_cast<int>((steps + pieces - 1) / pieces);
-  w.pieces = static_cast<int>((steps + w.steps_per_piece - 1) / w.steps_per_piece);
-  w.places_on = step % part.width;
-  w.rows_on = step / part.width % part.height;
-  w.images_on = step / part.width / part.height;
-  return w;
+ConvProduct product_of(const Conv2dShape& s) {
+  return is_folded(s) ? folded_product(s, RTFQ_BF16) : forward_product(s, s.c);
 }
 
-int columns_of(const Conv2dShape& s) {
-  const ConvProduct z = is_folded(s) ? folded_product(s, RTFQ_BF16) : forward_product(s, s.c);
-  return z.part[0].taps_h * z.part[0].taps_w * z.channels;
+/// Blocks enough for one wave.
+Wgrad wgrad_of(const Conv2dShape& s, ConvTile tile) {
+  const ConvProduct z = product_of(s);
+  const int64_t per_sm = tile == ConvTile::large ? 2 : tile == ConvTile::wide ? 3 : 4;
+  return cut_pixels(z, step, tiles_of(tile, s, wgrad_columns(z)), per_sm * multiprocessors);
 }
 
 /// Where the partial sums begin in the workspace: behind the copy of the image.
@@ -360,9 +265,8 @@ const char* conv2d_wgrad_mma_unsupported(const Conv2dWgrad& op, const Conv2dShap
 
 template <ConvTile wanted>
 std::size_t conv2d_wgrad_mma_bytes(const Conv2dShape& s) {
-  const Wgrad w = wgrad_of(s, choose_tile(wanted, s, columns_of(s)));
-  return partial_at(s) +
-         static_cast<std::size_t>(s.k * w.columns) * static_cast<std::size_t>(w.pieces) * sizeof(float);
+  const Wgrad w = wgrad_of(s, choose_tile(wanted, s, wgrad_columns(product_of(s))));
+  return partial_at(s) + w.partial_bytes();
 }
 
 template <ConvTile wanted>
@@ -371,7 +275,7 @@ void conv2d_wgrad_mma(const Conv2dShape& s, const Conv2dWgradArgs& a, Stream str
     throw std::invalid_argument(
         "[conv2d] the tensor cores' kernels expect operands at multiples of 16 bytes: take them from "
         "runtime::allocate, or choose \"naive\"");
-  const ConvTile tile = choose_tile(wanted, s, columns_of(s));
+  const ConvTile tile = choose_tile(wanted, s, wgrad_columns(product_of(s)));
   const Wgrad w = wgrad_of(s, tile);
   const void* x = a.x;
   if (is_folded(s)) {
@@ -386,16 +290,8 @@ void conv2d_wgrad_mma(const Conv2dShape& s, const Conv2dWgradArgs& a, Stream str
   else
     sums<int8_t>(tile, w, x, a, partial, stream);
 
-  const auto narrow = [](int64_t n) { return static_cast<int>(n); };
-  Columns at{w.columns, 0, 0, narrow(s.s), narrow(s.c), narrow(s.c_parent), narrow(s.r * s.s * s.c_parent)};
-  if (is_folded(s)) {
-    const ConvFold fold(s, RTFQ_BF16);
-    at.fold = fold.columns;
-    at.fold_channels = fold.channels;
-  }
-  const int count = narrow(s.k) * w.columns;
-  simt::launch(add_pieces, dim3(static_cast<unsigned>((count + lanes - 1) / lanes)), dim3(lanes, adders), 0,
-               stream_of(stream), count, w.pieces, at, partial, a.scale, a.accumulate, a.dw);
+  const ConvFold fold(s, RTFQ_BF16);
+  add_pieces(s, w, is_folded(s) ? &fold : nullptr, partial, a.scale, a.accumulate, a.dw, stream);
 }
 
 template std::size_t conv2d_wgrad_mma_bytes<ConvTile::by_cost>(const Conv2dShape&);

@@ -65,6 +65,75 @@ __global__ void __launch_bounds__(threads)
   *to = static_cast<float>(accumulate ? static_cast<double>(*to) + sum : sum);
 }
 
+/// One product more. Codes add up in s32.
+__device__ __forceinline__ float multiply_add(float x, float w, float sum) {
+  return __fmaf_rn(x, w, sum);
+}
+template <class X>
+__device__ __forceinline__ int multiply_add(X x, int8_t w, int sum) {
+  return sum + static_cast<int>(x) * static_cast<int>(w);
+}
+
+/// A warp takes `side` rows by `side` outputs, a lane every 32nd channel of their sums; the lanes' sums are
+/// added by halves.
+constexpr int side = 4;
+
+template <class X, class W, class Sum>
+__global__ void __launch_bounds__(threads)
+    forward_warps(LinearShape s, const X* __restrict__ x, const W* __restrict__ w,
+                  const float* __restrict__ scale, const float* __restrict__ bias, float* __restrict__ y) {
+  const int64_t warp = this_thread() / 32, across = (s.k + side - 1) / side;
+  const int64_t n0 = warp / across * side, k0 = warp % across * side;
+  const int lane = static_cast<int>(threadIdx.x) & 31;
+  if (n0 >= s.n) return;
+  // Beyond the last row and output: the last one again, which is not stored.
+  const X* from[side];
+  const W* filter[side];
+#pragma unroll
+  for (int i = 0; i < side; ++i) {
+    from[i] = x + (n0 + i < s.n ? n0 + i : s.n - 1) * s.c;
+    filter[i] = w + (k0 + i < s.k ? k0 + i : s.k - 1) * s.c_parent;
+  }
+  Sum sum[side][side] = {};
+#pragma unroll 2
+  for (int64_t c = lane; c < s.c; c += 32) {
+    X own_x[side];
+    W own_w[side];
+#pragma unroll
+    for (int i = 0; i < side; ++i) own_x[i] = from[i][c];
+#pragma unroll
+    for (int i = 0; i < side; ++i) own_w[i] = filter[i][c];
+#pragma unroll
+    for (int i = 0; i < side; ++i)
+#pragma unroll
+      for (int j = 0; j < side; ++j) sum[i][j] = multiply_add(own_x[i], own_w[j], sum[i][j]);
+  }
+#pragma unroll
+  for (int i = 0; i < side; ++i)
+#pragma unroll
+    for (int j = 0; j < side; ++j) {
+#pragma unroll
+      for (int half = 16; half > 0; half /= 2) sum[i][j] += __shfl_xor_sync(~0u, sum[i][j], half);
+      if (lane != i * side + j || n0 + i >= s.n || k0 + j >= s.k) continue;
+      float out = static_cast<float>(sum[i][j]);
+      if constexpr (std::is_same_v<W, int8_t>) out = scale[k0 + j] * out;
+      y[(n0 + i) * s.k + k0 + j] = bias ? out + bias[k0 + j] : out;
+    }
+}
+
+template <class X, class W, class Sum>
+void launch_warps(const LinearShape& s, const LinearForwardArgs& a, Stream stream) {
+  const int64_t warps = (s.n + side - 1) / side * ((s.k + side - 1) / side);
+  simt::launch(forward_warps<X, W, Sum>, dim3(static_cast<unsigned>((warps * 32 + threads - 1) / threads)),
+               dim3(threads), 0, stream_of(stream), s, static_cast<const X*>(a.x), static_cast<const W*>(a.w),
+               a.scale, a.bias, static_cast<float*>(a.y));
+}
+void launch_forward_warps(const LinearShape& s, const LinearForwardArgs& a, Stream stream) {
+  if (s.x_type == RTFQ_U8) return launch_warps<uint8_t, int8_t, int>(s, a, stream);
+  if (s.x_type == RTFQ_S8) return launch_warps<int8_t, int8_t, int>(s, a, stream);
+  launch_warps<float, float, float>(s, a, stream);
+}
+
 dim3 blocks_for(int64_t outputs) {
   return dim3(static_cast<unsigned>((outputs + threads - 1) / threads));
 }
@@ -102,7 +171,8 @@ const char* gradient_unsupported(const LinearShape& s) {
 }  // namespace RTFQ_GPU
 
 std::span<const LinearForward::Impl> LinearForward::RTFQ_GPU_LIST() {
-  static constexpr Impl list[] = {{"naive", RTFQ_GPU::forward_unsupported, RTFQ_GPU::launch_forward}};
+  static constexpr Impl list[] = {{"warps", RTFQ_GPU::forward_unsupported, RTFQ_GPU::launch_forward_warps},
+                                  {"naive", RTFQ_GPU::forward_unsupported, RTFQ_GPU::launch_forward}};
   return list;
 }
 std::span<const LinearDgrad::Impl> LinearDgrad::RTFQ_GPU_LIST() {
