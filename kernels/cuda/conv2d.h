@@ -53,6 +53,10 @@ const char* conv2d_wgmma_unsupported(const Conv2dForward&, const Conv2dShape&);
 const char* conv2d_wgmma_unsupported(const Conv2dDgrad&, const Conv2dShape&);
 void conv2d_wgmma(int tile, const Conv2dShape&, const Conv2dForwardArgs&, Stream);
 void conv2d_wgmma(int tile, const Conv2dShape&, const Conv2dDgradArgs&, Stream);
+/// `tile`: rows * 1000 + columns.
+const char* conv2d_wgmma_unsupported(const Conv2dWgrad&, const Conv2dShape&);
+void conv2d_wgmma(int tile, const Conv2dShape&, const Conv2dWgradArgs&, Stream);
+std::size_t conv2d_wgmma_workspace(int tile, const Conv2dShape&);
 std::size_t conv2d_wgmma_packed(const Conv2dForward&, const Conv2dShape&);
 std::size_t conv2d_wgmma_packed(const Conv2dDgrad&, const Conv2dShape&);
 void conv2d_wgmma_pack(const Conv2dForward&, const Conv2dShape&, const void* weights, void* packed, Stream);

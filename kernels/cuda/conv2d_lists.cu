@@ -55,6 +55,14 @@ constexpr typename Op::Impl wgmma_of(const char* name) {
           }};
 }
 
+template <int tile>
+constexpr Conv2dWgrad::Impl wgmma_wgrad(const char* name) {
+  return {
+      name, unsupported<Conv2dWgrad, conv2d_wgmma_unsupported>,
+      [](const Conv2dShape& s, const Conv2dWgradArgs& a, Stream stream) { conv2d_wgmma(tile, s, a, stream); },
+      [](const Conv2dShape& s) { return conv2d_wgmma_workspace(tile, s); }};
+}
+
 }  // namespace
 }  // namespace RTFQ_GPU
 
@@ -107,7 +115,11 @@ std::span<const Conv2dWgrad::Impl> Conv2dWgrad::RTFQ_GPU_LIST() {
       wgrad<ConvTile::wide>("mma_128x64"),
       wgrad<ConvTile::small>("mma_64x64"),
       {"f32", unsupported<Conv2dWgrad, conv2d_f32_unsupported>, conv2d_f32, conv2d_wgrad_f32_bytes},
-      {"naive", unsupported<Conv2dWgrad, conv2d_naive_unsupported>, conv2d_naive}};
+      {"naive", unsupported<Conv2dWgrad, conv2d_naive_unsupported>, conv2d_naive},
+      wgmma_wgrad<0>("wgmma"),
+      wgmma_wgrad<128256>("wgmma_128x256"),
+      wgmma_wgrad<128128>("wgmma_128x128"),
+      wgmma_wgrad<64128>("wgmma_64x128")};
   return list;
 }
 

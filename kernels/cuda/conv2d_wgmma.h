@@ -175,6 +175,8 @@ __global__ void __launch_bounds__(threads, columns <= 128 ? 2 : 1)
   for (int i = 0; i < ahead; ++i) load(i, i);
   int slot = 0, fill = ahead;  // of this step, and of the step that is loaded
   uint32_t parity = 0;
+  simt::wgmma_settle(sum);
+#pragma unroll 1
   for (int step = 0; step < steps; ++step) {
     simt::copy_async_wait<ahead - 1>();
     simt::fence_proxy_async();
@@ -199,6 +201,7 @@ __global__ void __launch_bounds__(threads, columns <= 128 ? 2 : 1)
     }
   }
   simt::wgmma_wait<0>();
+  simt::wgmma_settle(sum);
   __syncthreads();  // results overwrite operands
 
   if constexpr (kind == simt::Product::bf16) {

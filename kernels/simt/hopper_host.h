@@ -132,6 +132,8 @@ template <int groups>
 void wgmma_wait(SIMT_HERE) {
   device::wgmma_wait(groups, here);
 }
+template <class Sum, int count>
+void wgmma_settle(Sum (&)[count]) {}
 template <Product kind, int n, Major a_major = Major::k, Major b_major = Major::k>
 void wgmma(typename ProductTypes<kind>::Sum (&d)[n / 2], uint64_t a, uint64_t b, SIMT_HERE) {
   static_assert(kind == Product::bf16 || (a_major == Major::k && b_major == Major::k), "codes are k-major");

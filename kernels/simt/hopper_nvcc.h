@@ -76,6 +76,19 @@ __device__ __forceinline__ void wgmma_wait() {
   RTFQ_SM90A("wgmma.wait_group.sync.aligned %0;" ::"n"(groups) : "memory");
 }
 
+/// Keeps the compiler from moving what it does to the accumulators across this point: before the first
+/// product, and behind the wait for the last.
+template <class Sum, int count>
+__device__ __forceinline__ void wgmma_settle(Sum (&d)[count]) {
+#pragma unroll
+  for (int i = 0; i < count; ++i) {
+    if constexpr (sizeof(Sum) == 4 && Sum(0.5) != Sum(0))
+      asm volatile("" : "+f"(d[i])::"memory");
+    else
+      asm volatile("" : "+r"(d[i])::"memory");
+  }
+}
+
 // The accumulators as operands of one instruction: all must be named.
 #define RTFQ_NAMES_32                                                    \
   "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15" \
