@@ -1,8 +1,12 @@
 // Fully connected layer: forward, data gradient, weight and bias gradient, as the formulas of
-// kernels/linear.h read. A block of 128 threads takes 128 neighbouring outputs, a thread one of them, whose
-// sum it takes alone in a fixed order: in f32 over channels (codes in s32), in double over the batch. For
-// comparison and for whole networks on the executor, not for speed. Floor: 2 n c k operations a pass; the
-// operands once. Limits: f32, and codes forward; outputs fewer than 2^31 blocks. Not yet timed on a GPU.
+// kernels/linear.h read. Blocks have 128 threads.
+//
+// "warps", forward: a warp takes 4 rows by 4 outputs, a lane every 32nd channel of their sums, so that both
+// operands are read in whole lines, each a quarter as often as there are sums; lanes' sums are added by halves.
+// "naive": a thread takes one of 128 neighbouring outputs of a block, whose sum it takes alone in a fixed order:
+// in f32 over channels (codes in s32), in double over the batch. The gradients have no other kernel: their
+// neighbours read neighbouring channels. Floor: 2 n c k operations a pass; the operands once. Limits: f32, and
+// codes forward; outputs fewer than 2^31 blocks. Not yet timed on a GPU.
 #include "kernels/cuda/gpu.h"
 #include "kernels/linear.h"
 
