@@ -3,6 +3,7 @@
 // compute-sanitizer. Prints one JSON object a failure and one an implementation. Exit status: 0 all right, 1
 // some case is wrong, 3 the device gave up (what follows in the same process could only fail too).
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -10,6 +11,7 @@
 
 #include "kernels/catalog/catalog.h"
 #include "kernels/catalog/custom.h"
+#include "kernels/runtime/gpu_clock.h"
 #include "kernels/simt/executor.h"
 
 namespace {
@@ -22,7 +24,7 @@ struct Arguments {
   std::string device = "cuda", op, implementation, only_case;
   double most_bytes = 1e9;
   int seeds = 1;
-  bool list = false, exact = false, large = false;
+  bool list = false, exact = false, large = false, time = false, peaks = false;
 };
 
 /// A case of the catalog or a shape of a real network.
@@ -83,6 +85,10 @@ struct Count {
   bool gone = false;  ///< the device
 };
 
+Device device_of(const Arguments& a) {
+  return parse_device(a.device);
+}
+
 /// An empty string, or what is wrong.
 std::string verify(catalog::Instance& instance, Backend backend, const std::string& name, const Arguments& a,
                    Count& count) {
@@ -99,6 +105,53 @@ std::string verify(catalog::Instance& instance, Backend backend, const std::stri
   return "";
 }
 
+double median(std::vector<double> x) {
+  std::nth_element(x.begin(), x.begin() + static_cast<std::ptrdiff_t>(x.size() / 2), x.end());
+  return x[x.size() / 2];
+}
+
+/// Device time of a launch with a cold level-two cache, beside what the case has to move and to compute.
+void print_time(catalog::Instance& instance, const std::string& op, const std::string& name,
+                const std::string& case_name, Device device) {
+  static runtime::GpuClock clock(device);
+  instance.prepare(device.backend, name);
+  const auto samples = clock.time([&](Stream stream) { instance.launch(stream); }, {true, 11, 0.02, 0.1});
+  const auto cost = instance.cost();
+  const double seconds = median(samples.device);
+  std::printf("%s\n", json{{"op", op},
+                           {"implementation", name},
+                           {"case", case_name},
+                           {"seconds", seconds},
+                           {"end_to_end", median(samples.end_to_end)},
+                           {"bytes", cost.bytes},
+                           {"operations", cost.operations},
+                           {"gb_per_s", cost.bytes / seconds * 1e-9},
+                           {"gop_per_s", cost.operations / seconds * 1e-9},
+                           {"sm_mhz", samples.state.sm_mhz},
+                           {"watts", samples.state.watts},
+                           {"discarded", samples.discarded}}
+                          .dump()
+                          .c_str());
+  std::fflush(stdout);
+}
+
+int print_peaks(Device device) {
+  runtime::GpuClock clock(device);
+  const auto facts = clock.facts();
+  const auto peaks = runtime::measure_gpu(clock, device);
+  std::printf("%s\n", json{{"name", facts.name},
+                           {"driver", facts.driver},
+                           {"l2_bytes", facts.l2_cache},
+                           {"copy", peaks.copy},
+                           {"f32", peaks.f32},
+                           {"bf16", peaks.bf16},
+                           {"int8", peaks.int8},
+                           {"by", peaks.by}}
+                          .dump()
+                          .c_str());
+  return 0;
+}
+
 Count run(const std::string& op, const std::string& name, Backend backend, const Arguments& a) {
   Count count;
   const auto start = std::chrono::steady_clock::now();
@@ -111,6 +164,10 @@ Count run(const std::string& op, const std::string& name, Backend backend, const
       continue;
     }
     ++count.ran;
+    if (a.time) {
+      print_time(*instance, op, name, one.name, device_of(a));
+      continue;
+    }
     const std::string message = verify(*instance, backend, name, a, count);
     if (message.empty()) continue;
     ++count.wrong;
@@ -139,6 +196,9 @@ int run(const Arguments& a) {
   catalog::use_cuda_device(device.index);
   catalog::mirror_simt(true);
   catalog::exact_device_memory(a.exact);
+  if (a.peaks) return print_peaks(device);
+  if (a.time && device.backend != Backend::cuda)
+    throw std::invalid_argument("[cases] --time expects --device cuda");
   Count all;
   for (const std::string& op : operators(a))
     for (const std::string& name : implementations(op, device.backend)) {
@@ -175,6 +235,9 @@ int main(int argc, char** argv) {
   app.add_flag("--large", a.large, "shapes of real networks instead of the small cases");
   app.add_flag("--exact", a.exact,
                "device buffers without guard zones, workspaces unwritten: under compute-sanitizer");
+  app.add_flag("--time", a.time,
+               "time the cases instead of checking them; with --large for times that mean something");
+  app.add_flag("--peaks", a.peaks, "print the GPU's copy bandwidth and matrix peaks");
   app.add_flag("--list", a.list, "print operators and implementations; touches no device");
   CLI11_PARSE(app, argc, argv);
   try {
