@@ -47,6 +47,33 @@ void fill_zero(Device, void* pointer, std::size_t bytes, Stream);
 /// Returns when everything queued has run; throws what a launch did wrong.
 void synchronize(Stream);
 
+/// Host memory that a device copies from and to without the host's help (page-locked on cuda); plain memory
+/// for cpu and simt. Throws as allocate does.
+void* allocate_pinned(Device, std::size_t bytes);
+void release_pinned(Device, void* pointer) noexcept;
+/// Queued like a launch, whichever side is the host: host memory must be pinned and stay untouched until the
+/// stream has got there.
+void copy_async(void* to, Device to_device, const void* from, Device from_device, std::size_t bytes, Stream);
+
+/// Whether the device can be used here: built in, and there. `why_not` says what is missing if not null.
+bool available(Device, std::string* why_not = nullptr);
+
+struct DeviceProperties {
+  std::string name;  ///< "NVIDIA H100 80GB HBM3"; the processor's model for cpu and simt
+  int multiprocessors = 0;
+  int capability = 0;             ///< 90 for sm_90; 0 on cpu and simt
+  std::size_t memory = 0;         ///< bytes
+  std::size_t shared_memory = 0;  ///< most that a block can ask for
+  std::size_t l2_cache = 0;
+};
+DeviceProperties properties(Device);
+
+/// Of the whole device, whoever uses it.
+struct MemoryInfo {
+  std::size_t free = 0, total = 0;
+};
+MemoryInfo memory_info(Device);
+
 /// Threads a CPU launch uses (OpenMP's maximum).
 int threads();
 void set_threads(int count);

@@ -1,13 +1,19 @@
 #include <omp.h>
+#include <sys/sysinfo.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <functional>
+#include <optional>
 #include <stdexcept>
+#include <thread>
 
 #include "kernels/runtime/cuda.h"
 #include "kernels/runtime/device.h"
 #include "kernels/simt/executor.h"
+#include "kernels/simt/memory.h"
 
 namespace rtfq::kernels {
 
@@ -45,6 +51,14 @@ bool on_host(Device device) {
   return device.backend != Backend::cuda;
 }
 
+/// Lets copies and fills at the executor's memory.
+struct DeviceAccessOf {
+  explicit DeviceAccessOf(Stream stream) {
+    if (stream.device.backend == Backend::simt) access.emplace();
+  }
+  std::optional<simt::DeviceAccess> access;
+};
+
 /// Runs it in its turn.
 void submit(Stream stream, std::function<void()> task) {
   if (stream.device.backend != Backend::simt) return task();
@@ -59,8 +73,7 @@ void* allocate(Device device, std::size_t bytes) {
   if (device.backend == Backend::cuda) return cuda_allocate(device, bytes);
   void* pointer = nullptr;
   if (device.backend == Backend::simt) {
-    if (posix_memalign(&pointer, 64, bytes ? bytes : 1)) pointer = nullptr;
-    if (pointer) std::memset(pointer, 0xFF, bytes);
+    pointer = simt::allocate(bytes);
   } else {
     const std::size_t rounded = (bytes + 63) / 64 * 64;
     pointer = std::aligned_alloc(64, rounded ? rounded : 64);
@@ -72,19 +85,36 @@ void* allocate(Device device, std::size_t bytes) {
 }
 
 void release(Device device, void* pointer) noexcept {
-  on_host(device) ? std::free(pointer) : cuda_release(device, pointer);
+  switch (device.backend) {
+    case Backend::cpu:
+      return std::free(pointer);
+    case Backend::simt:
+      return simt::release(pointer);
+    case Backend::cuda:
+      return cuda_release(device, pointer);
+  }
 }
 
 void copy(void* to, Device to_device, const void* from, Device from_device, std::size_t bytes,
           Stream stream) {
   if (!on_host(to_device) || !on_host(from_device)) {
-    cuda_copy(to, to_device, from, from_device, bytes, stream);
+    cuda_copy(to, to_device, from, from_device, bytes, stream, true);
+    return;
+  }
+  copy_async(to, to_device, from, from_device, bytes, stream);
+  if (to_device.backend != from_device.backend) synchronize(stream);
+}
+
+void copy_async(void* to, Device to_device, const void* from, Device from_device, std::size_t bytes,
+                Stream stream) {
+  if (!on_host(to_device) || !on_host(from_device)) {
+    cuda_copy(to, to_device, from, from_device, bytes, stream, false);
     return;
   }
   submit(stream, [=] {
+    const DeviceAccessOf access(stream);
     if (bytes) std::memcpy(to, from, bytes);
   });
-  if (to_device.backend != from_device.backend) synchronize(stream);
 }
 
 void fill_zero(Device device, void* pointer, std::size_t bytes, Stream stream) {
@@ -93,6 +123,7 @@ void fill_zero(Device device, void* pointer, std::size_t bytes, Stream stream) {
     return;
   }
   submit(stream, [=] {
+    const DeviceAccessOf access(stream);
     if (bytes) std::memset(pointer, 0, bytes);
   });
 }
@@ -101,6 +132,43 @@ void synchronize(Stream stream) {
   if (stream.device.backend == Backend::cuda) cuda_synchronize(stream);
   if (stream.device.backend != Backend::simt) return;
   stream.handle ? static_cast<simt::Stream*>(stream.handle)->synchronize() : simt::synchronize();
+}
+
+void* allocate_pinned(Device device, std::size_t bytes) {
+  return on_host(device) ? allocate({}, bytes) : cuda_allocate_pinned(device, bytes);
+}
+
+void release_pinned(Device device, void* pointer) noexcept {
+  on_host(device) ? release({}, pointer) : cuda_release_pinned(device, pointer);
+}
+
+bool available(Device device, std::string* why_not) {
+  if (on_host(device)) return true;
+  const std::string missing = cuda_missing(device);
+  if (why_not) *why_not = missing;
+  return missing.empty();
+}
+
+DeviceProperties properties(Device device) {
+  if (!on_host(device)) return cuda_properties(device);
+  DeviceProperties all;
+  all.name = "unknown processor";
+  std::ifstream cpuinfo("/proc/cpuinfo");
+  for (std::string line; std::getline(cpuinfo, line);)
+    if (const auto colon = line.find(": "); line.starts_with("model name") && colon != line.npos) {
+      all.name = line.substr(colon + 2);
+      break;
+    }
+  all.multiprocessors = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  all.memory = memory_info(device).total;
+  return all;
+}
+
+MemoryInfo memory_info(Device device) {
+  if (!on_host(device)) return cuda_memory_info(device);
+  struct sysinfo info {};
+  if (::sysinfo(&info)) return {};
+  return {std::size_t{info.freeram} * info.mem_unit, std::size_t{info.totalram} * info.mem_unit};
 }
 
 int threads() {

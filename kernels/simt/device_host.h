@@ -31,11 +31,20 @@ namespace rtfq::simt {
 
 using stream_t = Stream*;
 
+namespace device {
+template <class T>
+void check_argument(const T& argument) {
+  if constexpr (std::is_pointer_v<T>)
+    if constexpr (!std::is_function_v<std::remove_pointer_t<T>>) check_pointer(argument);
+}
+}  // namespace device
+
 /// Null stream: everything queued runs first, then the kernel, before this returns. Otherwise the kernel is
 /// queued with its arguments copied, as CUDA copies them.
 template <class... P, class... A>
 void launch(void (*kernel)(P...), dim3 grid, dim3 block, std::size_t shared, stream_t stream,
             A... arguments) {
+  (device::check_argument(static_cast<P>(arguments)), ...);
   auto task = [kernel, grid, block, shared, packed = std::tuple<P...>(static_cast<P>(arguments)...)] {
     auto body = [&] { std::apply(kernel, packed); };
     device::run(

@@ -67,6 +67,8 @@ void wgmma_wait(uint32_t groups, Place);
 
 /// Throws Error unless a GPU of compute capability 8 or 9 would take the launch.
 void check_launch(dim3 grid, dim3 block, std::size_t shared);
+/// Throws Error where allocations are guarded and an argument points to the host's memory.
+void check_pointer(const void* argument);
 /// Runs the grid to its end; `body` is called by every CUDA thread.
 void run(dim3 grid, dim3 block, std::size_t shared, void (*body)(void*), void* argument);
 

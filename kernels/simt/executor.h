@@ -30,7 +30,7 @@ enum class Order { mixed, forward, reverse, uniform, warps, threads };
 enum class Async { mixed, early, late };
 
 /// Of the process; set between launches. First taken from the environment: RTFQ_SIMT_SEED, RTFQ_SIMT_ORDER
-/// and RTFQ_SIMT_ASYNC (names as above), RTFQ_SIMT_THREADS.
+/// and RTFQ_SIMT_ASYNC (names as above), RTFQ_SIMT_THREADS, RTFQ_SIMT_GUARD (0 or 1).
 struct Options {
   uint64_t seed = 1;
   Order order = Order::mixed;
@@ -38,6 +38,9 @@ struct Options {
   /// Operating-system threads that run blocks side by side. With one a seed repeats a run exactly; more are
   /// for ThreadSanitizer and for speed.
   int os_threads = 1;
+  /// Device memory that is allocated from now on is out of the host's reach (kernels/simt/memory.h), and a
+  /// kernel whose arguments point elsewhere is refused.
+  bool guard = false;
 };
 Options& options();
 

@@ -6,6 +6,7 @@
 #include <numeric>
 #include <thread>
 
+#include "kernels/simt/memory.h"
 #include "kernels/simt/runner.h"
 
 namespace rtfq::simt {
@@ -42,6 +43,7 @@ Options from_environment() {
   o.order = read_choice("RTFQ_SIMT_ORDER", orders, o.order);
   o.async = read_choice("RTFQ_SIMT_ASYNC", asyncs, o.async);
   o.os_threads = static_cast<int>(std::clamp<uint64_t>(read_number("RTFQ_SIMT_THREADS", 1), 1, 256));
+  o.guard = read_number("RTFQ_SIMT_GUARD", 0) != 0;
   return o;
 }
 
@@ -100,10 +102,16 @@ void check_launch(dim3 grid, dim3 block, std::size_t shared) {
     throw Error("launch: a block has at most 232448 bytes of shared memory; got " + std::to_string(shared));
 }
 
+void check_pointer(const void* argument) {
+  if (!may_be_device(argument))
+    throw Error("launch: an argument points to the host's memory; a GPU reads only the device's");
+}
+
 void run(dim3 grid, dim3 block, std::size_t shared, void (*body)(void*), void* argument) {
   check_launch(grid, block, shared);
   const uint64_t blocks = uint64_t{grid.x} * grid.y * grid.z;
   if (blocks > 0xffffffffu) throw Error("launch: the executor takes grids of fewer than 2^32 blocks");
+  const DeviceAccess access;
   const Launch launch{grid, block, shared, body, argument};
   const std::vector<uint32_t> order = block_order(blocks);
   std::atomic<uint64_t> taken{0};
