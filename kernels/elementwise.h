@@ -41,7 +41,7 @@ struct ConvertArgs {
 RTFQ_CUDA_OPERATOR(ReluForward, "relu.forward", ElementwiseShape, ReluForwardArgs);
 RTFQ_CUDA_OPERATOR(ReluBackward, "relu.backward", ElementwiseShape, ReluBackwardArgs);
 RTFQ_CUDA_OPERATOR(Add, "add", ElementwiseShape, AddArgs);
-RTFQ_OPERATOR(Convert, "convert", ConvertShape, ConvertArgs);
+RTFQ_CUDA_OPERATOR(Convert, "convert", ConvertShape, ConvertArgs);
 
 Cost cost(const ReluForward&, const ElementwiseShape&);
 Cost cost(const ReluBackward&, const ElementwiseShape&);

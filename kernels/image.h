@@ -26,8 +26,8 @@ struct ResizeArgs {
   void* workspace;
 };
 
-RTFQ_OPERATOR(Normalize, "normalize", ResizeShape, NormalizeArgs);  // uses n, h, w, c only
-RTFQ_OPERATOR(Resize, "resize", ResizeShape, ResizeArgs);
+RTFQ_CUDA_OPERATOR(Normalize, "normalize", ResizeShape, NormalizeArgs);  // uses n, h, w, c only
+RTFQ_CUDA_OPERATOR(Resize, "resize", ResizeShape, ResizeArgs);
 
 Cost cost(const Normalize&, const ResizeShape&);
 Cost cost(const Resize&, const ResizeShape&);

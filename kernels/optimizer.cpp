@@ -12,5 +12,8 @@ Cost cost(const MovingAverage&, const OptimizerShape& s) {
 Cost cost(const SquaredNorm&, const OptimizerShape& s) {
   return {4.0 * static_cast<double>(s.total), 2.0 * static_cast<double>(s.total)};
 }
+Cost cost(const ClipScale&, const OptimizerShape&) {
+  return {12, 4};
+}
 
 }  // namespace rtfq::kernels

@@ -30,6 +30,7 @@ struct SgdArgs {
   float gradient_scale;
   float step_limit;
   bool nesterov;
+  const float* scale = nullptr;  ///< [1], where it is given in gradient_scale's place (ClipScale)
 };
 
 struct AverageTensor {
@@ -50,12 +51,22 @@ struct SquaredNormArgs {
   double* out;
 };
 
+/// out[0] = f32(scale * min(1, limit / (sqrt(squares[0]) * scale))), in f64: the gradient scale that bounds the norm of
+/// the scaled gradient. limit 0: no bound.
+struct ClipScaleArgs {
+  const double* squares;  ///< SquaredNorm's
+  double scale, limit;
+  float* out;
+};
+
 RTFQ_CUDA_OPERATOR(Sgd, "optimizer.sgd", OptimizerShape, SgdArgs);
 RTFQ_CUDA_OPERATOR(MovingAverage, "optimizer.moving_average", OptimizerShape, MovingAverageArgs);
 RTFQ_CUDA_OPERATOR(SquaredNorm, "optimizer.squared_norm", OptimizerShape, SquaredNormArgs);
+RTFQ_CUDA_OPERATOR(ClipScale, "optimizer.clip_scale", OptimizerShape, ClipScaleArgs);
 
 Cost cost(const Sgd&, const OptimizerShape&);
 Cost cost(const MovingAverage&, const OptimizerShape&);
 Cost cost(const SquaredNorm&, const OptimizerShape&);
+Cost cost(const ClipScale&, const OptimizerShape&);
 
 }  // namespace rtfq::kernels

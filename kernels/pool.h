@@ -25,10 +25,11 @@ struct MaxPoolBackwardArgs {
   void* dx;  ///< [n,h,w,c], overwritten
 };
 /// y[n,c] = mean over h*w (window, stride and pad are ignored), summed in f32 with more than one partial sum. Of u8 codes
-/// the sums are exact and y is f32(sum) / f32(h*w), f32.
+/// the sums are exact and y is f32(sum) / f32(h*w), f32, times `scale` where it is given (one more rounding).
 struct AveragePoolForwardArgs {
   const void* x;
   void* y;
+  const float* scale = nullptr;  ///< [1], with codes alone
 };
 struct AveragePoolBackwardArgs {
   const void* g;  ///< [n,c]

@@ -114,6 +114,9 @@ const std::vector<Entry>& entries() {
     append(list, image_entries());
     append(list, loss_entries());
     append(list, optimizer_entries());
+    append(list, codes_entries());
+    append(list, running_entries());
+    append(list, answers_entries());
     return list;
   }();
   return all;

@@ -182,6 +182,9 @@ std::vector<Entry> normquant_entries();
 std::vector<Entry> elementwise_entries();
 std::vector<Entry> loss_entries();
 std::vector<Entry> optimizer_entries();
+std::vector<Entry> codes_entries();
+std::vector<Entry> running_entries();
+std::vector<Entry> answers_entries();
 
 /// Seeded data. Small integers times powers of two make every product and sum exact in f32, so that references are met
 /// with tolerance zero whatever the order of the sums; random floats come second.

@@ -48,6 +48,7 @@ struct SgdCase {
   Sizes sizes;
   bool exact = true, nesterov = true;
   bool large = false;
+  bool scale_in_memory = false;
 };
 
 struct Hyper {
@@ -72,7 +73,14 @@ std::unique_ptr<Problem<Sgd>> sgd(const SgdCase& c) {
   auto problem = std::make_unique<Problem<Sgd>>();
   problem->shape = {total(c.sizes)};
   const auto tensors = problem->table<SgdTensor>();
-  problem->args = {{}, c.exact ? 0.5f : 0.9f, c.exact ? 0.25f : 0.37f, 0.5f, c.nesterov};
+  const float gradient_scale = c.exact ? 0.25f : 0.37f;
+  problem->args = {{}, c.exact ? 0.5f : 0.9f, gradient_scale, 0.5f, c.nesterov};
+  if (c.scale_in_memory) {
+    float* scale = problem->add<float>(1);
+    *scale = gradient_scale;
+    problem->args.scale = scale;
+    problem->args.gradient_scale = 1000;  // not used
+  }
   std::vector<Update> updates;
   for (std::size_t t = 0; t < c.sizes.size(); ++t) {
     const int64_t n = c.sizes[t];
@@ -88,9 +96,8 @@ std::unique_ptr<Problem<Sgd>> sgd(const SgdCase& c) {
     if (positive)  // some at the least step, some far above, so that changes are clamped, or are not
       for (std::size_t i = 0; i < value.first->size(); ++i)
         (*value.first)[i] = i % 7 == 0 ? 0x1p-60f : std::exp(2 * (*value.first)[i]);
-    const Hyper h{static_cast<double>(problem->args.momentum),
-                  static_cast<double>(problem->args.gradient_scale), 0.5, static_cast<double>(rate),
-                  static_cast<double>(decay)};
+    const Hyper h{static_cast<double>(problem->args.momentum), static_cast<double>(gradient_scale), 0.5,
+                  static_cast<double>(rate), static_cast<double>(decay)};
     std::vector<double> values(value.first->begin(), value.first->end()),
         momenta(momentum.first->begin(), momentum.first->end());
     for (std::size_t i = 0; i < values.size(); ++i)
@@ -150,6 +157,20 @@ std::unique_ptr<Problem<SquaredNorm>> squared_norm(const Sizes& sizes, bool exac
   return problem;
 }
 
+std::unique_ptr<Problem<ClipScale>> clip_scale(double squares, double scale, double limit) {
+  auto problem = std::make_unique<Problem<ClipScale>>();
+  problem->shape = {1};
+  double* in = problem->add<double>(1);
+  *in = squares;
+  float* out = problem->add<float>(1);
+  const double norm = std::sqrt(squares) * scale;
+  const double expected = limit > 0 && norm > limit ? scale * (limit / norm) : scale;
+  problem->args = {in, scale, limit, out};
+  problem->expected.push_back(
+      {"out", problem->last(), RTFQ_F32, {static_cast<double>(static_cast<float>(expected))}});
+  return problem;
+}
+
 }  // namespace
 
 std::vector<Entry> optimizer_entries() {
@@ -179,6 +200,10 @@ std::vector<Entry> optimizer_entries() {
   }
   list.push_back(
       entry<MovingAverage>("many_random_0.6561", [=] { return moving_average(many, false, 0.6561f); }));
+  list.push_back(entry<Sgd>("few_scale_in_memory", [=] { return sgd({"", few, true, true, false, true}); }));
+  list.push_back(entry<ClipScale>("above", [] { return clip_scale(1234.5, 0.25, 3.0); }));
+  list.push_back(entry<ClipScale>("below", [] { return clip_scale(12.5, 0.3, 3.0); }));
+  list.push_back(entry<ClipScale>("no_limit", [] { return clip_scale(1e12, 0.3, 0); }));
   const SgdCase large{"resnet50", network, false, true, true};
   list.push_back(entry<Sgd>(
       large.name, [=] { return sgd(large); }, true));

@@ -25,6 +25,8 @@ std::size_t count_y(const PoolShape& s) {
   return static_cast<std::size_t>(s.n * output_height(s) * output_width(s) * s.c);
 }
 
+constexpr double code_step = 0x1.9p-5;  ///< an f32
+
 struct Maxima {
   std::vector<double> y, index;
 };
@@ -137,12 +139,12 @@ std::unique_ptr<Problem<AveragePoolForward>> average_forward(const Case& the_cas
                                .values = std::move(expected),
                                .absolute = normal ? 2e-6 : 0.0,
                                .relative = normal && type_of<T> == RTFQ_BF16 ? 0x1p-8 : 0.0});
-  problem->args = {operand, y};
+  problem->args = {operand, y, nullptr};
   return problem;
 }
 
-/// u8 codes up to 255: exact sums, one rounding.
-std::unique_ptr<Problem<AveragePoolForward>> average_codes(const Case& the_case) {
+/// u8 codes up to 255: exact sums, one rounding, and another one of the product with the scale.
+std::unique_ptr<Problem<AveragePoolForward>> average_codes(const Case& the_case, bool scaled) {
   auto problem = std::make_unique<Problem<AveragePoolForward>>();
   const auto s = problem->shape = the_case.shape(RTFQ_U8);
   auto* x = problem->add<uint8_t>(count_x(s));
@@ -152,11 +154,14 @@ std::unique_ptr<Problem<AveragePoolForward>> average_codes(const Case& the_case)
     for (int64_t c = 0; c < s.c; ++c) {
       double sum = 0;
       for (int64_t i = 0; i < s.h * s.w; ++i) sum += x[(n * s.h * s.w + i) * s.c + c];
-      expected.push_back(static_cast<double>(static_cast<float>(sum / static_cast<double>(s.h * s.w))));
+      const double mean = static_cast<double>(static_cast<float>(sum / static_cast<double>(s.h * s.w)));
+      expected.push_back(scaled ? static_cast<double>(static_cast<float>(mean * code_step)) : mean);
     }
+  float* scale = nullptr;
+  if (scaled) *(scale = problem->add<float>(1)) = static_cast<float>(code_step);
   float* y = problem->add<float>(static_cast<std::size_t>(s.n * s.c));
   problem->expected.push_back({.name = "y", .buffer = problem->last(), .values = std::move(expected)});
-  problem->args = {x, y};
+  problem->args = {x, y, scale};
   return problem;
 }
 
@@ -233,7 +238,9 @@ std::vector<Entry> pool_entries() {
   add_type<float>(&list);
   add_type<bf16>(&list);
   for (const auto& c : average_cases)
-    list.push_back(entry<AveragePoolForward>(c.name + std::string("_codes"), [=] { return average_codes(c); }));
+    for (const bool scaled : {false, true})
+      list.push_back(entry<AveragePoolForward>(c.name + std::string(scaled ? "_codes_scaled" : "_codes"),
+                                               [=] { return average_codes(c, scaled); }));
   return list;
 }
 

@@ -101,7 +101,13 @@ void sgd(const SgdArgs& a) {
   });
 }
 
-void sgd_avx2(const OptimizerShape&, const SgdArgs& a, Stream) {
+SgdArgs with_scale(SgdArgs a) {
+  if (a.scale) a.gradient_scale = *a.scale;
+  return a;
+}
+
+void sgd_avx2(const OptimizerShape&, const SgdArgs& given, Stream) {
+  const SgdArgs a = with_scale(given);
   a.nesterov ? sgd<true>(a) : sgd<false>(a);
 }
 
@@ -150,7 +156,8 @@ void squared_norm_avx2(const OptimizerShape&, const SquaredNormArgs& a, Stream) 
 
 // Plain versions, as the header reads.
 
-void sgd_naive(const OptimizerShape&, const SgdArgs& a, Stream) {
+void sgd_naive(const OptimizerShape&, const SgdArgs& given, Stream) {
+  const SgdArgs a = with_scale(given);
   for (const SgdTensor& t : a.tensors)
     for (int64_t i = 0; i < t.count; ++i) {
       const float g = std::fma(t.weight_decay, t.value[i], t.gradient[i] * a.gradient_scale);
@@ -178,8 +185,17 @@ void squared_norm_naive(const OptimizerShape&, const SquaredNormArgs& a, Stream)
       *a.out += static_cast<double>(t.gradient[i]) * static_cast<double>(t.gradient[i]);
 }
 
+void clip_scale(const OptimizerShape&, const ClipScaleArgs& a, Stream) {
+  const double norm = std::sqrt(*a.squares) * a.scale;
+  *a.out = static_cast<float>(a.limit > 0 && norm > a.limit ? a.scale * (a.limit / norm) : a.scale);
+}
+
 }  // namespace
 
+std::span<const ClipScale::Impl> ClipScale::cpu() {
+  static constexpr Impl list[] = {{"naive", supports_all<Shape>, clip_scale}};
+  return list;
+}
 std::span<const Sgd::Impl> Sgd::cpu() {
   static constexpr Impl list[] = {{"avx2", supports_all<Shape>, sgd_avx2},
                                   {"naive", supports_all<Shape>, sgd_naive}};

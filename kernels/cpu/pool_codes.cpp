@@ -26,7 +26,10 @@ void average_codes(const PoolShape& s, const AveragePoolForwardArgs& a, Stream) 
         const uint8_t* row = x + (n * hw + i) * s.c + first;
         for (int64_t c = 0; c < channels; ++c) sums[c] += row[c];
       }
-      for (int64_t c = 0; c < channels; ++c) y[n * s.c + first + c] = static_cast<float>(sums[c]) / divisor;
+      float* to = y + n * s.c + first;
+      for (int64_t c = 0; c < channels; ++c) to[c] = static_cast<float>(sums[c]) / divisor;
+      if (a.scale)
+        for (int64_t c = 0; c < channels; ++c) to[c] *= a.scale[0];
     }
 }
 

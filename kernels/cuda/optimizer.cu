@@ -53,11 +53,20 @@ __device__ __forceinline__ Run run_of_block(const Table<Tensor>& table) {
 struct SgdRule {
   float momentum, gradient_scale, step_limit;
   bool nesterov;
+  const float* scale;  ///< instead of gradient_scale, if not null
+
+  explicit SgdRule(const SgdArgs& a)
+      : momentum(a.momentum),
+        gradient_scale(a.gradient_scale),
+        step_limit(a.step_limit),
+        nesterov(a.nesterov),
+        scale(a.scale) {}
 };
 
 __device__ __forceinline__ void sgd_one(const SgdRule& rule, const SgdTensor& t, int64_t i) {
   const float value = t.value[i];
-  const float g = __fmaf_rn(t.weight_decay, value, t.gradient[i] * rule.gradient_scale);
+  const float scale = rule.scale ? *rule.scale : rule.gradient_scale;
+  const float g = __fmaf_rn(t.weight_decay, value, t.gradient[i] * scale);
   const float m = __fmaf_rn(rule.momentum, t.momentum[i], g);
   const float direction = rule.nesterov ? __fmaf_rn(rule.momentum, m, g) : m;
   if (t.positive) {  // step sizes are few: double costs nothing. A NaN stays one.
@@ -121,6 +130,12 @@ __global__ void __launch_bounds__(32)
   *out = sum;
 }
 
+__global__ void __launch_bounds__(32) clip_scale(ClipScaleArgs a) {
+  if (threadIdx.x != 0) return;
+  const double norm = sqrt(*a.squares) * a.scale;
+  *a.out = static_cast<float>(a.limit > 0 && norm > a.limit ? a.scale * (a.limit / norm) : a.scale);
+}
+
 /// Calls f(table) for every table that the tensors fill; empty tensors are left out.
 template <class Tensor, class F>
 void for_tables(std::span<const Tensor> tensors, F&& f) {
@@ -148,13 +163,13 @@ dim3 one_element_a_thread(int64_t count) {
 }
 
 void launch_sgd(const OptimizerShape&, const SgdArgs& a, Stream stream) {
-  const SgdRule rule{a.momentum, a.gradient_scale, a.step_limit, a.nesterov};
+  const SgdRule rule(a);
   for_tables(a.tensors, [&](const Table<SgdTensor>& table, unsigned blocks) {
     simt::launch(sgd, dim3(blocks), dim3(threads), 0, stream_of(stream), table, rule);
   });
 }
 void launch_sgd_naive(const OptimizerShape&, const SgdArgs& a, Stream stream) {
-  const SgdRule rule{a.momentum, a.gradient_scale, a.step_limit, a.nesterov};
+  const SgdRule rule(a);
   for (const SgdTensor& t : a.tensors)
     if (t.count)
       simt::launch(sgd_naive, one_element_a_thread(t.count), dim3(threads), 0, stream_of(stream), t, rule);
@@ -190,9 +205,17 @@ void launch_squared_norm_naive(const OptimizerShape&, const SquaredNormArgs& a, 
   if (!add) runtime::fill_zero(stream.device, a.out, sizeof(double), stream);
 }
 
+void launch_clip_scale(const OptimizerShape&, const ClipScaleArgs& a, Stream stream) {
+  simt::launch(clip_scale, dim3(1), dim3(32), 0, stream_of(stream), a);
+}
+
 }  // namespace
 }  // namespace RTFQ_GPU
 
+std::span<const ClipScale::Impl> ClipScale::RTFQ_GPU_LIST() {
+  static constexpr Impl list[] = {{"naive", supports_all<Shape>, RTFQ_GPU::launch_clip_scale}};
+  return list;
+}
 std::span<const Sgd::Impl> Sgd::RTFQ_GPU_LIST() {
   static constexpr Impl list[] = {{"tables", supports_all<Shape>, RTFQ_GPU::launch_sgd},
                                   {"naive", supports_all<Shape>, RTFQ_GPU::launch_sgd_naive}};

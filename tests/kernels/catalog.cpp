@@ -54,6 +54,13 @@ TEST_CASE("catalog: loss") {
 }
 TEST_CASE("catalog: optimizer") { check_family("optimizer."); }
 
+TEST_CASE("catalog: codes, running statistics, answers") {
+  check_family("dequantize");
+  check_family("scale_product");
+  check_family("accumulate");
+  check_family("answers.");
+}
+
 TEST_CASE("catalog: names are unique within an operator") {
   std::set<std::string> seen;
   for (const auto& entry : catalog::entries()) CHECK(seen.insert(entry.op + "/" + entry.case_name).second);

@@ -77,6 +77,11 @@ TEST_CASE("catalog on simt: fakequant") {
 TEST_CASE("catalog on simt: elementwise") {
   check_family("relu.", 3);
   check_family("add", 3);
+  check_family("convert", 2);
+}
+TEST_CASE("catalog on simt: image") {
+  check_family("normalize", 2);
+  check_family("resize", 2);
 }
 TEST_CASE("catalog on simt: optimizer") {
   check_family("optimizer.", 3);
@@ -84,6 +89,13 @@ TEST_CASE("catalog on simt: optimizer") {
 TEST_CASE("catalog on simt: loss") {
   check_family("softmax", 3);
   check_family("loss.", 3);
+}
+TEST_CASE("catalog on simt: codes, running statistics, answers") {
+  check_family("dequantize", 3);
+  check_family("scale_product", 3);
+  check_family("batchnorm.running", 3);
+  check_family("accumulate", 3);
+  check_family("answers.", 3);
 }
 TEST_CASE("catalog on simt: linear") {
   check_family("linear.", 2);
