@@ -11,6 +11,21 @@ Parameter::Parameter(std::string name_, ParameterKind kind_, Tensor value_)
   gradient = Tensor::zeros(value.dims(), DType::f32, value.device());
 }
 
+bool Parameter::started() const {
+  if (value.device().backend == Backend::cpu) return value.as<float>()[0] > 0;
+  if (!started_) {
+    started_ = value.reshaped({value.count()}).leading(0, 1).to_vector()[0] > 0;
+  }
+  return *started_;
+}
+
+void Parameter::move_to(Device device) {
+  if (kind == ParameterKind::step) started_ = started();
+  value = value.to(device);
+  gradient = gradient.to(device);
+  momentum = momentum.to(device);
+}
+
 Variable Tape::leaf(Parameter& parameter) const {
   if (!recording_) return constant(parameter.value);
   parameter.touched = true;

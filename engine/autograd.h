@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -27,6 +28,19 @@ struct Parameter {
   Parameter(std::string name_, ParameterKind kind_, Tensor value_);
   Parameter(const Parameter&) = delete;
   Parameter& operator=(const Parameter&) = delete;
+
+  /// Of a step size: whether it has its first value (it is positive). On a device the answer is remembered,
+  /// so that no pass waits for it.
+  bool started() const;
+  /// A first value has been given.
+  void start() { started_ = true; }
+  /// Another value has been loaded: started() looks again.
+  void forget_start() { started_.reset(); }
+  /// Value, gradient and momentum are on `device` from now on.
+  void move_to(Device device);
+
+ private:
+  mutable std::optional<bool> started_;
 };
 
 /// A tensor in a computation. Its gradient goes to a node of the tape, or straight into `sink`, a view of a

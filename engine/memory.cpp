@@ -4,10 +4,36 @@
 #include <bit>
 #include <map>
 #include <mutex>
+#include <stdexcept>
+#include <string>
 #include <vector>
+
+#include "kernels/runtime/stream.h"
+
+namespace rtfq {
+
+Stream compute_stream(Device device) {
+  if (device.backend == Backend::cpu) return {device, nullptr};
+  // Never destroyed: tensors with static storage are freed in it.
+  using Streams = std::map<int, Stream>;
+  static auto& of_cuda = *new Streams;
+  thread_local auto& of_simt = *new Streams;
+  static std::mutex mutex;
+  const std::lock_guard lock(mutex);
+  Streams& streams = device.backend == Backend::cuda ? of_cuda : of_simt;
+  const auto found = streams.find(device.index);
+  if (found != streams.end()) return found->second;
+  return streams[device.index] = kernels::runtime::create_stream(device);
+}
+
+}  // namespace rtfq
 
 namespace rtfq::memory {
 namespace {
+
+std::string mebibytes(std::size_t bytes) {
+  return std::to_string((bytes + (std::size_t{1} << 19)) >> 20) + " MiB";
+}
 
 /// Sizes are rounded up to eighths of a power of two (at least 512 bytes), so that blocks fit again although
 /// batch and resolution change a little; at most 12.5 % is lost.
@@ -80,13 +106,32 @@ class Pool {
   void* from_system(std::size_t size) {
     try {
       return kernels::runtime::allocate(device_, size);
-    } catch (const std::exception&) {  // what is cached in other sizes may be enough
-      drop_cached();
+    } catch (const std::exception&) {
+      if (!kernels::runtime::available(device_)) throw;
+      drop_cached();  // what is cached in other sizes may be enough
+    }
+    try {
       return kernels::runtime::allocate(device_, size);
+    } catch (const std::exception& error) {
+      std::string others;
+      try {
+        const auto info = kernels::runtime::memory_info(device_);
+        others = ", " + mebibytes(info.free) + " of the device's " + mebibytes(info.total) + " are free";
+      } catch (const std::exception&) {  // a device that does not even answer
+      }
+      throw std::runtime_error(
+          "[memory] out of memory on " + std::string(to_string(device_.backend)) + ": " + mebibytes(size) +
+          " asked for, " + mebibytes(statistics_.in_use) + " in use by tensors, nothing cached" + others +
+          "; lower train.batch, the bank's resolutions or train.passes, or set precision "
+          "to bf16 or int8 (" +
+          error.what() + ")");
     }
   }
 
   void drop_cached() {
+    if (std::all_of(free_.begin(), free_.end(), [](const auto& blocks) { return blocks.second.empty(); }))
+      return;
+    kernels::runtime::synchronize(compute_stream(device_));  // what was freed may still be read there
     for (auto& [size, blocks] : free_) {
       for (void* block : blocks) {
         kernels::runtime::release(device_, block);

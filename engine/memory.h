@@ -14,6 +14,11 @@ using kernels::Backend;
 using kernels::Device;
 using kernels::Stream;
 
+/// The one stream on which the engine works on a device: tensors are filled and copied in it, operations are
+/// queued in it, and memory that is freed is handed out again in its order, so that nobody waits. The CPU has
+/// none; simt has one a thread, cuda one for all threads.
+Stream compute_stream(Device);
+
 /// Counts of one device's pool, in bytes unless said.
 struct MemoryStatistics {
   std::size_t in_use = 0;    ///< what was asked for, rounded up a little
@@ -26,7 +31,8 @@ struct MemoryStatistics {
 namespace memory {
 
 /// A block of at least `bytes` bytes, 64-byte aligned, contents undefined; goes back to the pool with the
-/// last owner. Thread-safe. Throws std::runtime_error when the system has no more.
+/// last owner. Thread-safe. Throws std::runtime_error when the system has no more: how much was asked for,
+/// who holds what, and what to lower.
 std::shared_ptr<void> allocate(Device, std::size_t bytes);
 MemoryStatistics statistics(Device);
 void reset_peak(Device);

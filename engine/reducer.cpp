@@ -8,6 +8,13 @@ Reducer* current = &local;
 
 }  // namespace
 
+void sum_over_ranks(const Tensor& values) {
+  if (current->ranks() == 1) return;
+  const Tensor host = values.to({});
+  current->sum(std::span<float>(host.as<float>(), static_cast<std::size_t>(host.count())));
+  if (!host.shares_storage(values)) values.copy_from(host);
+}
+
 Reducer& reducer() {
   return *current;
 }

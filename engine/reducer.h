@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <span>
 
+#include "engine/tensor.h"
+
 namespace rtfq {
 
 class Reducer {
@@ -27,6 +29,10 @@ class LocalReducer final : public Reducer {
   void sum(std::span<double>) override {}
   void sum(std::span<float>) override {}
 };
+
+/// Sums a tensor's elements over all ranks, wherever it is; a device waits only where there are several
+/// ranks.
+void sum_over_ranks(const Tensor& values);
 
 /// The process-wide reducer: a LocalReducer until set_reducer.
 Reducer& reducer();

@@ -105,17 +105,29 @@ Tensor Tensor::empty(Dims dims, DType dtype, Device device) {
 
 Tensor Tensor::zeros(Dims dims, DType dtype, Device device) {
   Tensor t = empty(dims, dtype, device);
-  kernels::runtime::fill_zero(device, t.data(), t.bytes(), {device, nullptr});
+  t.fill_zero();
   return t;
 }
 
-Tensor Tensor::from(std::span<const float> values, Dims dims, Device device) {
+namespace {
+
+template <class T>
+Tensor from_values(std::span<const T> values, Dims dims, Device device) {
   if (static_cast<int64_t>(values.size()) != dims.product())
     fail("expected " + std::to_string(dims.product()) + " values for " + to_string(dims) + ", got " +
          std::to_string(values.size()));
-  Tensor t = empty(dims, DType::f32, device);
-  kernels::runtime::copy(t.data(), device, values.data(), {}, t.bytes(), {device, nullptr});
+  Tensor t = Tensor::empty(dims, dtype_of<T>(), device);
+  kernels::runtime::copy(t.data(), device, values.data(), {}, t.bytes(), compute_stream(device));
   return t;
+}
+
+}  // namespace
+
+Tensor Tensor::from(std::span<const float> values, Dims dims, Device device) {
+  return from_values(values, dims, device);
+}
+Tensor Tensor::from(std::span<const int32_t> values, Dims dims, Device device) {
+  return from_values(values, dims, device);
 }
 
 bool Tensor::dense() const {
@@ -156,23 +168,36 @@ Tensor Tensor::reshaped(Dims dims) const {
   return t;
 }
 
-Tensor Tensor::clone(Stream stream) const {
+Tensor Tensor::clone() const {
   Tensor t = empty(dims_, dtype_, device_);
-  t.copy_from(*this, stream);
+  t.copy_from(*this);
   return t;
 }
 
-void Tensor::copy_from(const Tensor& other, Stream stream) const {
+Tensor Tensor::to(Device device) const {
+  if (!defined() || device == device_) return *this;
+  Tensor t = empty(dims_, dtype_, device);
+  t.copy_from(*this);
+  return t;
+}
+
+void Tensor::fill_zero() const {
+  if (!dense()) fail("fill_zero expects a dense tensor");
+  kernels::runtime::fill_zero(device_, data(), bytes(), compute_stream(device_));
+}
+
+void Tensor::copy_from(const Tensor& other) const {
   if (!dense() || !other.dense() || dims_ != other.dims_ || dtype_ != other.dtype_)
     fail("cannot copy " + to_string(other.dims_) + " into " + to_string(dims_) +
          ": dims or dtypes differ, or not dense");
-  kernels::runtime::copy(data(), device_, other.data(), other.device_, bytes(), stream);
+  const Device working = device_.backend == Backend::cpu ? other.device_ : device_;
+  kernels::runtime::copy(data(), device_, other.data(), other.device_, bytes(), compute_stream(working));
 }
 
 std::vector<float> Tensor::to_vector() const {
   if (!dense()) fail("to_vector expects a dense tensor");
   std::vector<float> values(static_cast<std::size_t>(count()));
-  kernels::runtime::copy(values.data(), {}, as<float>(), device_, bytes(), {device_, nullptr});
+  kernels::runtime::copy(values.data(), {}, as<float>(), device_, bytes(), compute_stream(device_));
   return values;
 }
 

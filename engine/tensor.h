@@ -52,6 +52,7 @@ class Tensor {
   static Tensor zeros(Dims, DType = DType::f32, Device = {});
   /// A copy of host values; their number must match. Throws std::invalid_argument otherwise.
   static Tensor from(std::span<const float>, Dims, Device = {});
+  static Tensor from(std::span<const int32_t>, Dims, Device = {});
 
   bool defined() const { return storage_ != nullptr; }
   const Dims& dims() const { return dims_; }
@@ -76,10 +77,16 @@ class Tensor {
   Tensor slice(int d, int64_t begin, int64_t count) const;
   /// Another shape of the same number of elements; dense tensors only.
   Tensor reshaped(Dims) const;
-  /// A dense copy of dense memory on the same device, ordered in `stream`.
-  Tensor clone(Stream = {}) const;
-  /// Copies dense memory of the same dims and dtype from `other`.
-  void copy_from(const Tensor& other, Stream = {}) const;
+  /// A dense copy of dense memory on the same device. This and all below are ordered in the device's
+  /// compute_stream.
+  Tensor clone() const;
+  /// Copies dense memory of the same dims and dtype from `other`; between devices one of which is the host it
+  /// is done on return.
+  void copy_from(const Tensor& other) const;
+  /// This tensor where it is on `device`, else a copy there. Dense tensors only.
+  Tensor to(Device device) const;
+  /// Sets every byte to zero. Dense tensors only.
+  void fill_zero() const;
   /// Host copy of a dense f32 tensor.
   std::vector<float> to_vector() const;
   /// Nobody else holds this storage: it may be overwritten.

@@ -4,6 +4,9 @@
 #include <cstdio>
 #include <stdexcept>
 
+#include "engine/ops/launch.h"
+#include "kernels/running.h"
+
 namespace rtfq {
 namespace {
 
@@ -89,11 +92,7 @@ SwitchableNorm::SwitchableNorm(const std::string& name, int64_t channels, const 
 void SwitchableNorm::update(Set& s, int slot, const ops::NormStatistics& batch, std::size_t segment,
                             NormMode mode) {
   const int64_t c = s.mean.dim(1);
-  float* mean = s.mean.as<float>() + slot * c;
-  float* variance = s.variance.as<float>() + slot * c;
   float& seen = s.count.as<float>()[slot];
-  const float* batch_mean = batch.mean.as<float>() + static_cast<int64_t>(segment) * c;
-  const float* batch_variance = batch.variance.as<float>() + static_cast<int64_t>(segment) * c;
   const double n = batch.counts[segment];
   // Training: exponential average of mean and unbiased variance, as the field does, starting from the first
   // batch. Calibration: mean and variance of all values together (Chan et al. 1979), whatever the batch
@@ -101,13 +100,11 @@ void SwitchableNorm::update(Set& s, int slot, const ops::NormStatistics& batch, 
   const bool training = mode == NormMode::train;
   const double weight = !training ? n / (seen + n) : seen == 0 ? 1.0 : momentum_;
   const double unbiased = training && n > 1 ? n / (n - 1) : 1.0;
-  for (int64_t i = 0; i < c; ++i) {
-    const double shift = static_cast<double>(batch_mean[i]) - mean[i];
-    const double between = training ? 0.0 : weight * (1 - weight) * shift * shift;
-    variance[i] =
-        static_cast<float>((1 - weight) * variance[i] + weight * unbiased * batch_variance[i] + between);
-    mean[i] = static_cast<float>(mean[i] + weight * shift);
-  }
+  const int64_t from = static_cast<int64_t>(segment) * c;
+  ops::launch<kernels::RunningStatistics>(
+      compute_stream(s.mean.device()), {c},
+      {s.mean.as<float>() + slot * c, s.variance.as<float>() + slot * c, batch.mean.as<float>() + from,
+       batch.variance.as<float>() + from, weight, unbiased, training ? 0.0 : weight * (1 - weight)});
   seen = static_cast<float>(seen + n);
 }
 
@@ -128,7 +125,7 @@ ops::NormInput SwitchableNorm::input(Tape& tape, const Variable& x, SubnetPlace 
   if (mode == NormMode::stored) {
     if (tape.recording())
       throw std::logic_error("[norm] stored statistics are for evaluation, without a recording tape");
-    in.statistics = stored(used, at.slot, x.data.dim(3), tape.stream());
+    in.statistics = stored(used, at.slot);
     return in;
   }
   in.statistics = ops::norm_statistics(tape.stream(), x.data, in.segments, epsilon);
@@ -137,16 +134,22 @@ ops::NormInput SwitchableNorm::input(Tape& tape, const Variable& x, SubnetPlace 
   return in;
 }
 
-ops::NormStatistics SwitchableNorm::stored(std::span<Set* const> sets, int slot, int64_t c,
-                                           Stream stream) const {
-  const auto count = static_cast<int64_t>(sets.size());
-  ops::NormStatistics all{Tensor::empty({count, c}), Tensor::empty({count, c}), {}};
-  for (int64_t i = 0; i < count; ++i) {
+ops::NormStatistics SwitchableNorm::stored(std::span<Set* const> sets, int slot) const {
+  const Tensor& like = sets.front()->mean;
+  const Dims dims{static_cast<int64_t>(sets.size()), like.dim(1)};
+  ops::NormStatistics all;
+  if (sets.size() > 1) {  // else the stored ones serve as they are
+    all.mean = Tensor::empty(dims, DType::f32, like.device());
+    all.variance = Tensor::empty(dims, DType::f32, like.device());
+  }
+  for (int64_t i = 0; i < dims[0]; ++i) {
     const Set& s = *sets[static_cast<std::size_t>(i)];
     if (s.count.as<float>()[slot] == 0)
       throw std::runtime_error("[norm] " + name_ + " has no statistics for this subnet: calibrate it first");
-    all.mean.slice(0, i, 1).copy_from(s.mean.slice(0, slot, 1), stream);
-    all.variance.slice(0, i, 1).copy_from(s.variance.slice(0, slot, 1), stream);
+    const Tensor mean = s.mean.slice(0, slot, 1), variance = s.variance.slice(0, slot, 1);
+    if (sets.size() == 1) return {mean, variance, {}};
+    all.mean.slice(0, i, 1).copy_from(mean);
+    all.variance.slice(0, i, 1).copy_from(variance);
   }
   return all;
 }
@@ -190,8 +193,12 @@ void SwitchableNorm::load_statistics(std::span<const float> mean, std::span<cons
       Set& s = archs[arch];
       const int64_t c = s.mean.dim(1);
       for (const int slot : float_slots_) {
-        std::copy_n(mean.begin(), c, s.mean.as<float>() + slot * c);
-        std::copy_n(variance.begin(), c, s.variance.as<float>() + slot * c);
+        const auto load = [&](std::span<const float> values, const Tensor& into) {
+          into.slice(0, slot, 1)
+              .copy_from(Tensor::from(values.first(static_cast<std::size_t>(c)), {1, c}, into.device()));
+        };
+        load(mean, s.mean);
+        load(variance, s.variance);
         s.count.as<float>()[slot] = 1;
       }
     }
@@ -208,6 +215,14 @@ void SwitchableNorm::spread_affine() {
         own.shift->value.copy_from(full.shift->value.leading(0, c));
       }
   }
+}
+
+void SwitchableNorm::move_to(Device device) {
+  for (auto& archs : sets_)
+    for (Set& s : archs) {
+      s.mean = s.mean.to(device);
+      s.variance = s.variance.to(device);
+    }
 }
 
 std::vector<Parameter*> SwitchableNorm::parameters() {

@@ -77,6 +77,9 @@ class SwitchableNorm {
   /// largest resolution.
   void spread_affine();
 
+  /// Running statistics are on `device` from now on; counts stay with the host, which decides by them.
+  void move_to(Device device);
+
   std::vector<Parameter*> parameters();
   /// Running statistics as named tensors: means and variances [slots, channels], counts [slots] (values
   /// averaged; 0: never seen).
@@ -99,7 +102,7 @@ class SwitchableNorm {
     return sets_[static_cast<std::size_t>(domain_specific_ ? static_cast<int>(domain) : 0)]
                 [static_cast<std::size_t>(arch)];
   }
-  ops::NormStatistics stored(std::span<Set* const>, int slot, int64_t c, Stream) const;
+  ops::NormStatistics stored(std::span<Set* const>, int slot) const;
   void update(Set&, int slot, const ops::NormStatistics&, std::size_t segment, NormMode);
 
   std::string name_;

@@ -42,7 +42,7 @@ float fitted_step(std::span<const float> x, kernels::QuantBounds bounds, StepIni
 }
 
 Tensor as_f32(const Tensor& x) {
-  Tape quiet(false);
+  Tape quiet(false, compute_stream(x.device()));
   return x.dtype() == DType::f32 ? x : ops::convert(quiet, Tape::constant(x), DType::f32).data;
 }
 
@@ -108,7 +108,7 @@ kernels::QuantBounds Quantizer::bounds(int bits) const {
 }
 
 bool Quantizer::initialized(int bits) const {
-  return step(bits).value.as<float>()[0] > 0;
+  return step(bits).started();
 }
 
 void Quantizer::initialize(Tape& tape, int bits, const Tensor& full) {
@@ -120,8 +120,8 @@ void Quantizer::initialize(Tape& tape, int bits, const Tensor& full) {
           ? ops::initial_step(full, options_.rows, bounds(bits), options_.weight, tape.stream())
           : fitted_steps(full, options_.rows, bounds(bits), options_.weight, options_.init);
   Parameter& parameter = step(bits);
-  parameter.value.copy_from(Tensor::from(values, parameter.value.dims(), parameter.value.device()),
-                            tape.stream());
+  parameter.value.copy_from(Tensor::from(values, parameter.value.dims(), parameter.value.device()));
+  parameter.start();
 }
 
 ops::LearnedStep Quantizer::learned(Tape& tape, const Dims& dims, int bits) {

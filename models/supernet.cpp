@@ -179,6 +179,24 @@ void Supernet::copy_parameters(const Supernet& other) {
   for (std::size_t i = 0; i < parameters_.size(); ++i)
     parameters_[i]->value.copy_from(other.parameters_[i]->value);
   weights_changed();
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    if (parameters_[i]->kind != ParameterKind::step) continue;
+    parameters_[i]->forget_start();
+    if (other.parameters_[i]->started()) parameters_[i]->start();
+  }
+}
+
+void Supernet::values_loaded() {
+  for (Parameter* parameter : parameters_) parameter->forget_start();
+  weights_changed();
+}
+
+void Supernet::move_to(Device device) {
+  if (device == device_) return;
+  for (Parameter* parameter : parameters_) parameter->move_to(device);
+  for (SwitchableNorm* norm : norms_) norm->move_to(device);
+  device_ = device;
+  weights_changed();
 }
 
 }  // namespace rtfq

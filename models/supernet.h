@@ -114,6 +114,13 @@ class Supernet {
   /// split in `parts` by domain.
   Variable forward(Tape&, const Subnet&, const Tensor& images, std::span<const BatchPart> parts, NormMode);
 
+  /// Parameters, their gradients and momenta, and running statistics are on `device` from now on.
+  /// A network starts on the CPU.
+  void move_to(Device device);
+  Device device() const { return device_; }
+  /// What its tapes run in.
+  Stream stream() const { return compute_stream(device_); }
+
   const SupernetOptions& options() const { return options_; }
   const ResNetSpec& spec() const { return spec_; }
   SubnetCost cost(const Subnet&) const;
@@ -128,6 +135,8 @@ class Supernet {
   void copy_parameters(const Supernet&);
   /// To be called after parameters changed outside a tape: prepared weights are made anew.
   void weights_changed() { ++version_; }
+  /// To be called after parameters were loaded: also which step sizes have values is looked up anew.
+  void values_loaded();
 
  private:
   struct Pass;  ///< one forward pass (models/supernet_pass.h)
@@ -161,6 +170,7 @@ class Supernet {
   SupernetOptions options_;
   ResNetSpec spec_;
   uint64_t seed_;
+  Device device_;
   int64_t version_ = 0;
   std::unique_ptr<Quantizer> input_, features_, classifier_quantizer_;
   ElasticConv stem_;

@@ -9,12 +9,13 @@ namespace rtfq::cli {
 namespace {
 
 struct Options {
+  std::string device = "cpu";
   std::string run, data;
   int64_t images = 0;
 };
 
 int calibrate_run(const Options& options) {
-  OpenedRun run = open_run(options.run);
+  OpenedRun run = open_run(options.run, options.device);
   TrainedBank& bank = run.bank;
   // Unlabelled images: no class names are asked for.
   const data::Dataset target = data::without_labels(data::open_dataset(options.data));
@@ -56,6 +57,7 @@ void add_calibrate(CLI::App& app, Action& action) {
       "\n"
       "Example:\n"
       "  rtfq calibrate runs/m2u --data new-images && rtfq eval runs/m2u --all --data new-images");
+  add_device(*command, options->device);
   command->callback([&action, options] { action = [options] { return calibrate_run(*options); }; });
 }
 

@@ -13,6 +13,7 @@ namespace rtfq::cli {
 namespace {
 
 struct Options {
+  std::string device = "cpu";
   std::string run, data, json;
   std::vector<std::string> subnets;
   bool all = false, held_out = false, target_only = false;
@@ -65,13 +66,13 @@ int evaluate_run(Options& options) {
     options.imagenet.checkpoint = options.run;
     return evaluate_imagenet(options.imagenet);
   }
-  OpenedRun run = open_run(options.run);
+  OpenedRun run = open_run(options.run, options.device);
   const std::vector<Subnet> subnets = chosen(options, run.bank.config);
   const data::Dataset target = target_of(options, run.bank);
   const auto source = source_of(options, run.bank);
   if (!target.labelled())
     note(target.origin + " has no labels: its accuracy is not known, how the subnets answer is");
-  const auto teacher = load_teacher(run.checkpoint);
+  const auto teacher = load_teacher(run.checkpoint, options.device);
   CountProgress progress("evaluating subnets:");
   auto scores = evaluate(*run.bank.network, run.bank.config, subnets, &target, source ? &*source : nullptr,
                          std::ref(progress), teacher.get());
@@ -137,6 +138,7 @@ void add_eval(CLI::App& app, Action& action) {
       "  rtfq eval runs/m2u --all\n"
       "  rtfq eval runs/m2u --subnet width=0.5,bits=4 --subnet bits=8 --data digits/usps\n"
       "  rtfq eval resnet50.pth --imagenet imagenet/val --recipe v1");
+  add_device(*command, options->device);
   command->callback([&action, options] { action = [options] { return evaluate_run(*options); }; });
 }
 

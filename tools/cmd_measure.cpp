@@ -13,6 +13,7 @@ namespace rtfq::cli {
 namespace {
 
 struct Options {
+  std::string device = "cpu";
   std::string run;
   LatencyOptions latency;
   int threads = 0;
@@ -37,7 +38,7 @@ void write_keeping_time(const std::string& path, const std::vector<SubnetScore>&
 }
 
 int measure(const Options& options) {
-  OpenedRun run = open_run(options.run);
+  OpenedRun run = open_run(options.run, options.device);
   if (options.threads > 0) kernels::runtime::set_threads(options.threads);
   std::vector<SubnetScore> rows = rows_of(run);
   std::vector<Subnet> subnets;
@@ -87,6 +88,7 @@ void add_measure(CLI::App& app, Action& action) {
       "\n"
       "Example:\n"
       "  rtfq measure runs/m2u --threads 1 && rtfq select runs/m2u --latency-ms 2");
+  add_device(*command, options->device);
   command->callback([&action, options] { action = [options] { return measure(*options); }; });
 }
 

@@ -14,6 +14,7 @@ namespace rtfq::cli {
 namespace {
 
 struct Options {
+  std::string device = "cpu";
   std::string run, data, out, subnet;
   int top = 1;
   bool skip_bad = false;
@@ -59,7 +60,7 @@ void say_what_is_missing(const data::Dataset& dataset, const std::vector<char>& 
 }
 
 int predict_images(const Options& options) {
-  OpenedRun run = open_run(options.run);
+  OpenedRun run = open_run(options.run, options.device);
   TrainedBank& bank = run.bank;
   if (options.skip_bad) bank.config.data.bad_images = "skip";
   Subnet subnet = trained_subnets(bank.config).front();
@@ -130,6 +131,7 @@ void add_predict(CLI::App& app, Action& action) {
       "\n"
       "Example:\n"
       "  rtfq predict runs/m2u photos --subnet width=0.5,bits=4 --top 3 -o answers.csv");
+  add_device(*command, options->device);
   command->callback([&action, options] { action = [options] { return predict_images(*options); }; });
 }
 

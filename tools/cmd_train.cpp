@@ -4,6 +4,7 @@
 #include <sstream>
 
 #include "engine/memory.h"
+#include "engine/ops/used.h"
 #include "models/checkpoint/pretrained.h"
 #include "tools/command.h"
 #include "tools/interrupt.h"
@@ -70,7 +71,7 @@ void say_what_runs(const Trainer& trainer, const std::string& out) {
             std::to_string(train.source_steps) + " quantized on the source, " +
             std::to_string(train.steps - train.float_steps - train.source_steps) + " adapting";
   note("training " + text + "; seed " + std::to_string(train.seed) + "; writing to " + out);
-  if (config.precision != "f32") note("precision: " + precision_in_use(config));
+  if (config.precision != "f32" || config.device != "cpu") note("device: " + device_in_use(config));
   for (std::istringstream lines(trainer.start_report()); std::getline(lines, text);) note(text);
   if (trainer.step())
     note("going on after step " + std::to_string(trainer.step()) + " of " + std::to_string(train.steps));
@@ -189,11 +190,15 @@ int train(Options& options) {
   save(*trainer, record, paths);
   record.end("finished", trainer->step());
   if (!record.report_problem().empty()) note("no report was written: " + record.report_problem());
-  const std::size_t mib = memory::statistics({}).peak >> 20;
+  const std::size_t mib = memory::statistics(device_of(config)).peak >> 20;
   char share[64];
   std::snprintf(share, sizeof share, "%.2f %%", seconds > 0 ? 100 * waited / seconds : 0.0);
   note(std::string("waiting for images took ") + share + " of the steps' time");
-  note("peak memory of tensors: " + std::to_string(mib) + " MiB");
+  note("peak memory of tensors: " + std::to_string(mib) + " MiB on " + config.device);
+  std::string kernels;
+  for (const std::string& used : ops::used_implementations(device_of(config).backend))
+    kernels += (kernels.empty() ? "" : ", ") + used;
+  note("kernels: " + kernels);
   const std::string run = shell_word(options.out);
   note("done. See how good and how expensive every subnet is, then all of it as one page:\n  " + program +
        " eval " + run + " --all\n  " + program + " report " + run);

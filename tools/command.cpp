@@ -22,9 +22,17 @@ Config load_config(const std::string& file_or_preset, const std::vector<std::str
   });
 }
 
-OpenedRun open_run(const std::string& run_or_checkpoint) {
+void add_device(CLI::App& command, std::string& device) {
+  command
+      .add_option("--device", device,
+                  "that computes: cpu, cuda or simt; without it cpu, wherever it was trained")
+      ->type_name("DEVICE")
+      ->check(CLI::IsMember({"cpu", "cuda", "simt"}));
+}
+
+OpenedRun open_run(const std::string& run_or_checkpoint, const std::string& device) {
   const FoundRun found = as_usage([&] { return find_run(run_or_checkpoint); });
-  OpenedRun run{found.paths, found.checkpoint, load_bank(found.checkpoint)};
+  OpenedRun run{found.paths, found.checkpoint, load_bank(found.checkpoint, device)};
   const Config& config = run.bank.config;
   if (config.threads > 0) kernels::runtime::set_threads(config.threads);
   if (!run.bank.finished)

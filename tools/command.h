@@ -57,13 +57,15 @@ void add_export(CLI::App&, Action&);
 Config load_config(const std::string& file_or_preset, const std::vector<std::string>& settings);
 
 /// The trained bank of a run, its data location replaced by `target` unless that is empty. Notes on stderr
-/// when training has not ended. Applies the configuration's thread count.
+/// when training has not ended. Applies the configuration's thread count. The network is on `device`.
 struct OpenedRun {
   RunPaths paths;
   std::string checkpoint;
   TrainedBank bank;
 };
-OpenedRun open_run(const std::string& run_or_checkpoint);
+OpenedRun open_run(const std::string& run_or_checkpoint, const std::string& device = "cpu");
+/// --device of a command that computes on a trained bank.
+void add_device(CLI::App& command, std::string& device);
 
 /// A note for people on stderr: "rtfq: TEXT".
 void note(const std::string& text);

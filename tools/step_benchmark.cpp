@@ -18,7 +18,7 @@ namespace {
 using namespace rtfq;
 
 struct Arguments {
-  std::string arch = "resnet50", precision = "f32";
+  std::string arch = "resnet50", precision = "f32", device = "cpu";
   int resolution = 224, batch = 32, classes = 31, passes = 4, steps = 3, warmup = 1;
 };
 
@@ -26,6 +26,7 @@ Config configuration(const Arguments& a) {
   Config config;
   config.model.arch = a.arch;
   config.precision = a.precision;
+  config.device = a.device;
   const int r = a.resolution;
   const auto level = [&](int sevenths) { return r * sevenths / 7 / 16 * 16; };
   config.model.bank = {{1.0, 0.95, 0.9, 0.85}, {1.0}, {r, level(6), level(5), level(4)}, {8, 6, 4}, 16};
@@ -60,6 +61,9 @@ int run(const Arguments& a) {
   const Config config = configuration(a);
   const auto options = supernet_options(config, a.classes);
   Supernet student(options, 1), teacher(options, 1);
+  const Device device = device_of(config);
+  student.move_to(device);
+  teacher.move_to(device);
   Optimizer optimizer(student, config.optimizer);
 
   StepInput input;
@@ -68,6 +72,7 @@ int run(const Arguments& a) {
   for (int64_t i = 0; i < input.images.count(); ++i) input.images.as<float>()[i] = random.normal();
   for (int i = 0; i < a.batch; ++i)
     input.labels.push_back(static_cast<int32_t>(random.below(static_cast<uint32_t>(a.classes))));
+  input.images = input.images.to(device);
   input.passes = passes_of(a, config.model.bank);
   input.learning_rate = config.optimizer.learning_rate;
 
@@ -81,6 +86,7 @@ int run(const Arguments& a) {
   for (int i = 0; i < a.warmup + a.steps; ++i) {
     const auto start = std::chrono::steady_clock::now();
     run_step(student, &teacher, optimizer, config, input);
+    kernels::runtime::synchronize(student.stream());
     if (i >= a.warmup)
       seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   }
@@ -99,7 +105,7 @@ int run(const Arguments& a) {
                                     {"steps", seconds},
                                     {"gmacs", step_macs(student, config, input.passes, a.batch) * 1e-9},
                                     {"peak_mib", usage.ru_maxrss / 1024},
-                                    {"pool_peak_mib", memory::statistics({}).peak >> 20}};
+                                    {"pool_peak_mib", memory::statistics(device).peak >> 20}};
   std::printf("%s\n", line.dump().c_str());
   return 0;
 }
@@ -112,6 +118,9 @@ int main(int argc, char** argv) {
   app.add_option("--arch", a.arch, "ResNet")->check(CLI::IsMember(resnet_names()))->capture_default_str();
   app.add_option("--precision", a.precision, "of arithmetic")
       ->check(CLI::IsMember({"f32", "bf16", "int8"}))
+      ->capture_default_str();
+  app.add_option("--device", a.device, "that computes")
+      ->check(CLI::IsMember({"cpu", "cuda", "simt"}))
       ->capture_default_str();
   app.add_option("--res", a.resolution, "largest resolution, a multiple of 16")
       ->check(CLI::Range(64, 1024))

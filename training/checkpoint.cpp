@@ -32,10 +32,10 @@ class Index {
     into.copy_from(*found->second);
   }
   bool has(const std::string& name) const { return tensors_.contains(name); }
-  /// The values of a tensor that need not be there.
-  std::vector<float> optional(const std::string& name) const {
+  /// A tensor that need not be there: undefined.
+  Tensor optional(const std::string& name) const {
     const auto found = tensors_.find(name);
-    return found == tensors_.end() ? std::vector<float>() : found->second->to_vector();
+    return found == tensors_.end() ? Tensor() : *found->second;
   }
 
  private:
@@ -87,14 +87,15 @@ std::map<std::string, std::string> metadata_of(const Header& header) {
 }
 
 void add_network(TensorFile& file, const Supernet& network) {
-  for (const Parameter* p : network.parameters()) file.tensors.emplace_back("student/" + p->name, p->value);
-  for (auto& [name, tensor] : network.buffers()) file.tensors.emplace_back("norms/" + name, tensor);
+  for (const Parameter* p : network.parameters())
+    file.tensors.emplace_back("student/" + p->name, p->value.to({}));
+  for (auto& [name, tensor] : network.buffers()) file.tensors.emplace_back("norms/" + name, tensor.to({}));
 }
 
 void restore_network(const Index& index, Supernet& network) {
   for (Parameter* p : network.parameters()) index.restore("student/" + p->name, p->value);
   for (auto& [name, tensor] : network.buffers()) index.restore("norms/" + name, tensor);
-  network.weights_changed();
+  network.values_loaded();
 }
 
 }  // namespace
@@ -112,6 +113,13 @@ Trainer::State::State(const Config& config_) : config(config_) {
   auto target_options = loader_options(config, Domain::target, true);
   target_options.plain_view = config.train.teacher_view == "plain";
   target = std::make_unique<data::Loader>(data.target, target_options);
+}
+
+void Trainer::State::move_to_device() {
+  const Device device = device_of(config);
+  student->move_to(device);
+  if (teacher) teacher->move_to(device);
+  images = std::make_unique<DeviceImages>(device, config.data.mean, config.data.deviation);
 }
 
 void Trainer::State::enter_phase(const std::string& phase) {
@@ -138,14 +146,13 @@ void Trainer::save(const std::string& checkpoint) const {
   TensorFile file;
   add_network(file, *s.student);
   for (const Parameter* p : s.student->parameters())
-    file.tensors.emplace_back("momentum/" + p->name, p->momentum);
+    file.tensors.emplace_back("momentum/" + p->name, p->momentum.to({}));
   if (s.teacher)
     for (const Parameter* p : s.teacher->parameters())
-      file.tensors.emplace_back("teacher/" + p->name, p->value);
+      file.tensors.emplace_back("teacher/" + p->name, p->value.to({}));
   for (const auto& [name, shares] :
        {std::pair{"shares/student", &s.shares.student}, {"shares/teacher", &s.shares.teacher}})
-    if (!shares->empty())
-      file.tensors.emplace_back(name, Tensor::from(*shares, {static_cast<int64_t>(shares->size())}));
+    if (shares->defined()) file.tensors.emplace_back(name, shares->to({}));
   file.metadata = metadata_of({s.config, s.classes, s.step, finished(), s.pretrained});
   save_tensors(checkpoint, file);
 }
@@ -168,6 +175,7 @@ std::unique_ptr<Trainer> Trainer::resume(const std::string& checkpoint, const Co
     merged.data.cache_dir = config->data.cache_dir;
     merged.data.evaluation = config->data.evaluation;
     merged.threads = config->threads;
+    merged.device = config->device;
   }
   auto state = std::make_unique<State>(merged);
   if (state->classes != header.classes)
@@ -183,27 +191,32 @@ std::unique_ptr<Trainer> Trainer::resume(const std::string& checkpoint, const Co
   for (Parameter* p : state->student->parameters()) index.restore("momentum/" + p->name, p->momentum);
   if (state->teacher) {
     for (Parameter* p : state->teacher->parameters()) index.restore("teacher/" + p->name, p->value);
-    state->teacher->weights_changed();
+    state->teacher->values_loaded();
   }
-  state->shares = {index.optional("shares/student"), index.optional("shares/teacher")};
   state->step = header.step;
   state->pretrained = header.pretrained;
+  state->move_to_device();
+  const Device device = state->student->device();
+  state->shares = {index.optional("shares/student").to(device), index.optional("shares/teacher").to(device)};
   return std::unique_ptr<Trainer>(new Trainer(std::move(state)));
 }
 
-TrainedBank load_bank(const std::string& checkpoint) {
+TrainedBank load_bank(const std::string& checkpoint, const std::string& device) {
   const TensorFile file = load_tensors(checkpoint);
-  const Header header = header_of(file, checkpoint);
+  Header header = header_of(file, checkpoint);
+  header.config.device = device;
   TrainedBank bank{header.config, nullptr, header.classes, header.step, header.finished, header.pretrained};
   bank.network = std::make_unique<Supernet>(
       supernet_options(header.config, static_cast<int64_t>(header.classes.size())), header.config.train.seed);
   restore_network(Index(file, checkpoint), *bank.network);
+  bank.network->move_to(device_of(bank.config));
   return bank;
 }
 
-std::unique_ptr<Supernet> load_teacher(const std::string& checkpoint) {
+std::unique_ptr<Supernet> load_teacher(const std::string& checkpoint, const std::string& device) {
   const TensorFile file = load_tensors(checkpoint);
-  const Header header = header_of(file, checkpoint);
+  Header header = header_of(file, checkpoint);
+  header.config.device = device;
   const TrainConfig& train = header.config.train;
   if (header.step <= adapts_from(train)) return nullptr;
   auto teacher = std::make_unique<Supernet>(
@@ -212,14 +225,15 @@ std::unique_ptr<Supernet> load_teacher(const std::string& checkpoint) {
   if (!index.has("teacher/" + teacher->parameters().front()->name))
     return nullptr;  // as `rtfq quantize` writes it
   for (Parameter* p : teacher->parameters()) index.restore("teacher/" + p->name, p->value);
-  teacher->weights_changed();
+  teacher->values_loaded();
+  teacher->move_to(device_of(header.config));
   return teacher;
 }
 
 void save_bank(const std::string& checkpoint, TrainedBank& bank) {
   TensorFile file = load_tensors(checkpoint);
   std::unordered_map<std::string, Tensor> norms;
-  for (auto& [name, tensor] : bank.network->buffers()) norms["norms/" + name] = tensor;
+  for (auto& [name, tensor] : bank.network->buffers()) norms["norms/" + name] = tensor.to({});
   for (auto& [name, tensor] : file.tensors) {
     const auto found = norms.find(name);
     if (found != norms.end()) tensor = found->second;

@@ -185,9 +185,13 @@ std::vector<Field> describe() {
            "timm, or "
            "what `rtfq import` wrote; empty: random weights"),
       text(KEY(precision), {"f32", "bf16", "int8"},
-           "f32; bf16: convolutions and activations between operations; int8: quantized subnets compute on their codes, "
+           "f32; bf16: convolutions and activations between operations; int8: quantized subnets compute on "
+           "their codes, "
            "exactly, everything else as bf16. Sums and master weights are f32"),
-      narrowed<std::string>(text(KEY(device), {}, "cpu: what computes"), {"cpu"}),
+      text(KEY(device), {"cpu", "cuda", "simt"},
+           "what computes: cpu; cuda: an NVIDIA GPU (the first that CUDA_VISIBLE_DEVICES leaves), in a build "
+           "with "
+           "RTFQ_CUDA; simt: the CUDA kernels on the CPU, to test them"),
       number(KEY(threads), threads, "that compute; 0: one a processor"),
   };
 }

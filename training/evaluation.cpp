@@ -57,8 +57,8 @@ void calibrate(Supernet& network, const Config& config, std::span<const Subnet> 
     const SubnetPlace at = place(network.options().bank, subnet);
     for (SwitchableNorm* norm : network.norms()) norm->reset(at, domain);
     images.each([&](const Tensor& largest, const data::Batch&) {
-      Tape tape(false);
-      const Tensor x = ops::resize({}, largest, subnet.resolution, subnet.resolution);
+      Tape tape(false, network.stream());
+      const Tensor x = ops::resize(network.stream(), largest, subnet.resolution, subnet.resolution);
       const BatchPart part{domain, x.dim(0)};
       network.forward(tape, subnet, x, std::span(&part, 1), NormMode::calibrate);
     });

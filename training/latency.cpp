@@ -69,16 +69,20 @@ std::vector<Latency> measure_latency(Supernet& network, const Config& config, st
     const int64_t place = visit % 2 ? count - 1 - turn % count : turn % count;
     const Subnet& subnet = subnets[static_cast<std::size_t>(place)];
     const Tensor images =
-        noise({options.batch, subnet.resolution, subnet.resolution, network.options().image_channels});
+        noise({options.batch, subnet.resolution, subnet.resolution, network.options().image_channels})
+            .to(network.device());
     for (int64_t pass = -1; pass < share(passes, visit); ++pass) {
-      Tape tape(false);
+      Tape tape(false, network.stream());
       const double start = now();
       network.forward(tape, subnet, images, std::span(&part, 1), NormMode::stored);
+      kernels::runtime::synchronize(network.stream());
       if (pass >= 0) milliseconds[static_cast<std::size_t>(place)].push_back(1e3 * (now() - start));
     }
     if (progress) progress(turn + 1, total);
   }
-  const std::string machine = machine_name();
+  const std::string machine = network.device().backend == Backend::cuda
+                                  ? kernels::runtime::properties(network.device()).name
+                                  : machine_name();
   std::vector<Latency> out;
   for (const auto& values : milliseconds) {
     const Spread spread = spread_of(values);

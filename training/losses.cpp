@@ -5,6 +5,7 @@
 
 #include "engine/ops/launch.h"
 #include "engine/reducer.h"
+#include "kernels/answers.h"
 #include "kernels/loss.h"
 
 namespace rtfq {
@@ -16,10 +17,10 @@ int32_t arg_max(const float* row, int64_t k) {
 
 }  // namespace
 
-Tensor softmax(const Tensor& logits, double temperature, Stream stream) {
+Tensor softmax(const Tensor& logits, double temperature) {
   Tensor probabilities = Tensor::empty(logits.dims(), DType::f32, logits.device());
   ops::launch<kernels::Softmax>(
-      stream, kernels::make_logits_shape(logits.dim(0), logits.dim(1)),
+      compute_stream(logits.device()), kernels::make_logits_shape(logits.dim(0), logits.dim(1)),
       {logits.as<float>(), static_cast<float>(temperature), probabilities.as<float>()});
   return probabilities;
 }
@@ -35,86 +36,112 @@ double percent_right(const Tensor& logits, std::span<const int32_t> labels) {
   return 100.0 * static_cast<double>(right) / static_cast<double>(labels.size());
 }
 
-PassLoss::PassLoss(const Tensor& logits, int64_t source_rows, Stream stream)
-    : logits_(logits), gradient_(Tensor::zeros(logits.dims())), source_rows_(source_rows), stream_(stream) {
+void require_labels(std::span<const int32_t> labels, int64_t rows, int64_t classes) {
+  if (static_cast<int64_t>(labels.size()) != rows)
+    throw std::invalid_argument("[loss] expected " + std::to_string(rows) + " labels, got " +
+                                std::to_string(labels.size()));
+  for (int32_t label : labels)
+    if (label < 0 || label >= classes)
+      throw std::invalid_argument("[loss] label " + std::to_string(label) + " is not among " +
+                                  std::to_string(classes) + " classes");
+}
+
+PassLoss::PassLoss(const Tensor& logits, int64_t source_rows, Tensor losses)
+    : logits_(logits),
+      gradient_(Tensor::zeros(logits.dims(), DType::f32, logits.device())),
+      losses_(losses.defined() ? std::move(losses)
+                               : Tensor::empty({most_terms}, DType::f32, logits.device())),
+      source_rows_(source_rows),
+      stream_(compute_stream(logits.device())) {
   if (source_rows < 0 || source_rows > logits.dim(0))
     throw std::invalid_argument("[loss] " + std::to_string(source_rows) + " source rows of " +
                                 to_string(logits.dims()));
 }
 
-void PassLoss::add(const std::string& term, double loss, double weight) {
-  terms_[term] += loss;
-  total_ += weight * loss;
+float* PassLoss::add(const std::string& term, double weight) {
+  if (static_cast<int64_t>(terms_.size()) == most_terms)
+    throw std::logic_error("[loss] a pass has at most " + std::to_string(most_terms) + " terms");
+  terms_.push_back({term, weight});
+  values_.clear();
+  return losses_.as<float>() + terms_.size() - 1;
+}
+
+const std::vector<float>& PassLoss::values() const {
+  if (values_.empty()) values_ = losses_.to_vector();
+  return values_;
+}
+
+std::map<std::string, double> PassLoss::terms() const {
+  std::map<std::string, double> all;
+  if (terms_.empty()) return all;
+  for (std::size_t i = 0; i < terms_.size(); ++i) all[terms_[i].name] += static_cast<double>(values()[i]);
+  return all;
+}
+
+double PassLoss::total() const {
+  double sum = 0;
+  for (std::size_t i = 0; i < terms_.size(); ++i) sum += terms_[i].weight * static_cast<double>(values()[i]);
+  return sum;
 }
 
 void PassLoss::source(std::span<const int32_t> labels, double smoothing, double weight) {
-  const int64_t k = logits_.dim(1);
-  if (static_cast<int64_t>(labels.size()) != source_rows_)
-    throw std::invalid_argument("[loss] expected " + std::to_string(source_rows_) + " labels, got " +
-                                std::to_string(labels.size()));
-  for (int32_t label : labels)
-    if (label < 0 || label >= k)
-      throw std::invalid_argument("[loss] label " + std::to_string(label) + " is not among " +
-                                  std::to_string(k) + " classes");
-  float loss = 0;
+  require_labels(labels, source_rows_, logits_.dim(1));
+  source(Tensor::from(labels, {source_rows_}, logits_.device()), smoothing, weight);
+}
+
+void PassLoss::source(const Tensor& labels, double smoothing, double weight) {
   ops::launch<kernels::CrossEntropy>(
-      stream_, kernels::make_logits_shape(source_rows_, k),
-      {logits_.as<float>(), labels.data(), nullptr, static_cast<float>(smoothing), static_cast<float>(weight),
-       &loss, gradient_.as<float>()});
-  add("source", loss, weight);
+      stream_, kernels::make_logits_shape(source_rows_, logits_.dim(1)),
+      {logits_.as<float>(), labels.as<int32_t>(), nullptr, static_cast<float>(smoothing),
+       static_cast<float>(weight), add("source", weight), gradient_.as<float>()});
 }
 
 void PassLoss::pseudo_labels(const Tensor& probabilities, double threshold, double weight) {
   const auto [begin, count] = target();
-  const int64_t k = logits_.dim(1);
   const Tensor rows = logits_.slice(0, begin, count);
   if (probabilities.defined()) require_probabilities("pseudo_label", target(), probabilities);
-  const std::vector<float> p =
-      (probabilities.defined() ? probabilities : softmax(rows, 1.0, stream_)).to_vector();
-  std::vector<int32_t> labels;
-  std::vector<float> mask;
-  for (int64_t i = 0; i < count; ++i) {
-    labels.push_back(arg_max(p.data() + i * k, k));
-    mask.push_back(p[static_cast<std::size_t>(i * k + labels.back())] > threshold ? 1.0f : 0.0f);
-  }
-  float loss = 0;
+  const Tensor p = probabilities.defined() ? probabilities : softmax(rows, 1.0);
+  const Tensor labels = Tensor::empty({count}, DType::s32, logits_.device()),
+               mask = Tensor::empty({count}, DType::f32, logits_.device());
+  const auto shape = kernels::make_logits_shape(count, logits_.dim(1));
+  ops::launch<kernels::PseudoLabels>(stream_, shape,
+                                     {p.as<float>(), threshold, labels.as<int32_t>(), mask.as<float>()});
   ops::launch<kernels::CrossEntropy>(
-      stream_, kernels::make_logits_shape(count, k),
-      {rows.as<float>(), labels.data(), mask.data(), 0.0f, static_cast<float>(weight), &loss,
-       gradient_.slice(0, begin, count).as<float>()});
-  add("pseudo_label", loss, weight);
+      stream_, shape,
+      {rows.as<float>(), labels.as<int32_t>(), mask.as<float>(), 0.0f, static_cast<float>(weight),
+       add("pseudo_label", weight), gradient_.slice(0, begin, count).as<float>()});
 }
 
-std::vector<float> PassLoss::information_maximization(double weight, std::span<const float> average,
-                                                      double decay, std::span<const float> prior) {
+Tensor PassLoss::information_maximization(double weight, const Tensor& average, double decay,
+                                          const Tensor& prior) {
   const auto [begin, count] = target();
   const int64_t k = logits_.dim(1);
   const auto shape = kernels::make_logits_shape(count, k);
   const Tensor rows = logits_.slice(0, begin, count);
-  std::vector<float> mean(static_cast<std::size_t>(k));
-  ops::launch<kernels::MeanPrediction>(stream_, shape, {rows.as<float>(), mean.data()});
-  reducer().sum(std::span<float>(mean));
-  for (float& m : mean) m /= static_cast<float>(reducer().ranks());
-  if (!average.empty())
-    for (std::size_t j = 0; j < mean.size(); ++j)
-      mean[j] = static_cast<float>(decay * average[j] + (1 - decay) * mean[j]);
-  float loss = 0;
+  Tensor mean = Tensor::empty({k}, DType::f32, logits_.device());
+  ops::launch<kernels::MeanPrediction>(stream_, shape, {rows.as<float>(), mean.as<float>()});
+  const auto blend = [&](const Tensor& a, double keep, double divisor) {
+    ops::launch<kernels::Blend>(stream_, {k},
+                                {a.as<float>(), mean.as<float>(), keep, divisor, mean.as<float>()});
+  };
+  if (reducer().ranks() > 1) {
+    sum_over_ranks(mean);
+    blend(mean, 0, reducer().ranks());
+  }
+  if (average.defined()) blend(average, decay, 1);
   ops::launch<kernels::InformationMaximization>(
       stream_, shape,
-      {rows.as<float>(), mean.data(), static_cast<float>(weight), &loss,
-       gradient_.slice(0, begin, count).as<float>(), prior.empty() ? nullptr : prior.data()});
-  add("information", loss, weight);
+      {rows.as<float>(), mean.as<float>(), static_cast<float>(weight), add("information", weight),
+       gradient_.slice(0, begin, count).as<float>(), prior.defined() ? prior.as<float>() : nullptr});
   return mean;
 }
 
 void PassLoss::class_confusion(double temperature, double weight) {
   const auto [begin, count] = target();
-  float loss = 0;
   ops::launch<kernels::ClassConfusion>(
       stream_, kernels::make_logits_shape(count, logits_.dim(1)),
       {logits_.slice(0, begin, count).as<float>(), static_cast<float>(temperature),
-       static_cast<float>(weight), &loss, gradient_.slice(0, begin, count).as<float>()});
-  add("confusion", loss, weight);
+       static_cast<float>(weight), add("confusion", weight), gradient_.slice(0, begin, count).as<float>()});
 }
 
 void PassLoss::require_probabilities(const std::string& term, Rows rows, const Tensor& probabilities) const {
@@ -127,13 +154,11 @@ void PassLoss::require_probabilities(const std::string& term, Rows rows, const T
 void PassLoss::soft(const std::string& term, Rows rows, const Tensor& probabilities, double temperature,
                     double weight) {
   require_probabilities(term, rows, probabilities);
-  float loss = 0;
   ops::launch<kernels::SoftCrossEntropy>(
       stream_, kernels::make_logits_shape(rows.count, logits_.dim(1)),
       {logits_.slice(0, rows.begin, rows.count).as<float>(), probabilities.as<float>(),
-       static_cast<float>(temperature), static_cast<float>(weight), &loss,
+       static_cast<float>(temperature), static_cast<float>(weight), add(term, weight),
        gradient_.slice(0, rows.begin, rows.count).as<float>()});
-  add(term, loss, weight);
 }
 
 void PassLoss::distillation(const Tensor& probabilities, double temperature, double weight) {

@@ -19,6 +19,10 @@ float image_bound(const DataConfig& data) {
   return bound;
 }
 
+bool on_cpu(const Config& config) {
+  return kernels::parse_device(config.device).backend == Backend::cpu;
+}
+
 }  // namespace
 
 SupernetOptions supernet_options(const Config& config, int64_t classes) {
@@ -38,7 +42,8 @@ SupernetOptions supernet_options(const Config& config, int64_t classes) {
     options.bits_exceptions.push_back(parse_bits_exception(text));
   options.norm_affine = parse_affine_owner(config.model.norm_affine);
   options.integer = config.precision == "int8";
-  options.storage = config.precision != "f32" && kernels::cpu::fast_bf16() ? DType::bf16 : DType::f32;
+  const bool fast_bf16 = !on_cpu(config) || kernels::cpu::fast_bf16();
+  options.storage = config.precision != "f32" && fast_bf16 ? DType::bf16 : DType::f32;
   options.domain_norms = config.model.domain_norms;
   options.norm_momentum = config.model.norm_momentum;
   return options;
@@ -46,6 +51,10 @@ SupernetOptions supernet_options(const Config& config, int64_t classes) {
 
 std::string precision_in_use(const Config& config) {
   if (config.precision == "f32") return "f32";
+  if (!on_cpu(config))
+    return config.precision == "bf16"
+               ? "bf16"
+               : "int8: exact sums of codes in convolutions, bf16 between them and in gradients";
   const bool bf16 = kernels::cpu::fast_bf16(), int8 = kernels::cpu::fast_int8();
   const std::string between = bf16 ? "bf16" : "f32",
                     here = " (this processor: " + kernels::cpu::describe_features() + ")";
@@ -54,6 +63,25 @@ std::string precision_in_use(const Config& config) {
   return "int8: exact sums of codes in convolutions" + std::string(int8 ? "" : ", no faster than f32 here") +
          ", " + between + " between them and in gradients" +
          (bf16 ? "" : " instead of bf16, which is no faster here") + (bf16 && int8 ? "" : here);
+}
+
+Device device_of(const Config& config) {
+  const Device device = kernels::parse_device(config.device);
+  std::string why;
+  if (!kernels::runtime::available(device, &why)) throw std::runtime_error(why);
+  return device;
+}
+
+std::string device_in_use(const Config& config) {
+  const Device device = device_of(config);
+  std::string text = config.device;
+  if (device.backend == Backend::cuda) {
+    const auto is = kernels::runtime::properties(device);
+    text += ": " + is.name + ", sm_" + std::to_string(is.capability) + ", " +
+            std::to_string(is.memory >> 30) + " GiB";
+  }
+  if (device.backend == Backend::simt) text += ": the CUDA kernels on the CPU, slowly";
+  return text + "; precision " + precision_in_use(config);
 }
 
 bool trains_single(const Config& config) {

@@ -8,9 +8,13 @@
 namespace rtfq {
 
 SupernetOptions supernet_options(const Config&, int64_t classes);
-/// What config.precision comes to on this processor, for the user: "int8: codes in convolutions, bf16 between
-/// them". Where the processor has no bf16 units, f32 takes its place, and the text says so.
+/// What config.precision comes to on its device, for the user: "int8: codes in convolutions, bf16 between
+/// them". Where a processor has no bf16 units, f32 takes its place, and the text says so.
 std::string precision_in_use(const Config&);
+/// What config.device names, if it can be used here. Throws std::runtime_error saying what is missing.
+Device device_of(const Config&);
+/// What the network's device is and computes in, for the user: "cuda: NVIDIA H100 80GB HBM3, int8: ...".
+std::string device_in_use(const Config&);
 /// Trains one network (train.subnet), not a bank: methods source_only and mcc, sampler fixed.
 bool trains_single(const Config&);
 /// The bank's subnets, or the single network: train.subnet, at full precision with methods source_only and

@@ -12,10 +12,6 @@ namespace {
 /// Step sizes change by at most a quarter of their value a step: exp(0.25) = 1.28.
 constexpr float step_limit = 0.25f;
 
-kernels::OptimizerShape shape_of(int64_t total) {
-  return {total};
-}
-
 }  // namespace
 
 Optimizer::Optimizer(Supernet& student, const OptimizerConfig& config) : student_(student), config_(config) {
@@ -26,62 +22,89 @@ Optimizer::Optimizer(Supernet& student, const OptimizerConfig& config) : student
   }
 }
 
-double Optimizer::step(double learning_rate, int passes, Stream stream) {
-  std::vector<kernels::SgdTensor> tensors, clipped;
-  int64_t total = 0;
+double Optimizer::step(double learning_rate, int passes) {
+  gather(passes);
+  const double all = norm();
+  update(learning_rate);
+  return all;
+}
+
+void Optimizer::gather(int passes) {
+  const Device device = student_.device();
+  std::vector<kernels::SgdTensor> clipped;
+  kernels::OptimizerShape shape{};
+  touched_.clear();
   for (Parameter* p : student_.parameters()) {
     if (!p->touched) continue;
+    touched_.push_back(p);
+    sum_over_ranks(p->gradient);
+    shape.total += p->value.count();
+    if (p->kind != ParameterKind::step)
+      clipped.push_back({nullptr, nullptr, p->gradient.as<float>(), p->value.count(), 0, 0, false});
+  }
+  scale_ = 1.0 / reducer().ranks();
+  if (config_.average_passes) scale_ /= passes;
+  if (!squares_.defined() || squares_.device() != device) {
+    squares_ = Tensor::empty({sizeof(double)}, DType::u8, device);
+    clipped_scale_ = Tensor::empty({1}, DType::f32, device);
+  }
+  auto* squares = static_cast<double*>(squares_.data());
+  const Stream stream = student_.stream();
+  ops::launch<kernels::SquaredNorm>(stream, shape, {clipped, squares});
+  ops::launch<kernels::ClipScale>(stream, shape,
+                                  {squares, scale_, config_.clip_norm, clipped_scale_.as<float>()});
+}
+
+double Optimizer::norm() const {
+  double squares = 0;
+  kernels::runtime::copy(&squares, {}, squares_.data(), squares_.device(), sizeof squares, student_.stream());
+  return std::sqrt(squares) * scale_;
+}
+
+void Optimizer::update(double learning_rate) {
+  std::vector<kernels::SgdTensor> tensors;
+  kernels::OptimizerShape shape{};
+  for (Parameter* p : touched_) {
     p->touched = false;
-    reducer().sum(std::span<float>(p->gradient.as<float>(), static_cast<std::size_t>(p->gradient.count())));
     const bool decays =
         p->kind == ParameterKind::weight ||
         (config_.decay_norms && (p->kind == ParameterKind::norm || p->kind == ParameterKind::bias));
-    const bool positive = p->kind == ParameterKind::step;
-    const kernels::SgdTensor tensor{p->value.as<float>(),
-                                    p->momentum.as<float>(),
-                                    p->gradient.as<float>(),
-                                    p->value.count(),
-                                    static_cast<float>(learning_rate * p->rate),
-                                    decays ? static_cast<float>(config_.weight_decay) : 0.0f,
-                                    positive};
-    tensors.push_back(tensor);
-    if (!positive) clipped.push_back(tensor);
-    total += tensor.count;
+    tensors.push_back({p->value.as<float>(), p->momentum.as<float>(), p->gradient.as<float>(),
+                       p->value.count(), static_cast<float>(learning_rate * p->rate),
+                       decays ? static_cast<float>(config_.weight_decay) : 0.0f,
+                       p->kind == ParameterKind::step});
+    shape.total += p->value.count();
   }
-  double scale = 1.0 / reducer().ranks();
-  if (config_.average_passes) scale /= passes;
-  double squares = 0;
-  ops::launch<kernels::SquaredNorm>(stream, shape_of(total), {clipped, &squares});
-  const double norm = std::sqrt(squares) * scale;
-  if (config_.clip_norm > 0 && norm > config_.clip_norm) scale *= config_.clip_norm / norm;
-  ops::launch<kernels::Sgd>(stream, shape_of(total),
-                            {tensors, static_cast<float>(config_.momentum), static_cast<float>(scale),
-                             step_limit, config_.nesterov});
+  touched_.clear();
+  ops::launch<kernels::Sgd>(student_.stream(), shape,
+                            {tensors, static_cast<float>(config_.momentum), 1.0f, step_limit,
+                             config_.nesterov, clipped_scale_.as<float>()});
   student_.weights_changed();
-  return norm;
 }
 
 void Optimizer::discard_gradients() {
   for (Parameter* p : student_.parameters()) {
-    if (p->touched)
-      kernels::runtime::fill_zero(p->gradient.device(), p->gradient.data(), p->gradient.bytes(), {});
+    if (p->touched) p->gradient.fill_zero();
     p->touched = false;
   }
+  touched_.clear();
 }
 
-void update_teacher(Supernet& teacher, const Supernet& student, double decay, Stream stream) {
+void update_teacher(Supernet& teacher, const Supernet& student, double decay) {
   std::vector<kernels::AverageTensor> tensors;
-  int64_t total = 0;
+  kernels::OptimizerShape shape{};
   for (std::size_t i = 0; i < teacher.parameters().size(); ++i) {
     Parameter &mine = *teacher.parameters()[i], &theirs = *student.parameters()[i];
-    if (mine.kind == ParameterKind::step && mine.value.as<float>()[0] == 0) {
-      mine.value.copy_from(theirs.value, stream);
+    if (mine.kind == ParameterKind::step && !mine.started()) {
+      if (!theirs.started()) continue;
+      mine.value.copy_from(theirs.value);
+      mine.start();
       continue;
     }
     tensors.push_back({mine.value.as<float>(), theirs.value.as<float>(), mine.value.count()});
-    total += mine.value.count();
+    shape.total += mine.value.count();
   }
-  ops::launch<kernels::MovingAverage>(stream, shape_of(total), {tensors, static_cast<float>(decay)});
+  ops::launch<kernels::MovingAverage>(student.stream(), shape, {tensors, static_cast<float>(decay)});
   teacher.weights_changed();
 }
 

@@ -10,20 +10,29 @@ class Optimizer {
  public:
   Optimizer(Supernet& student, const OptimizerConfig&);
 
-  /// SGD with Nesterov momentum on the touched parameters; gradients are joined over ranks, averaged over
-  /// `passes` where the configuration says so, clipped, and zeroed. Returns the norm of the gradient before
-  /// clipping, step sizes left out.
-  double step(double learning_rate, int passes, Stream stream = {});
+  /// gather, norm and update.
+  double step(double learning_rate, int passes);
+
+  /// After the passes of a step: gradients are joined over ranks; their norm, and the scale that averages
+  /// them over `passes` where the configuration says so and clips them, are computed where they are.
+  void gather(int passes);
+  /// The norm of what was gathered, before clipping, step sizes left out. Waits for the device.
+  double norm() const;
+  /// SGD with Nesterov momentum on the touched parameters by what was gathered; gradients are zeroed.
+  void update(double learning_rate);
   /// Zeroes what passes have gathered: after a step that failed.
   void discard_gradients();
 
  private:
   Supernet& student_;
   OptimizerConfig config_;
+  std::vector<Parameter*> touched_;
+  double scale_ = 1;
+  Tensor squares_, clipped_scale_;  ///< f64 [1] as bytes, f32 [1]
 };
 
 /// teacher = decay * teacher + (1 - decay) * student, every parameter; a step size the teacher lacks is
 /// copied.
-void update_teacher(Supernet& teacher, const Supernet& student, double decay, Stream stream = {});
+void update_teacher(Supernet& teacher, const Supernet& student, double decay);
 
 }  // namespace rtfq

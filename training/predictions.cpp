@@ -12,10 +12,10 @@ namespace {
 
 Tensor probabilities_of(Supernet& network, const Subnet& subnet, Domain domain, const Tensor& largest,
                         NormMode mode) {
-  Tape tape(false);
-  const Tensor images = ops::resize({}, largest, subnet.resolution, subnet.resolution);
+  Tape tape(false, network.stream());
+  const Tensor images = ops::resize(network.stream(), largest, subnet.resolution, subnet.resolution);
   const BatchPart part{domain, images.dim(0)};
-  return softmax(network.forward(tape, subnet, images, std::span(&part, 1), mode).data, 1.0);
+  return softmax(network.forward(tape, subnet, images, std::span(&part, 1), mode).data, 1.0).to({});
 }
 
 /// -sum p log p, where 0 log 0 = 0.

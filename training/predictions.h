@@ -10,8 +10,8 @@
 
 namespace rtfq {
 
-/// Calls `visit` with every batch and softmax probabilities [n, classes] of its images, with the statistics
-/// stored for `domain`.
+/// Calls `visit` with every batch and softmax probabilities [n, classes] of its images, on the host, with the
+/// statistics stored for `domain`.
 using VisitPredictions = std::function<void(const Tensor& probabilities, const data::Batch&)>;
 void predict(Supernet&, const Subnet&, Domain, PreparedImages&, const VisitPredictions&);
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "engine/ops/ops.h"
 #include "training/network.h"
 
 namespace rtfq {
@@ -23,6 +22,7 @@ PreparedImages::PreparedImages(const Config& config, const data::Dataset& datase
   options.batch = evaluation_batch(options.resolution);
   options.cache_bytes = 0;
   loader_ = std::make_unique<data::Loader>(dataset, options);
+  to_device_ = std::make_unique<DeviceImages>(device_of(config), config.data.mean, config.data.deviation);
   const int64_t pixels = int64_t{options.resolution} * options.resolution * options.channels;
   keep_ = limit_ * pixels <= config.data.cache_mib << 20;
 }
@@ -43,10 +43,8 @@ void PreparedImages::each(const Visit& visit) {
   }
 }
 
-void PreparedImages::visit_batch(const data::Batch& batch, const Visit& visit) const {
-  visit(ops::normalize({}, batch.pixels, {batch.n, batch.height, batch.width, batch.channels},
-                       config_.data.mean, config_.data.deviation),
-        batch);
+void PreparedImages::visit_batch(const data::Batch& batch, const Visit& visit) {
+  visit(to_device_->images({batch.pixels}, {batch.n, batch.height, batch.width, batch.channels}), batch);
 }
 
 }  // namespace rtfq

@@ -10,6 +10,7 @@
 #include "engine/tensor.h"
 #include "models/norm.h"
 #include "training/config.h"
+#include "training/device_images.h"
 
 namespace rtfq {
 
@@ -30,19 +31,21 @@ class PreparedImages {
   /// At most `limit` images (a shuffled last batch may exceed it).
   PreparedImages(const Config&, const data::Dataset&, Domain, Order, int64_t limit = INT64_MAX);
 
-  /// Normalized images [n,R,R,C], R the bank's largest resolution, and the batch that they come from.
+  /// Normalized images [n,R,R,C] on config.device, R the bank's largest resolution, and the batch that they
+  /// come from.
   using Visit = std::function<void(const Tensor& images, const data::Batch&)>;
   void each(const Visit&);
   /// Images that could not be decoded so far (data.bad_images: skip).
   int64_t skipped() const { return loader_->skipped(); }
 
  private:
-  void visit_batch(const data::Batch&, const Visit&) const;
+  void visit_batch(const data::Batch&, const Visit&);
 
   Config config_;
   int64_t limit_;
   bool keep_ = false;
   std::unique_ptr<data::Loader> loader_;
+  std::unique_ptr<DeviceImages> to_device_;
   std::vector<data::Batch> kept_;
 };
 

@@ -9,21 +9,27 @@ namespace rtfq {
 namespace {
 
 template <class Work>
-double seconds_of(const Work& work) {
+double seconds_of(Stream stream, const Work& work) {
   const auto start = std::chrono::steady_clock::now();
   work();
+  kernels::runtime::synchronize(stream);
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
 }  // namespace
 
 Rehearsal::Rehearsal(const Config& config, int64_t classes)
-    : config_(config), classes_(classes), before_(memory::statistics({}).in_use) {
+    : config_(config),
+      classes_(classes),
+      device_(device_of(config)),
+      before_(memory::statistics(device_).in_use) {
   const SupernetOptions options = supernet_options(config, classes);
   student_ = std::make_unique<Supernet>(options, config.train.seed);
+  student_->move_to(device_);
   optimizer_ = std::make_unique<Optimizer>(*student_, config.optimizer);
   if (config.train.method == "source_only") return;
   teacher_ = std::make_unique<Supernet>(options, config.train.seed);
+  teacher_->move_to(device_);
   prepare_steps();
 }
 
@@ -48,7 +54,7 @@ Tensor Rehearsal::noise(int64_t images, int resolution) const {
   Random random(config_.train.seed, Purpose::test);
   Tensor out = Tensor::empty({images, resolution, resolution, config_.data.channels});
   for (int64_t i = 0; i < out.count(); ++i) out.as<float>()[i] = random.uniform(-1, 1);
-  return out;
+  return out.to(device_);
 }
 
 double Rehearsal::step(const std::string& phase, const std::vector<PassPlan>& passes, int batch) {
@@ -60,14 +66,15 @@ double Rehearsal::step(const std::string& phase, const std::vector<PassPlan>& pa
   input.shares = &shares_;
   if (adapts && config_.train.teacher_view == "plain")
     input.plain_target = noise(batch, config_.model.bank.resolutions.front());
-  return seconds_of([&] { run_step(*student_, teacher_.get(), *optimizer_, config_, input); });
+  return seconds_of(compute_stream(device_),
+                    [&] { run_step(*student_, teacher_.get(), *optimizer_, config_, input); });
 }
 
 double Rehearsal::calibration_pass(const Subnet& subnet, int batch) {
   const Tensor largest = noise(batch, config_.model.bank.resolutions.front());
-  return seconds_of([&] {
-    Tape tape(false);
-    const Tensor images = ops::resize({}, largest, subnet.resolution, subnet.resolution);
+  return seconds_of(compute_stream(device_), [&] {
+    Tape tape(false, student_->stream());
+    const Tensor images = ops::resize(student_->stream(), largest, subnet.resolution, subnet.resolution);
     const BatchPart part{Domain::source, batch};
     student_->forward(tape, subnet, images, std::span(&part, 1), NormMode::calibrate);
   });

@@ -24,9 +24,9 @@ class Rehearsal {
   /// The highest memory of tensors, beyond what there was before the constructor, while `work` runs.
   template <class Work>
   std::size_t peak(const Work& work) const {
-    memory::reset_peak({});
+    memory::reset_peak(device_);
     work();
-    return memory::statistics({}).peak - before_;
+    return memory::statistics(device_).peak - before_;
   }
 
  private:
@@ -35,6 +35,7 @@ class Rehearsal {
 
   Config config_;
   int64_t classes_;
+  Device device_;
   std::size_t before_;
   std::unique_ptr<Supernet> student_, teacher_;
   std::unique_ptr<Optimizer> optimizer_;

@@ -88,10 +88,18 @@ void RunFolder::write_config(const Config& config) const {
 }
 
 std::vector<std::string> differing_settings(const Config& a, const Config& b) {
-  static const std::array<std::string, 11> free_to_change{
-      "data.source",           "data.target",        "data.threads",
-      "data.cache_mib",        "data.cache_dir",     "data.evaluation",   "threads",            "train.checkpoint_every",
-      "train.log_steps_every", "train.report_every", "train.tensorboard"};
+  static const std::array<std::string, 12> free_to_change{"data.source",
+                                                          "data.target",
+                                                          "data.threads",
+                                                          "data.cache_mib",
+                                                          "data.cache_dir",
+                                                          "data.evaluation",
+                                                          "threads",
+                                                          "device",
+                                                          "train.checkpoint_every",
+                                                          "train.log_steps_every",
+                                                          "train.report_every",
+                                                          "train.tensorboard"};
   std::vector<std::string> keys = schema::differing_keys(a, b);
   std::erase_if(keys, [](const std::string& key) {
     return std::find(free_to_change.begin(), free_to_change.end(), key) != free_to_change.end();

@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "engine/json.h"
+#include "engine/ops/used.h"
 #include "kernels/runtime/device.h"
 #include "training/environment.h"
 #include "training/report/report.h"
@@ -61,6 +62,7 @@ Scalars tensorboard_scalars(const StepReport& r) {
 RunRecord::RunRecord(const RunPaths& paths, const Config& config, const Trainer& trainer)
     : paths_(paths),
       train_(config.train),
+      backend_(kernels::parse_device(config.device).backend),
       log_(paths.log(), trainer.step()),
       quantizers_(paths.quantizers(), trainer.step()) {
   if (train_.tensorboard) events_ = std::make_unique<EventFile>(paths.tensorboard(), trainer.step());
@@ -111,7 +113,9 @@ void RunRecord::write_report() {
 
 void RunRecord::end(const std::string& how, int64_t step) {
   if (events_) events_->flush();
-  append_session(print_json(Json{{"event", "end"}, {"step", step}, {"date", utc_now()}, {"how", how}}));
+  Json entry{{"event", "end"}, {"step", step}, {"date", utc_now()}, {"how", how}};
+  entry["kernels"] = ops::used_implementations(backend_);
+  append_session(print_json(entry));
   if (train_.report_every > 0) write_report();
 }
 

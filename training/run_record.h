@@ -40,6 +40,7 @@ class RunRecord {
 
   RunPaths paths_;
   TrainConfig train_;
+  kernels::Backend backend_;
   StepLog log_;
   StepLines quantizers_;
   std::unique_ptr<EventFile> events_;

@@ -2,7 +2,9 @@
 
 #include <cmath>
 
+#include "engine/ops/launch.h"
 #include "engine/reducer.h"
+#include "kernels/answers.h"
 #include "training/network.h"
 #include "training/phases.h"
 
@@ -11,18 +13,18 @@ namespace {
 
 /// [target rows, k].
 Tensor teacher_logits(Supernet& teacher, const Subnet& subnet, ImagePyramid& target) {
-  Tape tape(false);
+  Tape tape(false, teacher.stream());
   const Tensor& images = target.at(subnet.resolution);
   const BatchPart part{Domain::target, images.dim(0)};
   return teacher.forward(tape, subnet, images, std::span(&part, 1), NormMode::batch).data;
 }
 
 Tensor mean_of(const std::vector<Tensor>& probabilities) {
-  Tensor mean = Tensor::zeros(probabilities.front().dims());
-  float* sum = mean.as<float>();
-  for (const Tensor& p : probabilities)
-    for (int64_t i = 0; i < mean.count(); ++i)
-      sum[i] += p.as<float>()[i] / static_cast<float>(probabilities.size());
+  const Tensor& like = probabilities.front();
+  Tensor mean = Tensor::empty(like.dims(), DType::f32, like.device());
+  std::vector<const float*> all;
+  for (const Tensor& p : probabilities) all.push_back(p.as<float>());
+  ops::launch<kernels::MeanOf>(compute_stream(like.device()), {like.count()}, {all, mean.as<float>()});
   return mean;
 }
 
@@ -56,17 +58,36 @@ Teaching ask_teacher(Supernet& teacher, const Config& config, const std::vector<
 /// Decay of the teacher's class shares, and where they start: at equal shares.
 constexpr double prior_decay = 0.99;
 
-void follow(std::vector<float>& shares, const Tensor& probabilities) {
+void follow(Tensor& shares, const Tensor& probabilities) {
   const int64_t n = probabilities.dim(0), k = probabilities.dim(1);
-  std::vector<float> mean(static_cast<std::size_t>(k));
-  for (int64_t i = 0; i < n; ++i)
-    for (int64_t j = 0; j < k; ++j) mean[static_cast<std::size_t>(j)] += probabilities.as<float>()[i * k + j];
-  reducer().sum(std::span<float>(mean));
-  if (shares.empty()) shares.assign(mean.size(), 1.0f / static_cast<float>(k));
+  const Device device = probabilities.device();
+  const Tensor sums = Tensor::empty({k}, DType::f32, device);
+  ops::launch<kernels::ClassSums>(compute_stream(device), kernels::make_logits_shape(n, k),
+                                  {probabilities.as<float>(), sums.as<float>()});
+  sum_over_ranks(sums);
+  if (!shares.defined()) {
+    const std::vector<float> equal(static_cast<std::size_t>(k), 1.0f / static_cast<float>(k));
+    shares = Tensor::from(equal, {k}, device);
+  }
   const double rows = static_cast<double>(n) * reducer().ranks();
-  for (std::size_t j = 0; j < mean.size(); ++j)
-    shares[j] = static_cast<float>(prior_decay * shares[j] + (1 - prior_decay) * (mean[j] / rows));
+  ops::launch<kernels::Blend>(compute_stream(device), {k},
+                              {shares.as<float>(), sums.as<float>(), prior_decay, rows, shares.as<float>()});
 }
+
+/// What the host reads of a step: the losses of every pass, and how many source images were right.
+class Ledger {
+ public:
+  Ledger(std::size_t passes, Device device)
+      : all_(Tensor::empty({static_cast<int64_t>(passes) * PassLoss::most_terms + 1}, DType::f32, device)) {}
+  Tensor of_pass(std::size_t pass) const {
+    return all_.slice(0, static_cast<int64_t>(pass) * PassLoss::most_terms, PassLoss::most_terms);
+  }
+  float* right() const { return all_.as<float>() + all_.count() - 1; }
+  std::vector<float> read() const { return all_.to_vector(); }
+
+ private:
+  Tensor all_;
+};
 
 /// What the passes of one step share.
 struct Step {
@@ -76,7 +97,10 @@ struct Step {
   ImagePyramid images;
   std::vector<BatchPart> parts;
   Teaching teaching;
-  std::vector<Tensor> logits;  ///< of each pass so far
+  Tensor labels;
+  Ledger ledger;
+  std::vector<Tensor> logits;    ///< of each pass so far
+  std::vector<PassLoss> losses;  ///< the same
 };
 
 void information_maximization(PassLoss& loss, const Step& step, const PassPlan& pass) {
@@ -85,17 +109,15 @@ void information_maximization(PassLoss& loss, const Step& step, const PassPlan& 
   const bool averages = shares && weights.information_average > 0;
   const bool prior = shares && weights.information_prior == "teacher";
   const auto mean = loss.information_maximization(
-      step.input.ramp * weights.information,
-      averages ? std::span<const float>(shares->student) : std::span<const float>(),
-      weights.information_average,
-      prior ? std::span<const float>(shares->teacher) : std::span<const float>());
+      step.input.ramp * weights.information, averages ? shares->student : Tensor(),
+      weights.information_average, prior ? shares->teacher : Tensor());
   // The other passes of a step see the same images and use the average as it stands.
   if (averages && pass.role == Role::largest) shares->student = mean;
 }
 
 void add_losses(PassLoss& loss, const Step& step, const PassPlan& pass) {
   const LossConfig& weights = step.config.loss;
-  loss.source(step.input.labels, weights.smoothing, weights.source);
+  loss.source(step.labels, weights.smoothing, weights.source);
   const bool single = step.config.train.method == "mcc";
   if (step.input.target_rows() > 0) {
     const double ramp = step.input.ramp;
@@ -144,21 +166,42 @@ struct AllMeans {
   std::map<std::string, Means> roles;
 };
 
-void run_pass(Step& step, const PassPlan& pass, StepResult& result, AllMeans& means) {
-  Tape tape(true);
+void run_pass(Step& step, const PassPlan& pass) {
+  Tape tape(true, step.student.stream());
   const Variable logits = step.student.forward(tape, pass.subnet, step.images.at(pass.subnet.resolution),
                                                step.parts, NormMode::train);
-  PassLoss loss(logits.data, step.input.source_rows());
+  PassLoss loss(logits.data, step.input.source_rows(), step.ledger.of_pass(step.losses.size()));
   add_losses(loss, step, pass);
-  require_finite(loss, step, pass);
-  means.terms.add(loss.terms());
-  means.roles[pass.learns_from >= 0 ? "paired" : to_string(pass.role)].add(loss.terms());
-  result.loss += loss.total();
-  if (pass.role == Role::largest)
-    result.source_accuracy =
-        percent_right(logits.data.leading(0, step.input.source_rows()), step.input.labels);
-  step.logits.push_back(logits.data);
+  if (pass.role == Role::largest) {
+    const int64_t rows = step.input.source_rows();
+    ops::launch<kernels::CountRight>(
+        tape.stream(), kernels::make_logits_shape(rows, logits.data.dim(1)),
+        {logits.data.as<float>(), step.labels.as<int32_t>(), step.ledger.right()});
+  }
   tape.backward(logits, loss.gradient());
+  step.logits.push_back(logits.data);
+  step.losses.push_back(std::move(loss));
+}
+
+/// Waits for the losses and sums them up.
+void read_losses(Step& step, StepResult& result) {
+  const std::vector<float> values = step.ledger.read();
+  AllMeans means;
+  for (std::size_t i = 0; i < step.losses.size(); ++i) {
+    const PassPlan& pass = step.input.passes[i];
+    PassLoss& loss = step.losses[i];
+    constexpr auto each = static_cast<std::size_t>(PassLoss::most_terms);
+    loss.read(std::span(values).subspan(i * each, each));
+    require_finite(loss, step, pass);
+    means.terms.add(loss.terms());
+    means.roles[pass.learns_from >= 0 ? "paired" : to_string(pass.role)].add(loss.terms());
+    result.loss += loss.total();
+    if (pass.role == Role::largest)
+      result.source_accuracy =
+          100.0 * static_cast<double>(values.back()) / static_cast<double>(step.input.source_rows());
+  }
+  result.terms = means.terms.values();
+  for (const auto& [role, mean] : means.roles) result.roles[role] = mean.values();
 }
 
 }  // namespace
@@ -167,31 +210,45 @@ StepResult run_step(Supernet& student, Supernet* teacher, Optimizer& optimizer, 
                     const StepInput& input) {
   const int64_t source_rows = input.source_rows(), target_rows = input.target_rows();
   const bool adapts = target_rows > 0;
+  const Device device = student.device();
   if (adapts && !teacher) throw std::invalid_argument("[train] target images need a teacher");
-  Step step{student, config, input, ImagePyramid(input.images), {{Domain::source, source_rows}}, {}, {}};
+  require_labels(input.labels, source_rows, student.options().classes);
+  const Tensor images = input.images.to(device);
+  Step step{
+      student,
+      config,
+      input,
+      ImagePyramid(images, student.stream()),
+      {{Domain::source, source_rows}},
+      {},
+      input.labels_there.defined() ? input.labels_there : Tensor::from(input.labels, {source_rows}, device),
+      Ledger(input.passes.size(), device),
+      {},
+      {}};
   if (adapts) {
     step.parts.push_back({Domain::target, source_rows + target_rows});
-    ImagePyramid target(input.plain_target.defined() ? input.plain_target
-                                                     : input.images.slice(0, source_rows, target_rows));
+    ImagePyramid target(input.plain_target.defined() ? input.plain_target.to(device)
+                                                     : images.slice(0, source_rows, target_rows),
+                        student.stream());
     step.teaching = ask_teacher(*teacher, config, input.passes, target);
     if (input.shares && config.loss.information_prior == "teacher" && step.teaching.largest.defined())
       follow(input.shares->teacher, step.teaching.largest);
   }
   StepResult result;
-  AllMeans means;
+  const int passes = static_cast<int>(input.passes.size());
   try {
-    for (const PassPlan& pass : input.passes) run_pass(step, pass, result, means);
+    for (const PassPlan& pass : input.passes) run_pass(step, pass);
+    optimizer.gather(passes);
+    read_losses(step, result);
   } catch (...) {
     optimizer.discard_gradients();
     throw;
   }
-  result.terms = means.terms.values();
-  for (const auto& [role, mean] : means.roles) result.roles[role] = mean.values();
-  const int passes = static_cast<int>(input.passes.size());
   const double decay = config.train.teacher_decay > 0 ? config.train.teacher_decay : std::pow(0.9, passes);
   const bool before = config.train.teacher_update == "before";
   if (adapts && before) update_teacher(*teacher, student, decay);
-  result.gradient_norm = optimizer.step(input.learning_rate, passes);
+  result.gradient_norm = optimizer.norm();
+  optimizer.update(input.learning_rate);
   if (adapts && !before) update_teacher(*teacher, student, decay);
   return result;
 }

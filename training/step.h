@@ -12,16 +12,17 @@
 
 namespace rtfq {
 
-/// Shares of the classes among the target's predictions, averaged over steps; empty before the first.
+/// Shares of the classes among the target's predictions, averaged over steps; undefined before the first.
 struct ClassShares {
-  std::vector<float> student;  ///< of the largest subnet, for loss.information_average
-  std::vector<float> teacher;  ///< for loss.information_prior
+  Tensor student;  ///< [classes], of the largest subnet, for loss.information_average
+  Tensor teacher;  ///< for loss.information_prior
 };
 
 struct StepInput {
   Tensor images;        ///< f32 [source + target, R, R, C], source first, R the bank's largest resolution
   Tensor plain_target;  ///< f32 [target, R, R, C], what the teacher sees where it is defined
   std::vector<int32_t> labels;  ///< of the source images
+  Tensor labels_there;          ///< the same on the device, where they are there already
   std::vector<PassPlan> passes;
   double learning_rate = 0;
   double ramp = 1;                ///< factor on the weights of the target's losses
@@ -43,7 +44,8 @@ struct StepResult {
 };
 
 /// Trains `student` one step; where there are target images also learns from `teacher`, which then follows
-/// it. Throws NonFiniteLoss before any parameter has changed.
+/// it. Images may be on the host or on the networks' device. The host waits for the device once, for the
+/// losses, before the update. Throws NonFiniteLoss before any parameter has changed.
 StepResult run_step(Supernet& student, Supernet* teacher, Optimizer&, const Config&, const StepInput&);
 
 /// The loss was NaN or infinite: says the step, the term and the subnet.

@@ -20,18 +20,6 @@ double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-Tensor normalized(const Config& config, const std::vector<uint8_t>& pixels, const data::Batch& like) {
-  const int64_t n = static_cast<int64_t>(pixels.size()) / (int64_t{like.height} * like.width * like.channels);
-  return ops::normalize({}, pixels, {n, like.height, like.width, like.channels}, config.data.mean,
-                        config.data.deviation);
-}
-
-Tensor images_of(const Config& config, const data::Batch& source, const data::Batch& target) {
-  std::vector<uint8_t> pixels = source.pixels;
-  pixels.insert(pixels.end(), target.pixels.begin(), target.pixels.end());
-  return normalized(config, pixels, source);
-}
-
 /// Of the target's losses, which come in over loss.ramp_steps.
 double ramp_at(const Config& config, int64_t step) {
   const int64_t since = step - adapts_from(config.train);
@@ -42,10 +30,12 @@ double ramp_at(const Config& config, int64_t step) {
 }  // namespace
 
 Trainer::Trainer(const Config& config) : state_(std::make_unique<State>(config)) {
-  if (config.checkpoint.empty()) return;
-  const checkpoint::StartReport report = start_from_checkpoint(*state_->student, config);
-  state_->pretrained = record_of(report);
-  start_report_ = checkpoint::report_text(report);
+  if (!config.checkpoint.empty()) {
+    const checkpoint::StartReport report = start_from_checkpoint(*state_->student, config);
+    state_->pretrained = record_of(report);
+    start_report_ = checkpoint::report_text(report);
+  }
+  state_->move_to_device();
 }
 Trainer::Trainer(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Trainer::~Trainer() = default;
@@ -93,10 +83,15 @@ StepReport Trainer::train_step() {
   report.wait_seconds = waited() - before;
 
   StepInput input;
-  input.images = images_of(config, source, target);
-  if (!target.plain.empty()) input.plain_target = normalized(config, target.plain, target);
+  const Dims dims{source.n + target.n, source.height, source.width, source.channels};
+  input.images = target.n > 0 ? s.images->images({source.pixels, target.pixels}, dims)
+                              : s.images->images({source.pixels}, dims);
+  if (!target.plain.empty())
+    input.plain_target =
+        s.images->images({target.plain}, {target.n, target.height, target.width, target.channels});
   input.shares = &s.shares;
   input.labels = source.labels;
+  input.labels_there = s.images->labels(source.labels);
   input.step = s.step;
   input.learning_rate = learning_rate(config.optimizer, s.step, train.steps);
   input.passes = passes_at(config, s.step);

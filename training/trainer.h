@@ -34,8 +34,8 @@ class Trainer {
   /// a message for people.
   explicit Trainer(const Config&);
   /// Continues from a checkpoint: the rest of the run has the same bits as if it had not stopped. `overrides`
-  /// are not possible here: the configuration is the checkpoint's, but data locations and thread counts are
-  /// taken from `config` when given.
+  /// are not possible here: the configuration is the checkpoint's, but data locations, thread counts and the
+  /// device are taken from `config` when given. The same bits need the same device.
   static std::unique_ptr<Trainer> resume(const std::string& checkpoint, const Config* config = nullptr);
   ~Trainer();
 
@@ -75,13 +75,14 @@ struct TrainedBank {
   bool finished = false;
   std::string pretrained = {};  ///< record_of what training started from; empty: random weights
 };
-/// Reads the network from a run's checkpoint. Throws std::runtime_error when it is missing or damaged.
-TrainedBank load_bank(const std::string& checkpoint);
+/// Reads the network from a run's checkpoint, for `device`, wherever it was trained: the result's
+/// config.device. Throws std::runtime_error when it is missing or damaged, or the device is not there.
+TrainedBank load_bank(const std::string& checkpoint, const std::string& device = "cpu");
 /// Writes a network that no training will go on with; atomically.
 void save_network(const std::string& checkpoint, const TrainedBank&);
 /// The averaged teacher of a checkpoint; nullptr where adaptation has not begun or there is none. Throws as
 /// load_bank does.
-std::unique_ptr<Supernet> load_teacher(const std::string& checkpoint);
+std::unique_ptr<Supernet> load_teacher(const std::string& checkpoint, const std::string& device = "cpu");
 /// Rewrites only the norm statistics of a checkpoint (after calibrate), atomically.
 void save_bank(const std::string& checkpoint, TrainedBank&);
 

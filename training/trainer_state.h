@@ -1,6 +1,7 @@
 #pragma once
 // The state behind Trainer: private to training/trainer*.cpp.
 
+#include "training/device_images.h"
 #include "training/network.h"
 #include "training/optimizer.h"
 #include "training/trainer.h"
@@ -9,6 +10,8 @@ namespace rtfq {
 
 struct Trainer::State {
   explicit State(const Config&);
+  /// Networks begin on the CPU, where checkpoints are read into them.
+  void move_to_device();
   /// The loaders' position and what a new phase begins with; called at the start of every step.
   void enter_phase(const std::string& phase);
 
@@ -17,6 +20,7 @@ struct Trainer::State {
   std::vector<std::string> classes;
   std::unique_ptr<Supernet> student, teacher;
   std::unique_ptr<Optimizer> optimizer;
+  std::unique_ptr<DeviceImages> images;  ///< once the networks are on their device
   std::unique_ptr<data::Loader> source, target;
   ClassShares shares;
   int64_t step = 0;

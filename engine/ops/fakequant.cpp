@@ -5,6 +5,7 @@
 #include "engine/ops/launch.h"
 #include "engine/ops/shapes.h"
 #include "engine/reducer.h"
+#include "kernels/codes.h"
 
 namespace rtfq {
 
@@ -14,27 +15,17 @@ QTensor QTensor::quantize(const Tensor& x, const Tensor& step, int bits, bool is
   const QuantBounds bounds = kernels::quant_bounds(bits, is_signed, symmetric);
   QTensor q{Tensor::empty(x.dims(), is_signed ? DType::s8 : DType::u8, x.device()), step, bits, is_signed};
   const auto shape = ops::fakequant_shape(x, step.count(), bounds);
-  ops::launch<kernels::FakeQuantForward>({x.device(), nullptr}, shape,
+  ops::launch<kernels::FakeQuantForward>(compute_stream(x.device()), shape,
                                          {x.data(), step.as<float>(), nullptr, q.codes.data()});
   return q;
 }
 
 Tensor QTensor::dequantize() const {
   Tensor values = Tensor::empty(codes.dims(), DType::f32, codes.device());
-  if (codes.device().backend != Backend::cpu)
-    kernels::throw_backend_absent("dequantize", codes.device().backend);
-  const int64_t rows = step.count(), inner = codes.count() / rows;
-  const float* steps = step.as<float>();
-  float* to = values.as<float>();
-  const auto fill = [&](const auto* from) {
-    for (int64_t row = 0; row < rows; ++row)
-      for (int64_t i = row * inner; i < (row + 1) * inner; ++i)
-        to[i] = steps[row] * static_cast<float>(from[i]);
-  };
-  if (is_signed)
-    fill(codes.as<int8_t>());
-  else
-    fill(codes.as<uint8_t>());
+  const auto shape = kernels::make_dequantize_shape(step.count(), codes.count() / step.count(),
+                                                    ops::kernel_type(codes.dtype()));
+  ops::launch<kernels::Dequantize>(compute_stream(codes.device()), shape,
+                                   {codes.data(), step.as<float>(), values.as<float>()});
   return values;
 }
 

@@ -26,7 +26,16 @@ Tensor normalize(Stream stream, std::span<const uint8_t> pixels, Dims dims, std:
                                 std::to_string(mean.size()) + " means");
   const auto shape = kernels::make_resize_shape(dims[0], dims[1], dims[2], dims[3], dims[1], dims[2]);
   Tensor y = Tensor::empty(dims, DType::f32, device);
-  launch<kernels::Normalize>(stream, shape, {pixels.data(), mean.data(), deviation.data(), y.as<float>()});
+  if (device.backend == Backend::cpu) {
+    launch<kernels::Normalize>(stream, shape, {pixels.data(), mean.data(), deviation.data(), y.as<float>()});
+    return y;
+  }
+  const Tensor there = Tensor::empty(dims, DType::u8, device);
+  kernels::runtime::copy(there.data(), device, pixels.data(), {}, there.bytes(), stream);
+  const Tensor means = Tensor::from(mean, {dims[3]}, device),
+               deviations = Tensor::from(deviation, {dims[3]}, device);
+  launch<kernels::Normalize>(stream, shape,
+                             {there.as<uint8_t>(), means.as<float>(), deviations.as<float>(), y.as<float>()});
   return y;
 }
 

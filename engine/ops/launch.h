@@ -1,8 +1,10 @@
 #pragma once
 // Launching an operator on tensors: choose, give it workspace from the pool, run.
 
+#include <atomic>
 #include <concepts>
 
+#include "engine/ops/used.h"
 #include "engine/tensor.h"
 #include "kernels/operator.h"
 
@@ -16,6 +18,9 @@ inline rtfq_dtype kernel_type(DType type) {
 template <class Op>
 void launch(Stream stream, const typename Op::Shape& shape, typename Op::Args args) {
   const auto& implementation = kernels::choose<Op>(stream.device.backend, shape);
+  static std::atomic<const void*> last = nullptr;
+  if (last.exchange(&implementation, std::memory_order_relaxed) != &implementation)
+    note_used(stream.device.backend, Op::name, implementation.name);
   Tensor workspace;
   if constexpr (requires { args.workspace; }) {
     const std::size_t bytes = implementation.workspace(shape);

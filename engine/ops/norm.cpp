@@ -4,6 +4,7 @@
 #include "engine/ops/launch.h"
 #include "engine/ops/norm_parts.h"
 #include "engine/reducer.h"
+#include "kernels/running.h"
 
 namespace rtfq::ops {
 namespace {
@@ -17,8 +18,9 @@ void join_statistics(const BatchNormShape& shape, NormStatistics& s) {
   for (int i = 0; i < shape.segments; ++i) s.counts.push_back(static_cast<double>(count(shape, i)));
   if (reducer().ranks() == 1) return;
   const std::size_t c = static_cast<std::size_t>(shape.c), segments = s.counts.size();
-  float* mean = s.mean.as<float>();
-  float* variance = s.variance.as<float>();
+  const Tensor host_mean = s.mean.to({}), host_variance = s.variance.to({});
+  float* mean = host_mean.as<float>();
+  float* variance = host_variance.as<float>();
   std::vector<double> sums(segments * c + segments);
   for (std::size_t i = 0; i < segments; ++i) {
     for (std::size_t j = 0; j < c; ++j) sums[i * c + j] = s.counts[i] * mean[i * c + j];
@@ -38,16 +40,20 @@ void join_statistics(const BatchNormShape& shape, NormStatistics& s) {
     for (std::size_t j = 0; j < c; ++j)
       variance[i * c + j] = static_cast<float>(squares[i * c + j] / s.counts[i]);
   }
+  if (s.mean.shares_storage(host_mean)) return;
+  s.mean.copy_from(host_mean);
+  s.variance.copy_from(host_variance);
 }
 
 void backward(Tape& tape, const Tensor& g, const BatchNormShape& shape, const NormInput& in) {
   const NormStatistics& statistics = in.statistics;
-  const Tensor sum_g = Tensor::empty(statistics.mean.dims()), sum_gx = Tensor::empty(statistics.mean.dims());
+  const Tensor sum_g = Tensor::empty(statistics.mean.dims(), DType::f32, g.device());
+  const Tensor sum_gx = Tensor::empty(statistics.mean.dims(), DType::f32, g.device());
   launch<kernels::BatchNormReduce>(
       tape.stream(), shape,
       {in.x.data.data(), g.data(), statistics.mean.as<float>(), statistics.variance.as<float>(),
        sum_g.as<float>(), sum_gx.as<float>(), nullptr});
-  accumulate_affine(in.segments, sum_g, sum_gx);
+  accumulate_affine(tape.stream(), in.segments, sum_g, sum_gx);
   if (!in.x.needs_gradient()) return;
   sum_over_ranks(sum_g);
   sum_over_ranks(sum_gx);
@@ -97,27 +103,33 @@ bool any_needs_gradient(const NormInput& in) {
 }
 
 // These are this rank's; the reducer joins them with all other gradients later.
-void accumulate_affine(std::span<const NormSegment> segments, const Tensor& sum_g, const Tensor& sum_gx) {
-  const auto add = [](const Tensor& into, const float* values) {
+void accumulate_affine(Stream stream, std::span<const NormSegment> segments, const Tensor& sum_g,
+                       const Tensor& sum_gx, std::span<const NormSegment> other, const Tensor& other_sum_gx) {
+  std::vector<kernels::AccumulateTensor> tensors;
+  kernels::AccumulateShape shape{};
+  const auto add = [&](const Tensor& into, const Tensor& sums, std::size_t segment) {
     if (!into.defined()) return;
-    for (int64_t i = 0; i < into.count(); ++i) into.as<float>()[i] += values[i];
+    tensors.push_back(
+        {into.as<float>(), sums.as<float>() + static_cast<int64_t>(segment) * sums.dim(1), into.count()});
+    shape.total += into.count();
   };
-  for (std::size_t i = 0; i < segments.size(); ++i) {
-    const int64_t offset = static_cast<int64_t>(i) * sum_g.dim(1);
-    add(segments[i].shift.sink, sum_g.as<float>() + offset);
-    add(segments[i].scale.sink, sum_gx.as<float>() + offset);
-  }
-}
-
-void sum_over_ranks(const Tensor& sums) {
-  reducer().sum(std::span<float>(sums.as<float>(), static_cast<std::size_t>(sums.count())));
+  const auto add_all = [&](std::span<const NormSegment> of, const Tensor& gx) {
+    for (std::size_t i = 0; i < of.size(); ++i) {
+      add(of[i].shift.sink, sum_g, i);
+      add(of[i].scale.sink, gx, i);
+    }
+  };
+  add_all(segments, sum_gx);
+  add_all(other, other_sum_gx);
+  if (!tensors.empty()) launch<kernels::Accumulate>(stream, shape, {tensors});
 }
 
 NormStatistics norm_statistics(Stream stream, const Tensor& x, std::span<const NormSegment> segments,
                                float epsilon) {
   const BatchNormShape shape = norm_shape(x, segments, epsilon);
+  const Dims dims{shape.segments, shape.c};
   NormStatistics statistics{
-      Tensor::empty({shape.segments, shape.c}), Tensor::empty({shape.segments, shape.c}), {}};
+      Tensor::empty(dims, DType::f32, x.device()), Tensor::empty(dims, DType::f32, x.device()), {}};
   launch<kernels::BatchNormStatistics>(
       stream, shape, {x.data(), statistics.mean.as<float>(), statistics.variance.as<float>(), nullptr});
   join_statistics(shape, statistics);

@@ -9,8 +9,9 @@ namespace rtfq::ops {
 /// Throws std::invalid_argument when segments and `x` do not fit.
 kernels::BatchNormShape norm_shape(const Tensor& x, std::span<const NormSegment>, float epsilon);
 bool any_needs_gradient(const NormInput&);
-/// Adds sum_g and sum_gx ([segments, c], kernels/batchnorm.h) to the gradients of shift and scale.
-void accumulate_affine(std::span<const NormSegment>, const Tensor& sum_g, const Tensor& sum_gx);
-void sum_over_ranks(const Tensor& sums);
+/// Adds sum_g and sum_gx ([segments, c], kernels/batchnorm.h) to the gradients of shift and scale, and
+/// `other_sum_gx` to those of another norm that shares sum_g, where there is one.
+void accumulate_affine(Stream, std::span<const NormSegment>, const Tensor& sum_g, const Tensor& sum_gx,
+                       std::span<const NormSegment> other = {}, const Tensor& other_sum_gx = {});
 
 }  // namespace rtfq::ops

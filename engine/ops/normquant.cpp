@@ -5,6 +5,7 @@
 #include "engine/ops/launch.h"
 #include "engine/ops/norm_parts.h"
 #include "engine/ops/quantized.h"
+#include "engine/reducer.h"
 
 namespace rtfq::ops {
 namespace {
@@ -80,8 +81,10 @@ Tensor reuse(const Tensor& a, const Tensor& b, const Tensor& like) {
 void backward(Tape& tape, const Saved& saved, const Tensor& g_codes, const Tensor& g_identity) {
   const auto& [shape, main, residual, codes, identity] = saved;
   const Dims sums = main.statistics.mean.dims();
-  const Tensor sum_g = Tensor::empty(sums), sum_gx = Tensor::empty(sums);
-  const Tensor other_sum_gx = residual.norm ? Tensor::empty(sums) : Tensor();
+  const Device device = main.x.data.device();
+  const auto make_sums = [&] { return Tensor::empty(sums, DType::f32, device); };
+  const Tensor sum_g = make_sums(), sum_gx = make_sums();
+  const Tensor other_sum_gx = residual.norm ? make_sums() : Tensor();
   const bool stores = shape.residual != RTFQ_RESIDUAL_NONE;
   Tensor g_z = stores ? reuse(g_codes, g_identity, main.x.data) : Tensor();
 
@@ -99,8 +102,10 @@ void backward(Tape& tape, const Saved& saved, const Tensor& g_codes, const Tenso
   reduce.identity_grad_scale = identity.grad_scale;
   launch<kernels::NormQuantReduce>(tape.stream(), shape, reduce);
 
-  accumulate_affine(main.segments, sum_g, sum_gx);
-  if (residual.norm) accumulate_affine(residual.norm->segments, sum_g, other_sum_gx);
+  accumulate_affine(
+      tape.stream(), main.segments, sum_g, sum_gx,
+      residual.norm ? std::span<const NormSegment>(residual.norm->segments) : std::span<const NormSegment>(),
+      other_sum_gx);
   sum_over_ranks(sum_g);
   sum_over_ranks(sum_gx);
   if (residual.norm) sum_over_ranks(other_sum_gx);

@@ -4,22 +4,19 @@
 
 #include "engine/ops/launch.h"
 #include "engine/ops/shapes.h"
+#include "kernels/codes.h"
 #include "kernels/linear.h"
 #include "kernels/pool.h"
 
 namespace rtfq::ops {
 namespace {
 
-float the_step(const Quantized& x) {
-  return x.step.as<float>()[0];
-}
-
 /// [k]: the step of x times each row's.
-Tensor scales(const Quantized& x, const QuantizedWeight& w) {
+Tensor scales(Stream stream, const Quantized& x, const QuantizedWeight& w) {
   const int64_t k = w.codes.dim(0);
-  Tensor scale = Tensor::empty({k});
-  for (int64_t i = 0; i < k; ++i)
-    scale.as<float>()[i] = the_step(x) * w.step.as<float>()[w.step.count() == 1 ? 0 : i];
+  Tensor scale = Tensor::empty({k}, DType::f32, w.codes.device());
+  launch<kernels::ScaleProduct>(stream, {k, w.step.count() == 1},
+                                {x.step.as<float>(), w.step.as<float>(), scale.as<float>()});
   return scale;
 }
 
@@ -58,7 +55,7 @@ Variable conv2d(Tape& tape, const Quantized& x, const QuantizedWeight& w, int64_
   if (cache && tape.recording())
     throw std::logic_error("[conv2d] packed weights are kept in evaluation only");
   const void* packed = (cache ? *cache : once).get(shape, w.codes, stream);
-  const Tensor scale = scales(x, w);
+  const Tensor scale = scales(stream, x, w);
   Tensor y = Tensor::empty(conv2d_output(shape), type, codes.device());
   launch<kernels::Conv2dForward>(stream, shape, {codes.data(), packed, y.data(), nullptr, scale.as<float>()});
 
@@ -80,7 +77,7 @@ Variable linear(Tape& tape, const Quantized& x, const Tensor& values, const Quan
   const Tensor& codes = x.codes.data;
   const auto floats = linear_shape(codes, w.codes, bias.data);
   const auto shape = kernels::with_types(floats, kernel_type(codes.dtype()), RTFQ_S8, RTFQ_F32);
-  const Tensor scale = scales(x, w);
+  const Tensor scale = scales(tape.stream(), x, w);
   Tensor y = Tensor::empty({shape.n, shape.k}, DType::f32, codes.device());
   launch<kernels::LinearForward>(
       tape.stream(), shape,
@@ -98,8 +95,7 @@ Variable average_pool(Tape& tape, const Quantized& x, DType gradient_type) {
   auto shape = kernels::make_pool_shape(codes.dim(0), codes.dim(1), codes.dim(2), codes.dim(3), 1, 1, 0);
   shape.type = kernel_type(codes.dtype());
   Tensor y = Tensor::empty({shape.n, shape.c}, DType::f32, codes.device());
-  launch<kernels::AveragePoolForward>(tape.stream(), shape, {codes.data(), y.data()});
-  for (int64_t i = 0; i < y.count(); ++i) y.as<float>()[i] *= the_step(x);
+  launch<kernels::AveragePoolForward>(tape.stream(), shape, {codes.data(), y.data(), x.step.as<float>()});
   shape.type = kernel_type(gradient_type);
   return tape.record(y, x.codes.needs_gradient(),
                      [of = Gradient(x.codes), shape, gradient_type](Tape& t, const Tensor& g) {

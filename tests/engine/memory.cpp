@@ -57,6 +57,13 @@ TEST_CASE("memory: cached blocks go back to the system on request") {
   CHECK(memory::statistics({}).reserved == memory::statistics({}).in_use);
 }
 
+TEST_CASE("memory: what is too much says how much was asked, who holds what, and what to lower") {
+  const auto held = memory::allocate({}, 3 << 20);
+  CHECK_THROWS_WITH(memory::allocate({}, std::size_t{1} << 50),
+                    Catch::Contains("1073741824 MiB asked for") && Catch::Contains("in use by tensors") &&
+                        Catch::Contains("are free") && Catch::Contains("lower train.batch"));
+}
+
 TEST_CASE("device: absent backends and wrong names are refused with the choices") {
   CHECK_THROWS_WITH(kernels::parse_device("gpu"),
                     Catch::Contains("expected cpu, cuda, cuda:N or simt, got 'gpu'"));
