@@ -49,6 +49,7 @@ struct MovingAverageArgs {
 struct SquaredNormArgs {
   std::span<const SgdTensor> tensors;
   double* out;
+  void* workspace = nullptr;
 };
 
 /// out[0] = f32(scale * min(1, limit / (sqrt(squares[0]) * scale))), in f64: the gradient scale that bounds the norm of

@@ -153,6 +153,7 @@ std::unique_ptr<Problem<SquaredNorm>> squared_norm(const Sizes& sizes, bool exac
     tensors->push_back({nullptr, nullptr, gradient.data, sizes[t], 0, 0, false});
   }
   problem->args = {*tensors, problem->add<double>(1)};
+  problem->workspace = &problem->args.workspace;
   problem->expected.push_back({"out", problem->last(), RTFQ_F32, {sum}, 0, exact ? 0 : 1e-12, true});
   return problem;
 }

@@ -5,11 +5,11 @@
 // no table is copied to the device; a ResNet-50 with its norms takes a few launches. A block of 256 threads
 // takes 2,048 neighbouring elements of one tensor, found by bisection in the table; a thread takes every
 // 256th element, so that loads of a warp are neighbours whatever the alignment. The naive versions take one
-// tensor a launch, one element a thread. The squared norm is one block of 1,024 threads that goes through all
-// tensors of the table, and adds the sums of later tables in their order: the same bits on every run, at the
-// bandwidth of one multiprocessor. It is computed once a step. Floor: SGD 24 bytes an element (three read,
-// three written) and 8 operations, the average 12 and 3, the norm 4 and 2. Bound by memory. Limits: fewer
-// than 2^31 blocks. Not yet timed on a GPU.
+// tensor a launch, one element a thread. The squared norm has up to 264 blocks, two a multiprocessor, each of
+// which goes through every 264th run of 2,048 elements and adds its sum over a table to its place in the
+// workspace; one block adds these at the end: the same bits on every run. Floor: SGD 24 bytes an element
+// (three read, three written) and 8 operations, the average 12 and 3, the norm 4 and 2. Bound by memory.
+// Limits: fewer than 2^31 blocks. Not yet timed on a GPU.
 #include <algorithm>
 
 #include "kernels/cuda/reduce.h"
@@ -19,7 +19,7 @@ namespace rtfq::kernels {
 namespace RTFQ_GPU {
 namespace {
 
-constexpr int threads = 256, norm_threads = 1024, table_size = 40;
+constexpr int threads = 256, norm_blocks = 264, table_size = 40;
 constexpr int64_t piece = 2048;
 
 template <class Tensor>
@@ -35,8 +35,7 @@ struct Run {
 };
 
 template <class Tensor>
-__device__ __forceinline__ Run run_of_block(const Table<Tensor>& table) {
-  const int block = static_cast<int>(blockIdx.x);
+__device__ __forceinline__ Run run_of_block(const Table<Tensor>& table, int block) {
   int low = 0, high = table.count;  // the tensor is in [low, high)
   while (high - low > 1) {
     const int middle = (low + high) / 2;
@@ -83,7 +82,7 @@ __device__ __forceinline__ void sgd_one(const SgdRule& rule, const SgdTensor& t,
 }
 
 __global__ void __launch_bounds__(threads) sgd(const __grid_constant__ Table<SgdTensor> table, SgdRule rule) {
-  const Run run = run_of_block(table);
+  const Run run = run_of_block(table, static_cast<int>(blockIdx.x));
   const SgdTensor& t = table.tensor[run.tensor];
   for (int64_t i = run.first + threadIdx.x; i < run.last; i += threads) sgd_one(rule, t, i);
 }
@@ -99,7 +98,7 @@ __device__ __forceinline__ void average_one(const AverageTensor& t, float decay,
 
 __global__ void __launch_bounds__(threads)
     moving_average(const __grid_constant__ Table<AverageTensor> table, float decay) {
-  const Run run = run_of_block(table);
+  const Run run = run_of_block(table, static_cast<int>(blockIdx.x));
   for (int64_t i = run.first + threadIdx.x; i < run.last; i += threads)
     average_one(table.tensor[run.tensor], decay, i);
 }
@@ -109,16 +108,28 @@ __global__ void __launch_bounds__(threads) moving_average_naive(AverageTensor t,
   if (i < t.count) average_one(t, decay, i);
 }
 
-__global__ void __launch_bounds__(norm_threads)
-    squared_norm(const __grid_constant__ Table<SgdTensor> table, double* out, bool add) {
+/// partial[block] is, or grows by, the sum of squares of the block's runs.
+__global__ void __launch_bounds__(threads)
+    squared_norm(const __grid_constant__ Table<SgdTensor> table, double* partial, bool add) {
   double sum = 0;
-  for (int t = 0; t < table.count; ++t)
-    for (int64_t i = threadIdx.x; i < table.tensor[t].count; i += norm_threads) {
-      const double g = static_cast<double>(table.tensor[t].gradient[i]);
+  const int runs = table.first_block[table.count];
+  for (int at = static_cast<int>(blockIdx.x); at < runs; at += norm_blocks) {
+    const Run run = run_of_block(table, at);
+    const float* gradient = table.tensor[run.tensor].gradient;
+    for (int64_t i = run.first + threadIdx.x; i < run.last; i += threads) {
+      const double g = static_cast<double>(gradient[i]);
       sum += g * g;
     }
-  sum = block_sum<norm_threads>(sum);
-  if (threadIdx.x == 0) *out = add ? *out + sum : sum;
+  }
+  sum = block_sum<threads>(sum);
+  if (threadIdx.x == 0) partial[blockIdx.x] = add ? partial[blockIdx.x] + sum : sum;
+}
+
+__global__ void __launch_bounds__(threads) add_norms(const double* partial, double* out) {
+  double sum = 0;
+  for (int i = static_cast<int>(threadIdx.x); i < norm_blocks; i += threads) sum += partial[i];
+  sum = block_sum<threads>(sum);
+  if (threadIdx.x == 0) *out = sum;
 }
 
 __global__ void __launch_bounds__(32)
@@ -189,11 +200,19 @@ void launch_moving_average_naive(const OptimizerShape&, const MovingAverageArgs&
 
 void launch_squared_norm(const OptimizerShape&, const SquaredNormArgs& a, Stream stream) {
   bool add = false;
+  auto* partial = static_cast<double*>(a.workspace);
   for_tables(a.tensors, [&](const Table<SgdTensor>& table, unsigned) {
-    simt::launch(squared_norm, dim3(1), dim3(norm_threads), 0, stream_of(stream), table, a.out, add);
+    simt::launch(squared_norm, dim3(norm_blocks), dim3(threads), 0, stream_of(stream), table, partial, add);
     add = true;
   });
-  if (!add) runtime::fill_zero(stream.device, a.out, sizeof(double), stream);
+  if (add)
+    simt::launch(add_norms, dim3(1), dim3(threads), 0, stream_of(stream), static_cast<const double*>(partial),
+                 a.out);
+  else
+    runtime::fill_zero(stream.device, a.out, sizeof(double), stream);
+}
+std::size_t squared_norm_workspace(const OptimizerShape&) {
+  return norm_blocks * sizeof(double);
 }
 void launch_squared_norm_naive(const OptimizerShape&, const SquaredNormArgs& a, Stream stream) {
   bool add = false;
@@ -227,8 +246,9 @@ std::span<const MovingAverage::Impl> MovingAverage::RTFQ_GPU_LIST() {
   return list;
 }
 std::span<const SquaredNorm::Impl> SquaredNorm::RTFQ_GPU_LIST() {
-  static constexpr Impl list[] = {{"one_block", supports_all<Shape>, RTFQ_GPU::launch_squared_norm},
-                                  {"naive", supports_all<Shape>, RTFQ_GPU::launch_squared_norm_naive}};
+  static constexpr Impl list[] = {
+      {"blocks", supports_all<Shape>, RTFQ_GPU::launch_squared_norm, RTFQ_GPU::squared_norm_workspace},
+      {"naive", supports_all<Shape>, RTFQ_GPU::launch_squared_norm_naive}};
   return list;
 }
 
