@@ -52,7 +52,7 @@ Json other_value(const schema::Field& field, const Config& config) {
                                                   {"data.augmentation.scale", 0.5},
                                                   {"data.augmentation.hue", 0.25},
                                                   {"precision", "int8"},
-                                                  {"device", "cpu"},
+                                                  {"device", "simt"},
                                                   {"model.step_init", "mse"},
                                                   {"model.step_gradient", "none"},
                                                   {"model.bits_exceptions", {"stage1.*=8", "stem=4"}},
