@@ -163,6 +163,10 @@ const Conv2dCase small_cases[] = {
     {"1x1_13x11_48_144", 1, 13, 11, 48, 144, 1, 1, 0},
     {"3x3_25x23_16_16_many_pixels", 2, 25, 23, 16, 16, 3, 1, 1},
     {"3x3s2_13x14_16_80_slice_of_32_96", 2, 13, 14, 16, 80, 3, 2, 1, 32, 96},
+    // Weights that lie apart by no multiple of 2 or 4; few pieces of the pixels, many, and one.
+    {"1x1_33x32_16_24_slice_of_35_many_pixels", 2, 33, 32, 16, 24, 1, 1, 0, 35, 24},
+    {"1x1_31x33_32_40_slice_of_64_many_pixels", 2, 31, 33, 32, 40, 1, 1, 0, 64, 40},
+    {"1x1_5x5_16_24_slice_of_35_32", 2, 5, 5, 16, 24, 1, 1, 0, 35, 32},
     {"5x5_wide_padding_4x4_8_8", 2, 4, 4, 8, 8, 5, 1, 4},
     {"1x1_padded_4x4_8_8", 1, 4, 4, 8, 8, 1, 1, 1},
 };

@@ -7,14 +7,16 @@
 // Both operands are staged as they lie in memory, a pixel a row, in panels of 64 channels, and multiplied as
 // they are: their descriptors name the channels as the major index. All threads copy chunks of 16 bytes into
 // a ring of stages; codes are staged as they are, and the thread that copied them makes bf16 of them. One
-// group of products is in flight while the next operands are waited for, as in conv2d_wgmma.h. Partial sums
-// go to the workspace; a second launch adds the pieces.
+// group of products is in flight while the next operands are waited for, as in conv2d_wgmma.h. Sums of
+// one piece go to the parent's slice at once; of several to the workspace, and a second launch adds them
+// (conv2d_wgrad_sum.cu).
 //
-// Floor: x and g once, 8 bytes a weight and piece, 2 n p q k r s c operations. Limits: compute
-// capability 9.0; output channels that are multiples of 8, input channels that are (of 16 with codes);
-// filters of at most 8x8; operands of at most 2^30 elements. Shared memory: 97 to 193 KB a block, by tile.
-// Not yet timed on a GPU.
+// Floor: x and g once, 4 bytes a weight, 8 more for each of several pieces, 2 n p q k r s c operations.
+// Limits: compute capability 9.0; output channels that are multiples of 8, input channels that are (of 16
+// with codes); filters of at most 8x8; operands of at most 2^30 elements. Shared memory: 97 to 193 KB a
+// block, by tile. Not yet timed on a GPU.
 #include <stdexcept>
+#include <utility>
 
 #include "kernels/bf16.h"
 #include "kernels/cuda/capability.h"
@@ -58,7 +60,7 @@ __device__ __forceinline__ void widen(const unsigned char* raw, unsigned char* l
 template <class X, class T>
 __global__ void __launch_bounds__(threads, T::per_sm)
     products(const __grid_constant__ Wgrad w, const X* __restrict__ x, const bf16* __restrict__ g,
-             float* __restrict__ partial) {
+             const WgradTo to) {
   // Of both operands a thread copies rows t / 8 and t / 8 + 32; of the left one chunk t % 8 of every panel,
   // of the right one chunk t % 8 of every eight.
   constexpr int chunk = 16 / static_cast<int>(sizeof(X)), copies = 2, panels = T::rows / 64;
@@ -88,13 +90,13 @@ __global__ void __launch_bounds__(threads, T::per_sm)
 #pragma unroll
     for (int i = 0; i < copies; ++i) {
       const auto row = static_cast<uint32_t>(own_row + 32 * i);
-      const uint32_t to = simt::swizzled(row, static_cast<uint32_t>(own_chunk));
+      const uint32_t place = simt::swizzled(row, static_cast<uint32_t>(own_chunk));
       const bool there = at + 32 * i < w.pixels;
 #pragma unroll
       for (int j = 0; j < panels; ++j) {
         const int k = row0 + j * 64 + own_chunk * 8;
         const bool inside = there && k < z.columns;
-        simt::copy_async<16>(stage + j * panel + to,
+        simt::copy_async<16>(stage + j * panel + place,
                              inside ? g + static_cast<int64_t>(at + 32 * i) * z.columns + k : g, inside);
       }
       const int h = pixel[i].p * z.step + part.base_h, v = pixel[i].q * z.step + part.base_w;
@@ -106,7 +108,7 @@ __global__ void __launch_bounds__(threads, T::per_sm)
                            static_cast<unsigned>(v + tap[j].s) < static_cast<unsigned>(z.in_w);
         unsigned char* copy_to =
             T::codes ? stage + T::raw_at + static_cast<int>(row) * T::columns + (own_chunk + 8 * j) * 16
-                     : stage + T::right_at + j * panel + to;
+                     : stage + T::right_at + j * panel + place;
         simt::copy_async<16>(copy_to, meets ? x + from + tap[j].input(z) : x, meets);
       }
       pixel[i].advance(w);
@@ -164,68 +166,59 @@ __global__ void __launch_bounds__(threads, T::per_sm)
 
   const int lane = t % 32, k0 = row0 + static_cast<int>(left / panel) * 64 + t / 32 % 4 * 16 + lane / 4;
   const int c0 = column0 + (T::rows == 128 ? 0 : static_cast<int>(group) * T::own_columns) + lane % 4 * 2;
-  float* to = partial + static_cast<int64_t>(piece) * z.columns * w.columns;
+  const float scale = wgrad_scale(w, to);
 #pragma unroll
-  for (int j = 0; j < T::own_columns / 8; ++j)
+  for (int j = 0; j < T::own_columns / 8; ++j) {
+    const int column = c0 + 8 * j;
+    if (column >= w.columns) continue;
+    const WgradColumn own(w, to, piece, column);
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int k = k0 + 8 * half, column = c0 + 8 * j;
-      if (k < z.columns && column < w.columns)
-        *reinterpret_cast<float2*>(to + static_cast<int64_t>(k) * w.columns + column) =
-            make_float2(sum[4 * j + 2 * half], sum[4 * j + 2 * half + 1]);
-    }
+    for (int half = 0; half < 2; ++half)
+      if (k0 + 8 * half < z.columns)
+        own.put(w, to, k0 + 8 * half, sum[4 * j + 2 * half], sum[4 * j + 2 * half + 1], scale);
+  }
 }
 
-/// Rows and columns of a tile, and blocks of it on a multiprocessor.
-struct Choice {
-  int rows, columns, per_sm;
-  int tiles(const ConvProduct& z) const {
-    return (z.columns + rows - 1) / rows * ((wgrad_columns(z) + columns - 1) / columns);
-  }
-};
+WgradTile tile_of(int rows, int columns, rtfq_dtype x) {
+  const int element = static_cast<int>(element_bytes(x));
+  const int per_sm = columns == 256 || (rows == 128 && element == 1) ? 1 : 2;
+  return {rows, columns, step, per_sm, step * (2 * rows + element * columns), 2.4e6};
+}
 
-/// Of `tile` (rows * 1000 + columns), or, where that is 0, the one that wastes least, given that larger ones
-/// run faster; how much faster is an estimate from the bytes they stage.
-Choice choose_tile(const ConvProduct& z, int tile) {
-  constexpr struct {
-    Choice choice;
-    double speed;
-  } all[] = {{{128, 256, 1}, 1.0}, {{128, 128, 2}, 0.92}, {{64, 128, 2}, 0.75}};
-  Choice best = all[0].choice;
+/// `tile` (rows * 1000 + columns), or, where that is 0, the one that with its cut is estimated to take least.
+WgradTile choose_tile(const ConvProduct& z, int tile, rtfq_dtype x) {
+  WgradTile best{};
   double least = 1e30;
-  for (const auto& candidate : all) {
-    const Choice& c = candidate.choice;
-    if (tile == c.rows * 1000 + c.columns) return c;
-    const double cost = static_cast<double>(c.tiles(z)) * c.rows * c.columns / candidate.speed;
+  for (const auto& [rows, columns] : {std::pair{128, 256}, std::pair{128, 128}, std::pair{64, 128}}) {
+    const WgradTile candidate = tile_of(rows, columns, x);
+    if (tile == rows * 1000 + columns) return candidate;
+    const double cost = best_cut(z, candidate, false).cost;
     if (cost < least) {
       least = cost;
-      best = c;
+      best = candidate;
     }
   }
   return best;
 }
 
-Wgrad wgrad_of(const ConvProduct& z, const Choice& choice) {
-  return cut_pixels(z, step, choice.tiles(z), choice.per_sm * multiprocessors);
-}
-
 template <class X, class T>
-void launch_tile(const Wgrad& w, const Choice& choice, const Conv2dWgradArgs& a, Stream stream) {
-  simt::launch(products<X, T>,
-               dim3(static_cast<unsigned>(choice.tiles(w.z)), static_cast<unsigned>(w.pieces)), dim3(threads),
-               T::shared_bytes, stream_of(stream), w, static_cast<const X*>(a.x),
-               static_cast<const bf16*>(a.g), static_cast<float*>(a.workspace));
+void launch_tile(const Wgrad& w, const WgradTile& tile, const Conv2dWgradArgs& a, const WgradTo& to,
+                 Stream stream) {
+  simt::launch(products<X, T>, dim3(static_cast<unsigned>(tile.tiles(w.z)), static_cast<unsigned>(w.pieces)),
+               dim3(threads), T::shared_bytes, stream_of(stream), w, static_cast<const X*>(a.x),
+               static_cast<const bf16*>(a.g), to);
 }
 
 template <class X>
-void launch(const Wgrad& w, const Choice& choice, const Conv2dWgradArgs& a, Stream stream) {
+void launch(const Wgrad& w, const WgradTile& tile, const Conv2dWgradArgs& a, const WgradTo& to,
+            Stream stream) {
   constexpr bool codes = sizeof(X) == 1;
-  if (choice.columns == 256)
-    launch_tile<X, Tile<X, 128, 256, codes ? 3 : 4, 1>>(w, choice, a, stream);
-  else if (choice.rows == 128)
-    launch_tile<X, Tile<X, 128, 128, codes ? 4 : 3, codes ? 1 : 2>>(w, choice, a, stream);
+  if (tile.columns == 256)
+    launch_tile<X, Tile<X, 128, 256, codes ? 3 : 4, 1>>(w, tile, a, to, stream);
+  else if (tile.rows == 128)
+    launch_tile<X, Tile<X, 128, 128, codes ? 4 : 3, codes ? 1 : 2>>(w, tile, a, to, stream);
   else
-    launch_tile<X, Tile<X, 64, 128, codes ? 3 : 4, 2>>(w, choice, a, stream);
+    launch_tile<X, Tile<X, 64, 128, codes ? 3 : 4, 2>>(w, tile, a, to, stream);
 }
 
 }  // namespace
@@ -239,7 +232,7 @@ const char* conv2d_wgmma_unsupported(const Conv2dWgrad& op, const Conv2dShape& s
 
 std::size_t conv2d_wgmma_workspace(int tile, const Conv2dShape& s) {
   const ConvProduct z = forward_product(s, s.c);
-  return wgrad_of(z, choose_tile(z, tile)).partial_bytes();
+  return cut_pixels(z, choose_tile(z, tile, s.x_type), false).partial_bytes();
 }
 
 void conv2d_wgmma(int tile, const Conv2dShape& s, const Conv2dWgradArgs& a, Stream stream) {
@@ -249,15 +242,16 @@ void conv2d_wgmma(int tile, const Conv2dShape& s, const Conv2dWgradArgs& a, Stre
         "naive "
         "implementation");
   const ConvProduct z = forward_product(s, s.c);
-  const Choice choice = choose_tile(z, tile);
-  const Wgrad w = wgrad_of(z, choice);
+  const WgradTile choice = choose_tile(z, tile, s.x_type);
+  const Wgrad w = cut_pixels(z, choice, false);
+  const WgradTo to = wgrad_to(s, a, static_cast<float*>(a.workspace));
   if (s.x_type == RTFQ_BF16)
-    launch<bf16>(w, choice, a, stream);
+    launch<bf16>(w, choice, a, to, stream);
   else if (s.x_type == RTFQ_U8)
-    launch<uint8_t>(w, choice, a, stream);
+    launch<uint8_t>(w, choice, a, to, stream);
   else
-    launch<int8_t>(w, choice, a, stream);
-  add_pieces(s, w, nullptr, static_cast<const float*>(a.workspace), a.scale, a.accumulate, a.dw, stream);
+    launch<int8_t>(w, choice, a, to, stream);
+  if (!w.direct) add_pieces(s, w, nullptr, to, stream);
 }
 
 }  // namespace rtfq::kernels::RTFQ_GPU

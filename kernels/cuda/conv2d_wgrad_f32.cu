@@ -3,10 +3,11 @@
 //
 // A block of 128 threads computes a tile of 64 output channels by 128 columns over a piece of the pixels, 8 a
 // step, a thread 8 by 8 of it. Operands are staged as they lie in memory, a pixel a row, by copies of 4 bytes
-// that stay in flight for two steps, so that any channel count will do. Partial sums go to the workspace, and
-// a second launch adds them into the parent's slice (conv2d_wgrad_sum.cu). Floor: x and g once, 8 bytes a
-// weight and piece, 2 n p q k r s c operations. Limits: filters of at most 8x8; operands of at most 2^30
-// elements. Shared memory: 18 KB. Not yet timed on a GPU.
+// that stay in flight for two steps, so that any channel count will do. Sums of one piece go to the
+// parent's slice at once; of several to the workspace, and a second launch adds them (conv2d_wgrad_sum.cu).
+// Floor: x and g once, 4 bytes a weight, 8 more for each of several pieces, 2 n p q k r s c operations.
+// Limits: filters of at most 8x8; operands of at most 2^30 elements. Shared memory: 18 KB. Not yet timed on a
+// GPU.
 #include "kernels/cuda/conv2d.h"
 #include "kernels/cuda/conv2d_wgrad.h"
 #include "kernels/cuda/values.h"
@@ -18,7 +19,7 @@ constexpr int threads = 128, rows = 64, columns = 128, step = 8, stages = 3;
 
 __global__ void __launch_bounds__(threads, 3)
     partial_sums(const __grid_constant__ Wgrad w, const float* __restrict__ x, const float* __restrict__ g,
-                 float* __restrict__ partial) {
+                 const WgradTo to) {
   SIMT_SHARED(float, left, [stages][step][rows]);
   SIMT_SHARED(float, right, [stages][step][columns]);
   const ConvProduct& z = w.z;
@@ -93,27 +94,25 @@ __global__ void __launch_bounds__(threads, 3)
     ahead = ahead + 1 == stages ? 0 : ahead + 1;
   }
 
-  float* to = partial + static_cast<int64_t>(piece) * z.columns * w.columns;
+  const float scale = wgrad_scale(w, to);
 #pragma unroll
-  for (int i = 0; i < 8; ++i) {
-    const int k = row0 + (i >> 2) * 32 + own_row + (i & 3);
-    if (k >= z.columns) continue;
+  for (int j = 0; j < 8; ++j) {
+    const int column = column0 + (j >> 2) * 64 + own_column + (j & 3);
+    if (column >= w.columns) continue;
+    const WgradColumn own(w, to, piece, column);
 #pragma unroll
-    for (int j = 0; j < 8; ++j) {
-      const int column = column0 + (j >> 2) * 64 + own_column + (j & 3);
-      if (column < w.columns) to[static_cast<int64_t>(k) * w.columns + column] = sum[i][j];
+    for (int i = 0; i < 8; ++i) {
+      const int k = row0 + (i >> 2) * 32 + own_row + (i & 3);
+      if (k < z.columns) own.put(w, to, k, sum[i][j], scale);
     }
   }
 }
 
-unsigned tiles_of(const ConvProduct& z) {
-  return static_cast<unsigned>((z.columns + rows - 1) / rows) *
-         static_cast<unsigned>((wgrad_columns(z) + columns - 1) / columns);
-}
+/// Ordinary multiply-adds reach about half of 128 a clock.
+constexpr WgradTile tile{rows, columns, step, 3, 4 * step*(rows + columns), 1.2e5};
 
 Wgrad wgrad_of(const Conv2dShape& s) {
-  const ConvProduct z = forward_product(s, s.c);
-  return cut_pixels(z, step, tiles_of(z), 3 * multiprocessors);
+  return cut_pixels(forward_product(s, s.c), tile, false);
 }
 
 }  // namespace
@@ -129,10 +128,11 @@ std::size_t conv2d_wgrad_f32_bytes(const Conv2dShape& s) {
 
 void conv2d_f32(const Conv2dShape& s, const Conv2dWgradArgs& a, Stream stream) {
   const Wgrad w = wgrad_of(s);
-  auto* partial = static_cast<float*>(a.workspace);
-  simt::launch(partial_sums, dim3(tiles_of(w.z), static_cast<unsigned>(w.pieces)), dim3(threads), 0,
-               stream_of(stream), w, static_cast<const float*>(a.x), static_cast<const float*>(a.g), partial);
-  add_pieces(s, w, nullptr, partial, a.scale, a.accumulate, a.dw, stream);
+  const WgradTo to = wgrad_to(s, a, static_cast<float*>(a.workspace));
+  simt::launch(partial_sums, dim3(static_cast<unsigned>(tile.tiles(w.z)), static_cast<unsigned>(w.pieces)),
+               dim3(threads), 0, stream_of(stream), w, static_cast<const float*>(a.x),
+               static_cast<const float*>(a.g), to);
+  if (!w.direct) add_pieces(s, w, nullptr, to, stream);
 }
 
 }  // namespace rtfq::kernels::RTFQ_GPU

@@ -6,11 +6,12 @@
 // a quarter of it. Both operands are staged as they lie in memory, a pixel a row, by copies that stay in
 // flight for 3 steps, and are transposed on their way to registers (ldmatrix.trans); codes are staged as they
 // are and the thread that copied them makes bf16 of them. Chunks of 16 bytes are permuted within 128 bytes,
-// so that reads meet no bank conflicts. Partial sums go to the workspace; a second launch, a block of 32 x 8
-// threads for 32 neighbouring sums, adds the pieces, scales and adds into the parent's slice. Floor: x and g
-// once, 8 bytes a weight and piece, 2 n p q k r s c operations. Limits: output channels that are multiples of
-// 8; input channels that are (of 16 with codes), or at most 4, whose image is folded into bf16 first; filters
-// of at most 8x8; operands of at most 2^30 elements. Shared memory: 64, 48 or 32 KB. Not yet timed on a GPU.
+// so that reads meet no bank conflicts. Sums of one piece go to the parent's slice at once; of several to the
+// workspace, and a second launch adds the pieces (conv2d_wgrad_sum.cu). Floor: x and g once, 4 bytes a
+// weight, 8 more for each of several pieces, 2 n p q k r s c operations. Limits: output channels that are
+// multiples of 8; input channels that are (of 16 with codes), or at most 4, whose image is folded into bf16
+// first; filters of at most 8x8; operands of at most 2^30 elements. Shared memory: 64, 48 or 32 KB. Not yet
+// timed on a GPU.
 #include "kernels/bf16.h"
 #include "kernels/cuda/conv2d.h"
 #include "kernels/cuda/conv2d_wgrad.h"
@@ -55,7 +56,7 @@ __device__ __forceinline__ void widen(const unsigned char* raw, unsigned char* l
 template <class X, class T>
 __global__ void __launch_bounds__(T::threads, T::per_sm)
     partial_sums(const __grid_constant__ Wgrad w, const X* __restrict__ x, const bf16* __restrict__ g,
-                 float* __restrict__ partial) {
+                 const WgradTo to) {
   constexpr int chunk = 16 / static_cast<int>(sizeof(X));
   // Copies a thread makes: at `left_chunks` columns of `left_rows` pixels, and of x likewise.
   constexpr int left_chunks = T::rows / 64, rows = 2;
@@ -118,10 +119,10 @@ __global__ void __launch_bounds__(T::threads, T::per_sm)
                            static_cast<unsigned>(h + tap[j].r) < static_cast<unsigned>(z.in_h) &&
                            static_cast<unsigned>(v + tap[j].s) < static_cast<unsigned>(z.in_w);
         const int own = right_lane + j * right_lanes;
-        unsigned char* to =
+        unsigned char* copy_to =
             T::codes ? staged + T::raw_at + stage * T::raw_bytes + row * T::columns + own * 16
                      : staged + T::right_at + stage * T::right_bytes + place(row, T::right_pitch, own);
-        simt::copy_async<16>(to, x + from + tap[j].input(z), meets);
+        simt::copy_async<16>(copy_to, x + from + tap[j].input(z), meets);
       }
       pixel[i].advance(w);
     }
@@ -186,17 +187,17 @@ __global__ void __launch_bounds__(T::threads, T::per_sm)
     ahead = ahead + 1 == T::stages ? 0 : ahead + 1;
   }
 
-  float* to = partial + static_cast<int64_t>(piece) * z.columns * w.columns;
+  const float scale = wgrad_scale(w, to);
 #pragma unroll
-  for (int i = 0; i < 2 * m_tiles; ++i) {
-    const int k = row0 + warp_row + 8 * i + (lane >> 2);
-    if (k >= z.columns) continue;
+  for (int j = 0; j < n_tiles; ++j) {
+    const int column = column0 + warp_column + 8 * j + 2 * (lane & 3);
+    if (column >= w.columns) continue;
+    const WgradColumn own(w, to, piece, column);
 #pragma unroll
-    for (int j = 0; j < n_tiles; ++j) {
-      const int column = column0 + warp_column + 8 * j + 2 * (lane & 3);
-      if (column >= w.columns) continue;
-      *reinterpret_cast<float2*>(to + static_cast<int64_t>(k) * w.columns + column) =
-          make_float2(sum[i >> 1][j][2 * (i & 1)], sum[i >> 1][j][2 * (i & 1) + 1]);
+    for (int i = 0; i < 2 * m_tiles; ++i) {
+      const int k = row0 + warp_row + 8 * i + (lane >> 2);
+      if (k < z.columns)
+        own.put(w, to, k, sum[i >> 1][j][2 * (i & 1)], sum[i >> 1][j][2 * (i & 1) + 1], scale);
     }
   }
 }
@@ -206,30 +207,41 @@ bool is_folded(const Conv2dShape& s) {
   return s.c <= 4;
 }
 
-int tiles_of(ConvTile tile, const Conv2dShape& s, int columns) {
-  const int rows = tile == ConvTile::small ? 64 : 128, width = tile == ConvTile::large ? 128 : 64;
-  return (static_cast<int>(s.k) + rows - 1) / rows * ((columns + width - 1) / width);
-}
-
-/// The tile that wastes least, given that larger ones run faster.
-ConvTile choose_tile(ConvTile wanted, const Conv2dShape& s, int columns) {
-  if (wanted != ConvTile::by_cost) return wanted;
-  const double large = tiles_of(ConvTile::large, s, columns) * 128.0 * 128.0;
-  const double wide = tiles_of(ConvTile::wide, s, columns) * 128.0 * 64.0 / 0.9;
-  const double small = tiles_of(ConvTile::small, s, columns) * 64.0 * 64.0 / 0.75;
-  if (large <= wide && large <= small) return ConvTile::large;
-  return wide <= small ? ConvTile::wide : ConvTile::small;
-}
-
 ConvProduct product_of(const Conv2dShape& s) {
   return is_folded(s) ? folded_product(s, RTFQ_BF16) : forward_product(s, s.c);
 }
 
-/// Blocks enough for one wave.
-Wgrad wgrad_of(const Conv2dShape& s, ConvTile tile) {
+WgradTile tile_of(ConvTile tile, const Conv2dShape& s) {
+  const int rows = tile == ConvTile::small ? 64 : 128, columns = tile == ConvTile::large ? 128 : 64;
+  const int element = is_folded(s) ? 2 : static_cast<int>(element_bytes(s.x_type));
+  return {rows,
+          columns,
+          step,
+          tile == ConvTile::large  ? 2
+          : tile == ConvTile::wide ? 3
+                                   : 4,
+          step * (2 * rows + element * columns),
+          2e6};
+}
+
+/// The tile, with its cut, that is estimated to take least.
+ConvTile choose_tile(ConvTile wanted, const Conv2dShape& s) {
+  if (wanted != ConvTile::by_cost) return wanted;
   const ConvProduct z = product_of(s);
-  const int64_t per_sm = tile == ConvTile::large ? 2 : tile == ConvTile::wide ? 3 : 4;
-  return cut_pixels(z, step, tiles_of(tile, s, wgrad_columns(z)), per_sm * multiprocessors);
+  ConvTile best = ConvTile::large;
+  double least = 1e30;
+  for (const ConvTile tile : {ConvTile::large, ConvTile::wide, ConvTile::small}) {
+    const double cost = best_cut(z, tile_of(tile, s), is_folded(s)).cost;
+    if (cost < least) {
+      least = cost;
+      best = tile;
+    }
+  }
+  return best;
+}
+
+Wgrad wgrad_of(const Conv2dShape& s, ConvTile tile) {
+  return cut_pixels(product_of(s), tile_of(tile, s), is_folded(s));
 }
 
 /// Where the partial sums begin in the workspace: behind the copy of the image.
@@ -238,20 +250,19 @@ std::size_t partial_at(const Conv2dShape& s) {
 }
 
 template <class X, class T>
-void launch_sums(const Wgrad& w, const void* x, const Conv2dWgradArgs& a, float* partial, Stream stream) {
+void launch_sums(const Wgrad& w, const void* x, const void* g, const WgradTo& to, Stream stream) {
   const unsigned tiles = static_cast<unsigned>((w.z.columns + T::rows - 1) / T::rows) *
                          static_cast<unsigned>((w.columns + T::columns - 1) / T::columns);
   simt::launch(partial_sums<X, T>, dim3(tiles, static_cast<unsigned>(w.pieces)), dim3(T::threads),
-               T::shared_bytes, stream_of(stream), w, static_cast<const X*>(x), static_cast<const bf16*>(a.g),
-               partial);
+               T::shared_bytes, stream_of(stream), w, static_cast<const X*>(x), static_cast<const bf16*>(g),
+               to);
 }
 
 template <class X>
-void sums(ConvTile tile, const Wgrad& w, const void* x, const Conv2dWgradArgs& a, float* partial,
-          Stream stream) {
-  if (tile == ConvTile::large) return launch_sums<X, Tile<X, 128, 128, 2>>(w, x, a, partial, stream);
-  if (tile == ConvTile::wide) return launch_sums<X, Tile<X, 128, 64, 3>>(w, x, a, partial, stream);
-  launch_sums<X, Tile<X, 64, 64, 4>>(w, x, a, partial, stream);
+void sums(ConvTile tile, const Wgrad& w, const void* x, const void* g, const WgradTo& to, Stream stream) {
+  if (tile == ConvTile::large) return launch_sums<X, Tile<X, 128, 128, 2>>(w, x, g, to, stream);
+  if (tile == ConvTile::wide) return launch_sums<X, Tile<X, 128, 64, 3>>(w, x, g, to, stream);
+  launch_sums<X, Tile<X, 64, 64, 4>>(w, x, g, to, stream);
 }
 
 }  // namespace
@@ -265,7 +276,7 @@ const char* conv2d_wgrad_mma_unsupported(const Conv2dWgrad& op, const Conv2dShap
 
 template <ConvTile wanted>
 std::size_t conv2d_wgrad_mma_bytes(const Conv2dShape& s) {
-  const Wgrad w = wgrad_of(s, choose_tile(wanted, s, wgrad_columns(product_of(s))));
+  const Wgrad w = wgrad_of(s, choose_tile(wanted, s));
   return partial_at(s) + w.partial_bytes();
 }
 
@@ -275,7 +286,7 @@ void conv2d_wgrad_mma(const Conv2dShape& s, const Conv2dWgradArgs& a, Stream str
     throw std::invalid_argument(
         "[conv2d] the tensor cores' kernels expect operands at multiples of 16 bytes: take them from "
         "runtime::allocate, or choose \"naive\"");
-  const ConvTile tile = choose_tile(wanted, s, wgrad_columns(product_of(s)));
+  const ConvTile tile = choose_tile(wanted, s);
   const Wgrad w = wgrad_of(s, tile);
   const void* x = a.x;
   if (is_folded(s)) {
@@ -283,15 +294,17 @@ void conv2d_wgrad_mma(const Conv2dShape& s, const Conv2dWgradArgs& a, Stream str
     x = a.workspace;
   }
   auto* partial = reinterpret_cast<float*>(static_cast<unsigned char*>(a.workspace) + partial_at(s));
+  const WgradTo to = wgrad_to(s, a, partial);
   if (s.x_type == RTFQ_BF16 || is_folded(s))
-    sums<bf16>(tile, w, x, a, partial, stream);
+    sums<bf16>(tile, w, x, a.g, to, stream);
   else if (s.x_type == RTFQ_U8)
-    sums<uint8_t>(tile, w, x, a, partial, stream);
+    sums<uint8_t>(tile, w, x, a.g, to, stream);
   else
-    sums<int8_t>(tile, w, x, a, partial, stream);
+    sums<int8_t>(tile, w, x, a.g, to, stream);
 
+  if (w.direct) return;
   const ConvFold fold(s, RTFQ_BF16);
-  add_pieces(s, w, is_folded(s) ? &fold : nullptr, partial, a.scale, a.accumulate, a.dw, stream);
+  add_pieces(s, w, is_folded(s) ? &fold : nullptr, to, stream);
 }
 
 template std::size_t conv2d_wgrad_mma_bytes<ConvTile::by_cost>(const Conv2dShape&);
