@@ -48,12 +48,13 @@ void conv2d_wgrad_mma(const Conv2dShape&, const Conv2dWgradArgs&, Stream);
 template <ConvTile>
 std::size_t conv2d_wgrad_mma_bytes(const Conv2dShape&);
 
-// By Hopper's warpgroup products (conv2d_wgmma.h). `tile`: 64, 96, 128, 192 or 256 columns; 0: the shape decides.
+// By Hopper's warpgroup products (conv2d_wgmma.h). `tile`: 64, 96, 128, 192 or 256 columns,
+// 1000 more for a block that has a multiprocessor's shared memory alone; 0: the shape decides.
 const char* conv2d_wgmma_unsupported(const Conv2dForward&, const Conv2dShape&);
 const char* conv2d_wgmma_unsupported(const Conv2dDgrad&, const Conv2dShape&);
 void conv2d_wgmma(int tile, const Conv2dShape&, const Conv2dForwardArgs&, Stream);
 void conv2d_wgmma(int tile, const Conv2dShape&, const Conv2dDgradArgs&, Stream);
-/// `tile`: rows * 1000 + columns.
+/// `tile`: rows * 1000 + columns, 1000000 more for a deep one.
 const char* conv2d_wgmma_unsupported(const Conv2dWgrad&, const Conv2dShape&);
 void conv2d_wgmma(int tile, const Conv2dShape&, const Conv2dWgradArgs&, Stream);
 std::size_t conv2d_wgmma_workspace(int tile, const Conv2dShape&);

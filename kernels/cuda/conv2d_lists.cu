@@ -85,8 +85,11 @@ std::span<const Conv2dForward::Impl> Conv2dForward::RTFQ_GPU_LIST() {
       {"naive", unsupported<Conv2dForward, conv2d_naive_unsupported>, conv2d_naive},
       wgmma_of<Conv2dForward, 0>("wgmma"),
       wgmma_of<Conv2dForward, 64>("wgmma_128x64"),
+      wgmma_of<Conv2dForward, 1064>("wgmma_128x64_deep"),
       wgmma_of<Conv2dForward, 96>("wgmma_128x96"),
+      wgmma_of<Conv2dForward, 1096>("wgmma_128x96_deep"),
       wgmma_of<Conv2dForward, 128>("wgmma_128x128"),
+      wgmma_of<Conv2dForward, 1128>("wgmma_128x128_deep"),
       wgmma_of<Conv2dForward, 192>("wgmma_128x192"),
       wgmma_of<Conv2dForward, 256>("wgmma_128x256")};
   return list;
@@ -101,8 +104,11 @@ std::span<const Conv2dDgrad::Impl> Conv2dDgrad::RTFQ_GPU_LIST() {
                                   {"naive", unsupported<Conv2dDgrad, conv2d_naive_unsupported>, conv2d_naive},
                                   wgmma_of<Conv2dDgrad, 0>("wgmma"),
                                   wgmma_of<Conv2dDgrad, 64>("wgmma_128x64"),
+                                  wgmma_of<Conv2dDgrad, 1064>("wgmma_128x64_deep"),
                                   wgmma_of<Conv2dDgrad, 96>("wgmma_128x96"),
+                                  wgmma_of<Conv2dDgrad, 1096>("wgmma_128x96_deep"),
                                   wgmma_of<Conv2dDgrad, 128>("wgmma_128x128"),
+                                  wgmma_of<Conv2dDgrad, 1128>("wgmma_128x128_deep"),
                                   wgmma_of<Conv2dDgrad, 192>("wgmma_128x192"),
                                   wgmma_of<Conv2dDgrad, 256>("wgmma_128x256")};
   return list;
@@ -119,7 +125,9 @@ std::span<const Conv2dWgrad::Impl> Conv2dWgrad::RTFQ_GPU_LIST() {
       wgmma_wgrad<0>("wgmma"),
       wgmma_wgrad<128256>("wgmma_128x256"),
       wgmma_wgrad<128128>("wgmma_128x128"),
-      wgmma_wgrad<64128>("wgmma_64x128")};
+      wgmma_wgrad<64128>("wgmma_64x128"),
+      wgmma_wgrad<1128128>("wgmma_128x128_deep"),
+      wgmma_wgrad<1064128>("wgmma_64x128_deep")};
   return list;
 }
 

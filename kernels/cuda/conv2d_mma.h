@@ -49,7 +49,7 @@ struct S8Product {
 
 template <int rows_, int columns_, int per_sm_>
 struct MmaTile {
-  static constexpr int rows = rows_, columns = columns_, per_sm = per_sm_, threads = 128, stages = 4;
+  static constexpr int rows = rows_, columns = columns_, per_sm = per_sm_, threads = 128, stages = 6;
   static constexpr int warp_rows = rows / 2, warp_columns = columns / 2;
   static constexpr int row_bytes = 64, stage_bytes = (rows + columns) * row_bytes;
   static constexpr std::size_t shared_bytes = std::size_t{stages} * stage_bytes;

@@ -26,6 +26,8 @@
 namespace rtfq::kernels::RTFQ_GPU::wgmma {
 
 constexpr int rows = 128, threads = 256, step_bytes = 128;
+/// Added to a tile's columns: deep (stages_of).
+constexpr int deep_tile = 1000;
 
 /// Where a part's packed weights begin, in bytes, and steps of its sum: [step][weight_rows][128 bytes],
 /// swizzled.
@@ -43,21 +45,25 @@ Packing packing_of(const ConvProduct&, int element);
 /// f32 weights to bf16, s8 ones as they are.
 void pack(const Conv2dShape&, const ConvProduct&, bool dgrad, const void* weights, void* packed, Stream);
 
-/// Launches with a tile of that many columns (64, 96, 128, 192, 256), or with the one that tile_columns names
-/// where `tile` is 0.
+/// Launches with a tile of that many columns (64, 96, 128, 192, 256), `deep_tile` more for a deep one, or
+/// with the one that tile_columns names where `tile` is 0.
 void launch_bf16(const ConvProduct&, int tile, const void* x, const void* packed, void* y, Stream);
 void launch_codes(const ConvProduct&, int tile, rtfq_dtype x_type, const void* x, const void* packed,
                   const float* scale, rtfq_dtype y_type, void* y, Stream);
 
-/// Stages that leave room for as many blocks as the registers do: two up to 128 columns, otherwise one.
-__host__ __device__ constexpr int stages_of(int columns) {
-  return columns <= 64 ? 4 : columns <= 128 ? 3 : 4;
+/// Stages of the ring. Up to 128 columns two blocks fit on a multiprocessor, and each has what leaves room
+/// for the other; `deep`: where there is no other, all that shared memory holds, so that operands of four to
+/// six steps are on their way. With more columns a block is always alone.
+__host__ __device__ constexpr int stages_of(int columns, bool deep) {
+  if (columns > 128) return columns <= 192 ? 5 : 4;
+  if (deep) return columns <= 64 ? 8 : columns <= 96 ? 7 : 6;
+  return columns <= 64 ? 4 : 3;
 }
 __host__ __device__ constexpr int stage_bytes(int columns) {
   return (rows + columns) * step_bytes;
 }
-constexpr std::size_t shared_bytes(int columns) {
-  return static_cast<std::size_t>(stages_of(columns) * stage_bytes(columns) + 1024);
+constexpr std::size_t shared_bytes(int columns, bool deep) {
+  return static_cast<std::size_t>(stages_of(columns, deep) * stage_bytes(columns) + 1024);
 }
 
 /// Two neighbouring results as they are stored.
@@ -110,14 +116,14 @@ __device__ __forceinline__ void write_rows(const ConvProduct& z, const ConvPart&
   }
 }
 
-template <simt::Product kind, int columns>
-__global__ void __launch_bounds__(threads, columns <= 128 ? 2 : 1)
+template <simt::Product kind, int columns, bool deep>
+__global__ void __launch_bounds__(threads, columns <= 128 && !deep ? 2 : 1)
     conv2d(const __grid_constant__ ConvProduct z, const __grid_constant__ Packing packing,
            const unsigned char* __restrict__ x, const unsigned char* __restrict__ weights,
            const float* __restrict__ scale, rtfq_dtype y_type, void* y) {
   using Sum = typename simt::ProductTypes<kind>::Sum;
   constexpr int element = simt::ProductTypes<kind>::bytes, per_step = step_bytes / element,
-                stages = stages_of(columns);
+                stages = stages_of(columns, deep);
   constexpr int bytes = stage_bytes(columns), ahead = stages - 2, copies = rows * 8 / threads;
   static_assert(ahead >= 1);
   SIMT_DYNAMIC_SHARED(unsigned char, memory);
@@ -216,16 +222,23 @@ __global__ void __launch_bounds__(threads, columns <= 128 ? 2 : 1)
   }
 }
 
+/// `depth` 1: deep, 0: not, -1: as the number of blocks decides.
 template <simt::Product kind, int columns>
-void launch_tile(const ConvProduct& z, const void* x, const void* packed, const float* scale,
+void launch_tile(int depth, const ConvProduct& z, const void* x, const void* packed, const float* scale,
                  rtfq_dtype y_type, void* y, Stream stream) {
   int64_t tiles = 0;
   for (int i = 0; i < z.parts; ++i) tiles += (z.part[i].rows + rows - 1) / rows;
   tiles *= (z.columns + columns - 1) / columns;
-  simt::launch(conv2d<kind, columns>, dim3(static_cast<unsigned>(tiles)), dim3(threads),
-               shared_bytes(columns), stream_of(stream), z, packing_of(z, simt::ProductTypes<kind>::bytes),
-               static_cast<const unsigned char*>(x), static_cast<const unsigned char*>(packed), scale, y_type,
-               y);
+  const auto launch_as = [&](auto kernel, std::size_t shared) {
+    simt::launch(kernel, dim3(static_cast<unsigned>(tiles)), dim3(threads), shared, stream_of(stream), z,
+                 packing_of(z, simt::ProductTypes<kind>::bytes), static_cast<const unsigned char*>(x),
+                 static_cast<const unsigned char*>(packed), scale, y_type, y);
+  };
+  if constexpr (columns <= 128) {
+    if (depth == 0 || (depth < 0 && tiles > multiprocessors))
+      return launch_as(conv2d<kind, columns, false>, shared_bytes(columns, false));
+  }
+  launch_as(conv2d<kind, columns, true>, shared_bytes(columns, true));
 }
 
 /// Columns of the tile. A wide one reads pixels less often; a narrow one leaves fewer multiprocessors idle
@@ -240,17 +253,18 @@ void launch(const ConvProduct& z, int tile, const void* x, const void* packed, c
         "[conv2d] wgmma expects x, y and packed weights on multiples of 16 bytes: align them, or prefer the "
         "naive "
         "implementation");
-  switch (tile ? tile : tile_columns(z)) {
+  const int depth = tile == 0 ? -1 : tile > deep_tile ? 1 : 0;
+  switch (tile ? tile % deep_tile : tile_columns(z)) {
     case 64:
-      return launch_tile<kind, 64>(z, x, packed, scale, y_type, y, stream);
+      return launch_tile<kind, 64>(depth, z, x, packed, scale, y_type, y, stream);
     case 96:
-      return launch_tile<kind, 96>(z, x, packed, scale, y_type, y, stream);
+      return launch_tile<kind, 96>(depth, z, x, packed, scale, y_type, y, stream);
     case 128:
-      return launch_tile<kind, 128>(z, x, packed, scale, y_type, y, stream);
+      return launch_tile<kind, 128>(depth, z, x, packed, scale, y_type, y, stream);
     case 192:
-      return launch_tile<kind, 192>(z, x, packed, scale, y_type, y, stream);
+      return launch_tile<kind, 192>(depth, z, x, packed, scale, y_type, y, stream);
     case 256:
-      return launch_tile<kind, 256>(z, x, packed, scale, y_type, y, stream);
+      return launch_tile<kind, 256>(depth, z, x, packed, scale, y_type, y, stream);
     default:
       throw std::logic_error("[conv2d] wgmma has no tile of " + std::to_string(tile) + " columns");
   }

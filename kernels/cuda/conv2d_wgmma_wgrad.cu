@@ -13,8 +13,9 @@
 //
 // Floor: x and g once, 4 bytes a weight, 8 more for each of several pieces, 2 n p q k r s c operations.
 // Limits: compute capability 9.0; output channels that are multiples of 8, input channels that are (of 16
-// with codes); filters of at most 8x8; operands of at most 2^30 elements. Shared memory: 97 to 193 KB a
-// block, by tile. Not yet timed on a GPU.
+// with codes); filters of at most 8x8; operands of at most 2^30 elements. Shared memory: 97 to 201 KB a
+// block, by tile. On an H200 (2026-11-27; batch 64, 3x3), with shallow rings and the same adding launch as
+// conv2d_wgrad_mma.cu: 94 us for 480 channels at 7x7, 52 us for 256 at 14x14; not yet timed since.
 #include <stdexcept>
 #include <utility>
 
@@ -29,6 +30,7 @@ namespace rtfq::kernels::RTFQ_GPU {
 namespace {
 
 constexpr int step = 64, threads = 256;  // pixels; of two warpgroups
+constexpr int deep_tile = 1'000'000;     // added to a tile's number: a deep ring
 constexpr int panel = step * 128;        // bytes of 64 channels
 
 template <class X, int rows_, int columns_, int stages_, int per_sm_>
@@ -209,16 +211,21 @@ void launch_tile(const Wgrad& w, const WgradTile& tile, const Conv2dWgradArgs& a
                static_cast<const bf16*>(a.g), to);
 }
 
+/// `depth` 1: deep, 0: not, -1: as the number of blocks decides.
 template <class X>
-void launch(const Wgrad& w, const WgradTile& tile, const Conv2dWgradArgs& a, const WgradTo& to,
+void launch(int depth, const Wgrad& w, const WgradTile& tile, const Conv2dWgradArgs& a, const WgradTo& to,
             Stream stream) {
   constexpr bool codes = sizeof(X) == 1;
-  if (tile.columns == 256)
-    launch_tile<X, Tile<X, 128, 256, codes ? 3 : 4, 1>>(w, tile, a, to, stream);
-  else if (tile.rows == 128)
-    launch_tile<X, Tile<X, 128, 128, codes ? 4 : 3, codes ? 1 : 2>>(w, tile, a, to, stream);
-  else
-    launch_tile<X, Tile<X, 64, 128, codes ? 3 : 4, 2>>(w, tile, a, to, stream);
+  // Deep rings, where a block has a multiprocessor's shared memory alone.
+  const bool deep = depth < 0 ? tile.tiles(w.z) * w.pieces <= multiprocessors : depth > 0;
+  if (tile.columns == 256) return launch_tile<X, Tile<X, 128, 256, codes ? 3 : 4, 1>>(w, tile, a, to, stream);
+  if (tile.rows == 128) {
+    if constexpr (!codes)
+      if (!deep) return launch_tile<X, Tile<X, 128, 128, 3, 2>>(w, tile, a, to, stream);
+    return launch_tile<X, Tile<X, 128, 128, codes ? 5 : 6, 1>>(w, tile, a, to, stream);
+  }
+  if (deep) return launch_tile<X, Tile<X, 64, 128, codes ? 6 : 8, 1>>(w, tile, a, to, stream);
+  launch_tile<X, Tile<X, 64, 128, codes ? 3 : 4, 2>>(w, tile, a, to, stream);
 }
 
 }  // namespace
@@ -232,7 +239,7 @@ const char* conv2d_wgmma_unsupported(const Conv2dWgrad& op, const Conv2dShape& s
 
 std::size_t conv2d_wgmma_workspace(int tile, const Conv2dShape& s) {
   const ConvProduct z = forward_product(s, s.c);
-  return cut_pixels(z, choose_tile(z, tile, s.x_type), false).partial_bytes();
+  return cut_pixels(z, choose_tile(z, tile % deep_tile, s.x_type), false).partial_bytes();
 }
 
 void conv2d_wgmma(int tile, const Conv2dShape& s, const Conv2dWgradArgs& a, Stream stream) {
@@ -242,15 +249,16 @@ void conv2d_wgmma(int tile, const Conv2dShape& s, const Conv2dWgradArgs& a, Stre
         "naive "
         "implementation");
   const ConvProduct z = forward_product(s, s.c);
-  const WgradTile choice = choose_tile(z, tile, s.x_type);
+  const WgradTile choice = choose_tile(z, tile % deep_tile, s.x_type);
+  const int depth = tile == 0 ? -1 : tile > deep_tile ? 1 : 0;
   const Wgrad w = cut_pixels(z, choice, false);
   const WgradTo to = wgrad_to(s, a, static_cast<float*>(a.workspace));
   if (s.x_type == RTFQ_BF16)
-    launch<bf16>(w, choice, a, to, stream);
+    launch<bf16>(depth, w, choice, a, to, stream);
   else if (s.x_type == RTFQ_U8)
-    launch<uint8_t>(w, choice, a, to, stream);
+    launch<uint8_t>(depth, w, choice, a, to, stream);
   else
-    launch<int8_t>(w, choice, a, to, stream);
+    launch<int8_t>(depth, w, choice, a, to, stream);
   if (!w.direct) add_pieces(s, w, nullptr, to, stream);
 }
 

@@ -10,8 +10,9 @@
 // workspace, and a second launch adds the pieces (conv2d_wgrad_sum.cu). Floor: x and g once, 4 bytes a
 // weight, 8 more for each of several pieces, 2 n p q k r s c operations. Limits: output channels that are
 // multiples of 8; input channels that are (of 16 with codes), or at most 4, whose image is folded into bf16
-// first; filters of at most 8x8; operands of at most 2^30 elements. Shared memory: 64, 48 or 32 KB. Not yet
-// timed on a GPU.
+// first; filters of at most 8x8; operands of at most 2^30 elements. Shared memory: 96, 72 or 48 KB, less with
+// codes. On an H200 (2026-11-27; batch 64, 3x3), with 4 stages and an adding launch that took longer than the
+// products: 112 us for 480 channels at 7x7, 62 us for 256 at 14x14; not yet timed since.
 #include "kernels/bf16.h"
 #include "kernels/cuda/conv2d.h"
 #include "kernels/cuda/conv2d_wgrad.h"
@@ -26,7 +27,7 @@ constexpr int step = 32;  // pixels
 template <class X, int rows_, int columns_, int per_sm_>
 struct Tile {
   static constexpr bool codes = sizeof(X) == 1;
-  static constexpr int rows = rows_, columns = columns_, per_sm = per_sm_, threads = 128, stages = 4;
+  static constexpr int rows = rows_, columns = columns_, per_sm = per_sm_, threads = 128, stages = 6;
   static constexpr int left_pitch = 2 * rows, right_pitch = 2 * columns;  // bytes of a pixel
   static constexpr int left_bytes = step * left_pitch, right_bytes = step * right_pitch;
   static constexpr int raw_bytes = codes ? step * columns : 0;  // of codes as they are
