@@ -222,20 +222,23 @@ __global__ void __launch_bounds__(threads, columns <= 128 && !deep ? 2 : 1)
   }
 }
 
-/// `depth` 1: deep, 0: not, -1: as the number of blocks decides.
+/// `depth` 1: deep, 0: not, -1: as the number of blocks and the length of their sums decide.
 template <simt::Product kind, int columns>
 void launch_tile(int depth, const ConvProduct& z, const void* x, const void* packed, const float* scale,
                  rtfq_dtype y_type, void* y, Stream stream) {
   int64_t tiles = 0;
   for (int i = 0; i < z.parts; ++i) tiles += (z.part[i].rows + rows - 1) / rows;
   tiles *= (z.columns + columns - 1) / columns;
+  const Packing packing = packing_of(z, simt::ProductTypes<kind>::bytes);
   const auto launch_as = [&](auto kernel, std::size_t shared) {
     simt::launch(kernel, dim3(static_cast<unsigned>(tiles)), dim3(threads), shared, stream_of(stream), z,
-                 packing_of(z, simt::ProductTypes<kind>::bytes), static_cast<const unsigned char*>(x),
-                 static_cast<const unsigned char*>(packed), scale, y_type, y);
+                 packing, static_cast<const unsigned char*>(x), static_cast<const unsigned char*>(packed),
+                 scale, y_type, y);
   };
   if constexpr (columns <= 128) {
-    if (depth == 0 || (depth < 0 && tiles > multiprocessors))
+    // A ring of three stages waits for a load at every step: two blocks of it pay only where steps are few.
+    const bool one_wave = tiles <= multiprocessors, long_sum = columns > 64 && packing.part[0].steps >= 16;
+    if (depth == 0 || (depth < 0 && !one_wave && !long_sum))
       return launch_as(conv2d<kind, columns, false>, shared_bytes(columns, false));
   }
   launch_as(conv2d<kind, columns, true>, shared_bytes(columns, true));
