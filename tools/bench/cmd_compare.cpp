@@ -62,8 +62,8 @@ int compare_all(Options& o) {
   int status = cli::done;
   for (const Item& item : items) {
     Item a = item, b = item;
-    const Offered offer_a = side(o.a, item.op, item.device, known),
-                  offer_b = side(o.b, item.op, item.device, known);
+    const std::string backend = kernels::to_string(kernels::parse_device(item.device).backend);
+    const Offered offer_a = side(o.a, item.op, backend, known), offer_b = side(o.b, item.op, backend, known);
     a.implementation = offer_a.implementation;
     b.implementation = offer_b.implementation;
     for (int i = 0; i < o.repeat; ++i) {
@@ -122,7 +122,7 @@ void add_compare(CLI::App& app, cli::Action& action) {
   command->add_option("--op", o->selection.ops, "operators: names or patterns")->delimiter(',')->required();
   command->add_option("--a", o->a, "ours, a name, or plugin:FILE (default: ours)");
   command->add_option("--b", o->b, "ours, a name, or plugin:FILE")->required();
-  command->add_option("--device", o->selection.devices, "cpu or simt (default: cpu)")->delimiter(',');
+  command->add_option("--device", o->selection.devices, "cpu, simt, cuda or cuda:N (default: cpu)")->delimiter(',');
   add_shape_options(*command, o->selection);
   add_setting_options(*command, o->settings, o->threads);
   command->add_option("--pairs", o->pairs, "measurements of each (default 40)")->check(CLI::Range(8, 100000));

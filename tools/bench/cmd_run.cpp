@@ -20,16 +20,20 @@ struct Options {
   bool profile = false, no_counters = false;
 };
 
-void require_devices(const std::vector<std::string>& devices) {
+/// The devices of a run, whose roofs must be one.
+kernels::Device roofed_device(const std::vector<std::string>& devices) {
+  kernels::Device found;
+  bool other = false;
   for (const std::string& text : devices) {
     const auto device = cli::as_usage([&] { return kernels::parse_device(text); });
     if (device.backend == kernels::Backend::cuda && !kernels::built_with_cuda)
-      throw cli::UsageError(
-          "[run] this build has no CUDA, and the lab's timing on GPUs is not written yet: --device cpu or "
-          "simt");
-    if (device.backend == kernels::Backend::cuda)
-      throw cli::UsageError("[run] the lab's timing on GPUs is not written yet: --device cpu or simt");
+      throw cli::UsageError("[run] this build has no CUDA backend (cmake -DRTFQ_CUDA=ON): --device cpu or simt");
+    if (device.backend == kernels::Backend::simt) continue;
+    if (other && device != found) throw cli::UsageError("[run] devices have roofs of their own: measure one a run");
+    found = device;
+    other = true;
   }
+  return found;
 }
 
 bool bad(const Row& row) {
@@ -59,7 +63,7 @@ void explain(const std::vector<Row>& rows) {
 }
 
 int run(Options& options, const std::string& command) {
-  require_devices(options.selection.devices);
+  const kernels::Device device = roofed_device(options.selection.devices);
   if (options.threads) kernels::runtime::set_threads(options.threads);
   // Workers learn it from the environment, before their OpenMP wakes up.
   if (options.threads) ::setenv("OMP_NUM_THREADS", std::to_string(options.threads).c_str(), 1);
@@ -69,7 +73,7 @@ int run(Options& options, const std::string& command) {
   const auto items = cli::as_usage([&] { return items_of(options.selection, known); });
   if (options.profile) return profile(items, files_of(known));
   Results results{environment(options.threads), command, {}, options.settings, {}};
-  if (!options.settings.verify_only) results.machine = this_machine(false);
+  if (!options.settings.verify_only) results.machine = this_machine(false, device);
   std::size_t done = 0;
   results.rows = measure(items, known, options.settings, [&](const Row& row) {
     std::fprintf(stderr, "rtfq-bench: %zu of %zu: %s: %s%s\n", ++done, items.size(), row.item.name().c_str(),
@@ -103,11 +107,12 @@ void add_run(CLI::App& app, cli::Action& action) {
       ->delimiter(',');
   command->add_option("--impl", s.implementations, "all, ours, names, or plugin:FILE (default: all)")
       ->delimiter(',');
-  command->add_option("--device", s.devices, "cpu, simt (default: cpu)")->delimiter(',');
+  command->add_option("--device", s.devices, "cpu, simt, cuda or cuda:N (default: cpu)")->delimiter(',');
   add_shape_options(*command, s);
   command
       ->add_option("--suite", s.suite,
-                   "rtfq: every shape of ResNet-18 and -50 at the 48 subnets; quick: a minute; paper")
+                   "rtfq: every shape of ResNet-18 and -50 at the 48 subnets; quick: a minute; paper; gpu: what "
+                   "tools/gpu_check measures")
       ->check(CLI::IsMember(suites()));
   add_setting_options(*command, options->settings, options->threads);
   command->add_option("--samples", options->settings.samples, "samples of each row, at least")
@@ -119,6 +124,7 @@ void add_run(CLI::App& app, cli::Action& action) {
   command->add_option("--seconds", options->settings.seconds, "that a row may take to reach it")
       ->check(CLI::PositiveNumber);
   command->add_flag("--cold", options->settings.cold, "evict the caches before every launch");
+  command->add_flag("--warm", options->settings.warm, "on GPUs: leave the level-two cache as the last launch left it");
   command->add_flag("--verify-only", options->settings.verify_only, "no timing");
   command->add_flag("--no-counters", options->no_counters, "leave the processor's event counters alone");
   command->add_flag(

@@ -114,6 +114,7 @@ void to_json(json& j, const Row& r) {
   if (!r.rounding.empty()) j["rounding"] = r.rounding;
   if (r.prepare_seconds >= 0) j["prepare_seconds"] = r.prepare_seconds;
   if (!r.counters.empty()) j["counters"] = r.counters;
+  if (!r.end_to_end.empty()) j["end_to_end"] = r.end_to_end;
 }
 
 void from_json(const json& j, Row& r) {
@@ -125,6 +126,7 @@ void from_json(const json& j, Row& r) {
   r.near_ties = j.value("near_ties", std::size_t{0});
   r.compared = j.value("compared", std::size_t{0});
   r.seconds = j.value("seconds", std::vector<double>{});
+  r.end_to_end = j.value("end_to_end", std::vector<double>{});
   r.cpu_seconds = j.value("cpu_seconds", 0.0);
   r.iterations = j.value("iterations", int64_t{0});
   r.prepare_seconds = j.value("prepare_seconds", -1.0);
@@ -142,6 +144,7 @@ void to_json(json& j, const Settings& s) {
        {"seconds", s.seconds},
        {"verify_only", s.verify_only},
        {"cold", s.cold},
+       {"warm", s.warm},
        {"counters", s.counters},
        {"limit", s.limit},
        {"simt_seeds", s.simt_seeds}};
@@ -154,6 +157,7 @@ void from_json(const json& j, Settings& s) {
   s.seconds = j.at("seconds");
   s.verify_only = j.at("verify_only");
   s.cold = j.at("cold");
+  s.warm = j.value("warm", false);
   s.counters = j.at("counters");
   s.limit = j.at("limit");
   s.simt_seeds = j.at("simt_seeds");

@@ -16,7 +16,7 @@ using json = nlohmann::json;
 struct Item {
   std::string op;              ///< "fakequant.forward"
   std::string implementation;  ///< "avx2", "plugin:mine"
-  std::string device = "cpu";  ///< cpu, simt or cuda
+  std::string device = "cpu";  ///< cpu, simt, cuda or cuda:N
   std::string catalog_case;    ///< of the catalog; empty: `dims`
   std::map<std::string, int64_t> dims{};
   std::string dtype = "f32";
@@ -64,6 +64,7 @@ struct Row {
   std::string rounding{};
   std::size_t near_ties = 0, compared = 0;
   std::vector<double> seconds{};  ///< one a sample, per launch; empty: not timed
+  std::vector<double> end_to_end{};  ///< on GPUs: of the host, from the call until the device is done
   double cpu_seconds = 0;         ///< of a launch, all threads of this process
   int64_t iterations = 0;         ///< launches in a sample
   double prepare_seconds = -1;    ///< laying out weights; negative: there is nothing to lay out
@@ -84,6 +85,7 @@ struct Settings {
   double noise = 0.02;           ///< half width of the median's 99 % interval that is enough
   double seconds = 4;            ///< that one item may be timed
   bool verify_only = false, cold = false, counters = true;
+  bool warm = false;    ///< on GPUs, whose level-two cache is emptied otherwise
   double limit = 20;    ///< seconds a launch may take before it is taken for hanging
   int simt_seeds = 20;  ///< thread orders under which kernels of the executor are verified
 };

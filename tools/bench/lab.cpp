@@ -30,7 +30,8 @@ std::string end_text(const WorkerEnd& end) {
 
 const Offered* offered(const std::vector<Offered>& known, const Item& item) {
   for (const Offered& one : known)
-    if (one.op == item.op && one.implementation == item.implementation && one.device == item.device)
+    if (one.op == item.op && one.implementation == item.implementation &&
+        one.device == kernels::to_string(kernels::parse_device(item.device).backend))
       return &one;
   return nullptr;
 }

@@ -7,51 +7,95 @@
 #include <filesystem>
 #include <fstream>
 
+#include "kernels/catalog/custom.h"
 #include "kernels/cpu/machine.h"
-#include "kernels/runtime/device.h"
+#include "tools/bench/gpu_timing.h"
+#include "tools/bench/statistics.h"
 #include "training/environment.h"
 
 namespace rtfq::lab {
 
 using json = nlohmann::json;
 
+namespace {
+
+/// Our own fastest kernel where there is no library to measure a peak by: a 1x1 convolution that is a large
+/// matrix product.
+double own_peak(kernels::runtime::GpuClock& clock, const kernels::Device& device, rtfq_dtype type) {
+  kernels::catalog::use_cuda_device(device.index);
+  const auto instance = kernels::catalog::custom(
+      {"conv2d.forward", {{"n", 64}, {"h", 16}, {"w", 16}, {"c", 2048}, {"k", 2048}, {"filter", 1}}, type});
+  for (const std::string& name : instance->implementations(device.backend)) {
+    if (!instance->unsupported(device.backend, name).empty()) continue;
+    instance->prepare(device.backend, name);
+    const auto samples =
+        clock.time([&](kernels::Stream stream) { instance->launch(stream); }, {false, 9, 0.01, 0.15});
+    return instance->cost().operations / quantile(samples.device, 0.5);
+  }
+  return 0;
+}
+
+Machine measure_gpu(const kernels::Device& device) {
+  auto& clock = gpu_clock(device);
+  const auto facts = clock.facts();
+  auto peaks = kernels::runtime::measure_gpu(clock, device);
+  if (peaks.by.empty()) {
+    peaks.by = "our own convolutions";
+    peaks.f32 = own_peak(clock, device, RTFQ_F32);
+    peaks.bf16 = own_peak(clock, device, RTFQ_BF16);
+    peaks.int8 = own_peak(clock, device, RTFQ_U8);
+  }
+  return {facts.name, utc_now(),  0,          peaks.copy, peaks.copy,    peaks.copy,
+          peaks.f32,  peaks.bf16, peaks.int8, peaks.by,   facts.l2_cache};
+}
+
+Machine measure_processor(int threads) {
+  const auto peaks = kernels::cpu::measure_machine(
+      6, [](const char* what) { std::fprintf(stderr, "rtfq-bench: measuring this machine: %s\n", what); });
+  auto facts = environment(threads);
+  return {facts["cpu"], facts["date"], threads,    peaks.copy, peaks.triad,
+          peaks.read,   peaks.f32,     peaks.bf16, peaks.int8};
+}
+
+}  // namespace
+
 double Machine::floor_seconds(double bytes, double operations, const std::string& dtype) const {
   return std::max(bytes / bandwidth(), operations / peak(dtype));
 }
 
 void to_json(json& j, const Machine& m) {
-  j = {{"cpu", m.cpu},   {"date", m.date}, {"threads", m.threads}, {"copy", m.copy}, {"triad", m.triad},
-       {"read", m.read}, {"f32", m.f32},   {"bf16", m.bf16},       {"int8", m.int8}};
+  j = {{"cpu", m.cpu},     {"date", m.date}, {"threads", m.threads}, {"copy", m.copy},
+       {"triad", m.triad}, {"read", m.read}, {"f32", m.f32},         {"bf16", m.bf16},
+       {"int8", m.int8},   {"by", m.by},     {"cache", m.cache}};
 }
 
 void from_json(const json& j, Machine& m) {
-  m = {j.at("cpu"),  j.at("date"), j.at("threads"), j.at("copy"), j.at("triad"),
-       j.at("read"), j.at("f32"),  j.at("bf16"),    j.at("int8")};
+  m = {j.at("cpu"),          j.at("date"), j.at("threads"), j.at("copy"), j.at("triad"),
+       j.at("read"),         j.at("f32"),  j.at("bf16"),    j.at("int8"), j.value("by", "oneDNN"),
+       j.value("cache", 0.0)};
 }
 
-std::string machine_file(int threads) {
+std::string machine_file(int threads, const kernels::Device& device) {
   const char* cache = std::getenv("XDG_CACHE_HOME");
   const char* home = std::getenv("HOME");
   const std::string folder = cache && *cache ? cache : std::string(home ? home : ".") + "/.cache";
-  std::string name = environment(threads)["cpu"];
+  const bool gpu = device.backend == kernels::Backend::cuda;
+  std::string name = gpu ? gpu_clock(device).facts().name : environment(threads)["cpu"];
   for (char& c : name)
     if (!std::isalnum(static_cast<unsigned char>(c))) c = '-';
-  return folder + "/rtfq/machine-" + name + "-" + std::to_string(threads) + ".json";
+  return folder + "/rtfq/machine-" + name + (gpu ? "" : "-" + std::to_string(threads)) + ".json";
 }
 
-Machine this_machine(bool refresh) {
+Machine this_machine(bool refresh, const kernels::Device& device) {
   const int threads = kernels::runtime::threads();
-  const std::string file = machine_file(threads);
+  const std::string file = machine_file(threads, device);
   if (!refresh) {
     std::ifstream in(file);
     const json kept = json::parse(in, nullptr, false);
     if (!kept.is_discarded()) return kept.get<Machine>();
   }
-  const auto peaks = kernels::cpu::measure_machine(
-      6, [](const char* what) { std::fprintf(stderr, "rtfq-bench: measuring this machine: %s\n", what); });
-  auto facts = environment(threads);
-  const Machine machine{facts["cpu"], facts["date"], threads,    peaks.copy, peaks.triad,
-                        peaks.read,   peaks.f32,     peaks.bf16, peaks.int8};
+  const Machine machine =
+      device.backend == kernels::Backend::cuda ? measure_gpu(device) : measure_processor(threads);
   std::error_code ignored;
   std::filesystem::create_directories(std::filesystem::path(file).parent_path(), ignored);
   std::ofstream(file) << json(machine).dump(2) << "\n";

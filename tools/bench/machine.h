@@ -4,17 +4,24 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "kernels/runtime/device.h"
+
 namespace rtfq::lab {
 
 struct Machine {
-  std::string cpu, date;
-  int threads = 0;
+  std::string cpu, date;                 ///< the processor or the GPU
+  int threads = 0;                       ///< 0 on a GPU
   double copy = 0, triad = 0, read = 0;  ///< bytes a second
   double f32 = 0, bf16 = 0, int8 = 0;    ///< operations a second
+  std::string by = "oneDNN";             ///< whose matrix products those are
+  double cache = 0;                      ///< bytes of a GPU's level-two cache; 0: ask the processor
 
   /// The floor of memory traffic: what a kernel that reads and writes can hope for.
   double bandwidth() const { return copy > triad ? copy : triad; }
-  double peak(const std::string& dtype) const { return dtype == "bf16" && bf16 > 0 ? bf16 : f32; }
+  double peak(const std::string& dtype) const {
+    if (dtype == "u8" && int8 > 0) return int8;
+    return dtype == "bf16" && bf16 > 0 ? bf16 : f32;
+  }
   /// Seconds below which no launch of such cost can be on the roofline.
   double floor_seconds(double bytes, double operations, const std::string& dtype) const;
 };
@@ -23,7 +30,7 @@ void from_json(const nlohmann::json&, Machine&);
 
 /// From $XDG_CACHE_HOME/rtfq (else ~/.cache/rtfq), for this processor and number of threads; measured when it
 /// is not there or `refresh`. What is measured is noted on stderr.
-Machine this_machine(bool refresh);
-std::string machine_file(int threads);
+Machine this_machine(bool refresh, const kernels::Device& device = {});
+std::string machine_file(int threads, const kernels::Device& device = {});
 
 }  // namespace rtfq::lab

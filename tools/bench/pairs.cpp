@@ -5,6 +5,7 @@
 #include <random>
 
 #include "kernels/plugin/host.h"
+#include "tools/bench/gpu_timing.h"
 #include "tools/bench/subject.h"
 #include "tools/bench/verify.h"
 
@@ -17,11 +18,12 @@ using Clock = std::chrono::steady_clock;
 class Side {
  public:
   Side(kernels::catalog::Instance& instance, const Item& item)
-      : instance_(instance), item_(item), backend_(kernels::parse_device(item.device).backend) {}
+      : instance_(instance), item_(item), device_(kernels::parse_device(item.device)) {}
 
   /// Seconds of `launches` launches.
   double run(int64_t launches) {
-    instance_.prepare(backend_, item_.implementation);
+    instance_.prepare(device_.backend, item_.implementation);
+    if (device_.backend == kernels::Backend::cuda) return gpu_seconds(instance_, device_, launches);
     double own = 0;
     const auto start = Clock::now();
     for (int64_t i = 0; i < launches; ++i) {
@@ -46,7 +48,7 @@ class Side {
  private:
   kernels::catalog::Instance& instance_;
   Item item_;
-  kernels::Backend backend_;
+  kernels::Device device_;
   bool has_clock_ = false;
 };
 
@@ -74,6 +76,7 @@ json measure_pairs(const json& request, const std::function<void(const std::stri
   }
   json measured = json::array();
   if (right) {
+    kernels::catalog::use_cuda_device(kernels::parse_device(item_a.device).index);
     phase("making the data of " + item_a.name(), making_limit);
     // The same operands for both, so that a kernel and itself differ in nothing.
     const auto instance = make_instance(item_a, false);

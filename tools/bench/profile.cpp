@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "kernels/plugin/host.h"
+#include "tools/bench/gpu_timing.h"
 #include "tools/bench/subject.h"
 #include "tools/command.h"
 
@@ -26,10 +27,15 @@ int profile(const std::vector<Item>& items, const std::vector<std::string>& plug
   for (const std::string& file : plugins) kernels::plugin::load(file);
   const Item& item = items.front();
   const auto instance = make_instance(item, false);
-  instance->prepare(kernels::parse_device(item.device).backend, item.implementation);
+  const kernels::Device device = kernels::parse_device(item.device);
+  const bool gpu = device.backend == kernels::Backend::cuda;
+  kernels::catalog::use_cuda_device(device.index);
+  instance->prepare(device.backend, item.implementation);
+  if (gpu) gpu_clock(device).start_profiler();
   rtfq_profile_start();
-  instance->launch();
+  gpu ? instance->launch(gpu_clock(device).stream()) : instance->launch();
   rtfq_profile_stop();
+  if (gpu) gpu_clock(device).stop_profiler();
   std::printf("launched %s once\n", item.name().c_str());
   return cli::done;
 }

@@ -40,6 +40,10 @@ json iteration_entry(const Row& row, std::size_t sample) {
   return entry;
 }
 
+double end_to_end(const Row& row) {
+  return row.end_to_end.empty() ? std::nan("") : quantile(row.end_to_end, 0.5);
+}
+
 }  // namespace
 
 std::string time_text(double seconds) {
@@ -49,12 +53,12 @@ std::string time_text(double seconds) {
   return format("%.3f s", seconds);
 }
 
-bool in_cache(const Row& row) {
-  return row.footprint < largest_cache();
+bool in_cache(const Row& row, const Machine& machine) {
+  return row.footprint < (machine.cache > 0 ? machine.cache : largest_cache());
 }
 
 double roofline_share(const Row& row, const Machine& machine) {
-  if (row.seconds.empty() || row.item.device != "cpu") return std::nan("");
+  if (row.seconds.empty() || row.item.device == "simt") return std::nan("");
   return machine.floor_seconds(row.bytes, row.operations, row.item.dtype) / row.median();
 }
 
@@ -106,7 +110,8 @@ std::string results_csv(const Results& results) {
       {"op",       "case",     "where",      "implementation",  "device",           "dtype",
        "bits",     "data",     "verdict",    "near_ties",       "compared",         "median_seconds",
        "spread",   "samples",  "iterations", "prepare_seconds", "bytes_per_second", "operations_per_second",
-       "roofline", "in_cache", "cycles",     "instructions",    "cache_misses",     "message"});
+       "roofline", "in_cache", "cycles",     "instructions",    "cache_misses",     "end_to_end_seconds",
+       "sm_mhz",   "watts",    "message"});
   for (const Row& row : results.rows) {
     const bool timed = !row.seconds.empty();
     const auto number = [&](double value, bool known) {
@@ -136,25 +141,30 @@ std::string results_csv(const Results& results) {
                            number(row.bytes / median, timed),
                            number(row.operations / median, timed),
                            number(share, !std::isnan(share)),
-                           timed ? (in_cache(row) ? "1" : "0") : "",
+                           timed ? (in_cache(row, results.machine) ? "1" : "0") : "",
                            counter("cycles"),
                            counter("instructions"),
                            counter("cache_misses"),
+                           number(end_to_end(row), !row.end_to_end.empty()),
+                           counter("sm_mhz"),
+                           counter("watts"),
                            row.message});
   }
   return text;
 }
 
 std::string results_table(const std::vector<Row>& rows, const Machine& machine) {
-  bool prepares = false, counts = false;
+  bool prepares = false, counts = false, ends = false;
   for (const Row& row : rows) {
     prepares |= row.prepare_seconds >= 0;
-    counts |= !row.counters.empty();
+    counts |= row.counters.count("instructions") > 0;
+    ends |= !row.end_to_end.empty();
   }
   std::vector<std::string> head{"operator", "case", "by",    "verdict", "median",
                                 "spread",   "GB/s", "Gop/s", "roofline"};
   if (prepares) head.push_back("prepare");
   if (counts) head.push_back("instr/cycle");
+  if (ends) head.push_back("end to end");
   std::vector<std::vector<std::string>> lines{head};
   for (const Row& row : rows) {
     std::string verdict = to_string(row.outcome);
@@ -171,13 +181,14 @@ std::string results_table(const std::vector<Row>& rows, const Machine& machine) 
       line.push_back(format("%.1f", row.bytes / median / 1e9));
       line.push_back(format("%.1f", row.operations / median / 1e9));
       line.push_back(std::isnan(share) ? "-"
-                                       : format("%.0f %%%s", 100 * share, in_cache(row) ? " in cache" : ""));
+                                       : format("%.0f %%%s", 100 * share, in_cache(row, machine) ? " in cache" : ""));
       if (prepares) line.push_back(row.prepare_seconds >= 0 ? time_text(row.prepare_seconds) : "-");
       if (counts) {
         const auto cycles = row.counters.find("cycles"), instructions = row.counters.find("instructions");
         const bool both = cycles != row.counters.end() && instructions != row.counters.end();
         line.push_back(both ? format("%.2f", instructions->second / cycles->second) : "-");
       }
+      if (ends) line.push_back(time_text(end_to_end(row)));
     }
     lines.push_back(std::move(line));
   }

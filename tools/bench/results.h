@@ -32,7 +32,7 @@ std::string results_table(const std::vector<Row>&, const Machine&);
 /// and what has no time.
 double roofline_share(const Row&, const Machine&);
 /// All operands fit the last-level cache, so that memory's bandwidth is no bound.
-bool in_cache(const Row&);
+bool in_cache(const Row&, const Machine&);
 
 /// "1.234 ms".
 std::string time_text(double seconds);

@@ -7,6 +7,7 @@
 #include <set>
 #include <stdexcept>
 
+#include "kernels/catalog/catalog.h"
 #include "models/resnet.h"
 
 namespace rtfq::lab {
@@ -167,7 +168,7 @@ std::vector<Item> without_repeats(std::vector<Item> items) {
 }
 
 std::vector<std::string> suites() {
-  return {"rtfq", "quick", "paper"};
+  return {"rtfq", "quick", "paper", "gpu"};
 }
 
 std::vector<Item> suite_items(const std::string& name, const std::vector<std::string>& operators) {
@@ -196,6 +197,43 @@ std::vector<Item> suite_items(const std::string& name, const std::vector<std::st
     }
     for (const char* op : {"optimizer.sgd", "optimizer.moving_average", "optimizer.squared_norm"})
       items.push_back({op, "", "cpu", "resnet50"});
+  } else if (name == "gpu") {
+    // What a GPU's caches do not hold, in the types it trains in; convolutions of each kind, dense and of a
+    // subnet.
+    for (const char* dtype : {"f32", "bf16"})
+      for (const std::string& op : operators) {
+        Item item{op, "", "cpu", ""};
+        item.dtype = dtype;
+        if (op.rfind("batchnorm.", 0) == 0)
+          item.dims = parse_dims("n=64,hw=3136,c=256,segments=2");
+        else if (op.rfind("fakequant.", 0) == 0 || op == "add" || op.rfind("relu.", 0) == 0)
+          item.dims = parse_dims("count=25690112");
+        else
+          continue;
+        if (item.quantizer()) item.bits = 4;
+        items.push_back(item);
+      }
+    for (const char* op : {"conv2d.forward", "conv2d.dgrad", "conv2d.wgrad"})
+      for (const char* dtype : {"bf16", "u8"})
+        for (const char* dims :
+             {"n=64,h=56,w=56,c=64,k=256,filter=1", "n=64,h=28,w=28,c=128,k=128,filter=3",
+              "n=64,h=14,w=14,c=1024,k=256,filter=1", "n=64,h=20,w=20,c=112,k=112,filter=3,of=128",
+              "n=64,h=56,w=56,c=128,k=128,filter=3,stride=2"}) {
+          if (std::string(op) == "conv2d.dgrad" && std::string(dtype) == "u8") continue;
+          Item item{op, "", "cpu", "", parse_dims(dims)};
+          item.dtype = dtype;
+          items.push_back(item);
+        }
+    for (const std::string& op : operators) {
+      const bool other = op.rfind("normquant.", 0) == 0 || op.rfind("optimizer.", 0) == 0 ||
+                         op.rfind("loss.", 0) == 0 || op == "softmax" || op.find("pool.") != op.npos ||
+                         op.rfind("convert", 0) == 0;
+      if (!other) continue;
+      for (const auto& entry : kernels::catalog::entries())
+        if (entry.op == op && entry.large) items.push_back({op, "", "cpu", entry.case_name});
+    }
+    for (const char* op : {"linear.forward", "linear.dgrad", "linear.wgrad"})
+      items.push_back({op, "", "cpu", "", parse_dims("n=64,c=2048,k=1000")});
   } else if (name == "paper") {
     // The paper's network at its largest and smallest subnet, batches of 32 images.
     for (const std::string& op : operators)
@@ -215,7 +253,7 @@ std::vector<Item> suite_items(const std::string& name, const std::vector<std::st
     for (const char* op : {"optimizer.sgd", "optimizer.moving_average", "optimizer.squared_norm"})
       items.push_back({op, "", "cpu", "resnet50"});
   } else {
-    throw std::invalid_argument("[suite] expected rtfq, quick or paper, got '" + name + "'");
+    throw std::invalid_argument("[suite] expected rtfq, quick, paper or gpu, got '" + name + "'");
   }
   return without_repeats(std::move(items));
 }

@@ -10,6 +10,7 @@
 #include <iostream>
 
 #include "kernels/plugin/host.h"
+#include "tools/bench/gpu_timing.h"
 #include "tools/bench/offers.h"
 #include "tools/bench/pairs.h"
 #include "tools/bench/subject.h"
@@ -70,6 +71,7 @@ class Bench {
     row.rounding = rounding_of(item);
     try {
       const kernels::Device device = kernels::parse_device(item.device);
+      kernels::catalog::use_cuda_device(device.index);
       verifier_.battery(item, row);
       if (row.outcome == Outcome::wrong) return row;
       if (!verifier_.item(item, row)) return row;
@@ -83,7 +85,10 @@ class Bench {
       row.operations = cost.operations;
       row.footprint = static_cast<double>(timed.footprint());
       if (!std::isnan(timed.prepare_seconds())) row.prepare_seconds = timed.prepare_seconds();
-      time_launches(timed, settings_, row);
+      if (device.backend == kernels::Backend::cuda)
+        time_on_gpu(timed, device, settings_, row);
+      else
+        time_launches(timed, settings_, row);
     } catch (const std::exception& error) {
       row.outcome = Outcome::failed;
       row.message = error.what();
