@@ -1,4 +1,5 @@
 // Every way to be wrong gets its own diagnosis.
+#include "kernels/plugin.h"
 #include "tests/bench/run.h"
 
 using namespace rtfq::test;
@@ -119,7 +120,8 @@ TEST_CASE("wrong: files that are no plug-in are refused with the reason") {
     CHECK(outcome.out.empty());
     CHECK_THAT(outcome.err, Contains(reason));
   };
-  refused(plugin("abi"), "was built for ABI version 42, this program has version 2");
+  refused(plugin("abi"), "was built for ABI version " + std::to_string(RTFQ_PLUGIN_ABI + 41) +
+                             ", this program has version " + std::to_string(RTFQ_PLUGIN_ABI));
   refused(plugin("loads"), "ended by SIGABRT");
   refused(lab.at("absent.so"), "there is no file " + lab.at("absent.so"));
   std::ofstream(lab.at("text.so")) << "not a library";

@@ -122,7 +122,8 @@ void add_compare(CLI::App& app, cli::Action& action) {
   command->add_option("--op", o->selection.ops, "operators: names or patterns")->delimiter(',')->required();
   command->add_option("--a", o->a, "ours, a name, or plugin:FILE (default: ours)");
   command->add_option("--b", o->b, "ours, a name, or plugin:FILE")->required();
-  command->add_option("--device", o->selection.devices, "cpu, simt, cuda or cuda:N (default: cpu)")->delimiter(',');
+  command->add_option("--device", o->selection.devices, "cpu, simt, cuda or cuda:N (default: cpu)")
+      ->delimiter(',');
   add_shape_options(*command, o->selection);
   add_setting_options(*command, o->settings, o->threads);
   command->add_option("--pairs", o->pairs, "measurements of each (default 40)")->check(CLI::Range(8, 100000));

@@ -53,8 +53,9 @@ void add_machine(CLI::App& app, cli::Action& action) {
   command->footer(
       "Measure it while nothing else runs; every row's percentage is of these.\n\nExample:\n  rtfq-bench "
       "machine --refresh");
-  command->callback(
-      [&action, options] { action = [options] { return machine(options->refresh, options->threads, options->device); }; });
+  command->callback([&action, options] {
+    action = [options] { return machine(options->refresh, options->threads, options->device); };
+  });
 }
 
 }  // namespace rtfq::lab

@@ -1,5 +1,7 @@
+#include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 
 #include "kernels/runtime/device.h"
@@ -27,9 +29,11 @@ kernels::Device roofed_device(const std::vector<std::string>& devices) {
   for (const std::string& text : devices) {
     const auto device = cli::as_usage([&] { return kernels::parse_device(text); });
     if (device.backend == kernels::Backend::cuda && !kernels::built_with_cuda)
-      throw cli::UsageError("[run] this build has no CUDA backend (cmake -DRTFQ_CUDA=ON): --device cpu or simt");
+      throw cli::UsageError(
+          "[run] this build has no CUDA backend (cmake -DRTFQ_CUDA=ON): --device cpu or simt");
     if (device.backend == kernels::Backend::simt) continue;
-    if (other && device != found) throw cli::UsageError("[run] devices have roofs of their own: measure one a run");
+    if (other && device != found)
+      throw cli::UsageError("[run] devices have roofs of their own: measure one a run");
     found = device;
     other = true;
   }
@@ -75,9 +79,18 @@ int run(Options& options, const std::string& command) {
   Results results{environment(options.threads), command, {}, options.settings, {}};
   if (!options.settings.verify_only) results.machine = this_machine(false, device);
   std::size_t done = 0;
+  // Kept on the way too, so that a run which is ended loses little.
+  auto kept = std::chrono::steady_clock::now();
   results.rows = measure(items, known, options.settings, [&](const Row& row) {
     std::fprintf(stderr, "rtfq-bench: %zu of %zu: %s: %s%s\n", ++done, items.size(), row.item.name().c_str(),
                  to_string(row.outcome), row.seconds.empty() ? "" : (", " + time_text(row.median())).c_str());
+    results.rows.push_back(row);
+    const auto now = std::chrono::steady_clock::now();
+    if (options.json_file.empty() || now - kept < std::chrono::seconds(10)) return;
+    const std::string part = options.json_file + ".part";
+    write_results(results, part);
+    std::filesystem::rename(part, options.json_file);
+    kept = now;
   });
   if (!options.json_file.empty()) write_results(results, options.json_file);
   if (!options.csv_file.empty()) {
@@ -110,9 +123,10 @@ void add_run(CLI::App& app, cli::Action& action) {
   command->add_option("--device", s.devices, "cpu, simt, cuda or cuda:N (default: cpu)")->delimiter(',');
   add_shape_options(*command, s);
   command
-      ->add_option("--suite", s.suite,
-                   "rtfq: every shape of ResNet-18 and -50 at the 48 subnets; quick: a minute; paper; gpu: what "
-                   "tools/gpu_check measures")
+      ->add_option(
+          "--suite", s.suite,
+          "rtfq: every shape of ResNet-18 and -50 at the 48 subnets; quick: a minute; paper; gpu: what "
+          "tools/gpu_check measures")
       ->check(CLI::IsMember(suites()));
   add_setting_options(*command, options->settings, options->threads);
   command->add_option("--samples", options->settings.samples, "samples of each row, at least")
@@ -124,8 +138,11 @@ void add_run(CLI::App& app, cli::Action& action) {
   command->add_option("--seconds", options->settings.seconds, "that a row may take to reach it")
       ->check(CLI::PositiveNumber);
   command->add_flag("--cold", options->settings.cold, "evict the caches before every launch");
-  command->add_flag("--warm", options->settings.warm, "on GPUs: leave the level-two cache as the last launch left it");
+  command->add_flag("--warm", options->settings.warm,
+                    "on GPUs: leave the level-two cache as the last launch left it");
   command->add_flag("--verify-only", options->settings.verify_only, "no timing");
+  command->add_flag("--verify-small", options->settings.verify_small,
+                    "verify shapes of one's own with 2 images or 2^20 elements, time them in full");
   command->add_flag("--no-counters", options->no_counters, "leave the processor's event counters alone");
   command->add_flag(
       "--profile", options->profile,

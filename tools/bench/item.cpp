@@ -145,6 +145,7 @@ void to_json(json& j, const Settings& s) {
        {"verify_only", s.verify_only},
        {"cold", s.cold},
        {"warm", s.warm},
+       {"verify_small", s.verify_small},
        {"counters", s.counters},
        {"limit", s.limit},
        {"simt_seeds", s.simt_seeds}};
@@ -158,6 +159,7 @@ void from_json(const json& j, Settings& s) {
   s.verify_only = j.at("verify_only");
   s.cold = j.at("cold");
   s.warm = j.value("warm", false);
+  s.verify_small = j.value("verify_small", false);
   s.counters = j.at("counters");
   s.limit = j.at("limit");
   s.simt_seeds = j.at("simt_seeds");

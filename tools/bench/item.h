@@ -63,11 +63,11 @@ struct Row {
   std::string repeat{};   ///< the command that repeats it
   std::string rounding{};
   std::size_t near_ties = 0, compared = 0;
-  std::vector<double> seconds{};  ///< one a sample, per launch; empty: not timed
+  std::vector<double> seconds{};     ///< one a sample, per launch; empty: not timed
   std::vector<double> end_to_end{};  ///< on GPUs: of the host, from the call until the device is done
-  double cpu_seconds = 0;         ///< of a launch, all threads of this process
-  int64_t iterations = 0;         ///< launches in a sample
-  double prepare_seconds = -1;    ///< laying out weights; negative: there is nothing to lay out
+  double cpu_seconds = 0;            ///< of a launch, all threads of this process
+  int64_t iterations = 0;            ///< launches in a sample
+  double prepare_seconds = -1;       ///< laying out weights; negative: there is nothing to lay out
   double bytes = 0, operations = 0, footprint = 0;
   bool noisy = false;  ///< the stated noise was not reached
   std::map<std::string, double> counters{};
@@ -85,9 +85,10 @@ struct Settings {
   double noise = 0.02;           ///< half width of the median's 99 % interval that is enough
   double seconds = 4;            ///< that one item may be timed
   bool verify_only = false, cold = false, counters = true;
-  bool warm = false;    ///< on GPUs, whose level-two cache is emptied otherwise
-  double limit = 20;    ///< seconds a launch may take before it is taken for hanging
-  int simt_seeds = 20;  ///< thread orders under which kernels of the executor are verified
+  bool verify_small = false;  ///< shapes of one's own are verified with few images, timed with all
+  bool warm = false;          ///< on GPUs, whose level-two cache is emptied otherwise
+  double limit = 20;          ///< seconds a launch may take before it is taken for hanging
+  int simt_seeds = 20;        ///< thread orders under which kernels of the executor are verified
 };
 void to_json(json&, const Settings&);
 void from_json(const json&, Settings&);

@@ -180,8 +180,9 @@ std::string results_table(const std::vector<Row>& rows, const Machine& machine) 
       line.push_back(format("%.1f %%%s", 100 * spread(row.seconds), row.noisy ? "!" : ""));
       line.push_back(format("%.1f", row.bytes / median / 1e9));
       line.push_back(format("%.1f", row.operations / median / 1e9));
-      line.push_back(std::isnan(share) ? "-"
-                                       : format("%.0f %%%s", 100 * share, in_cache(row, machine) ? " in cache" : ""));
+      line.push_back(std::isnan(share)
+                         ? "-"
+                         : format("%.0f %%%s", 100 * share, in_cache(row, machine) ? " in cache" : ""));
       if (prepares) line.push_back(row.prepare_seconds >= 0 ? time_text(row.prepare_seconds) : "-");
       if (counts) {
         const auto cycles = row.counters.find("cycles"), instructions = row.counters.find("instructions");

@@ -205,9 +205,9 @@ std::vector<Item> suite_items(const std::string& name, const std::vector<std::st
         Item item{op, "", "cpu", ""};
         item.dtype = dtype;
         if (op.rfind("batchnorm.", 0) == 0)
-          item.dims = parse_dims("n=64,hw=3136,c=256,segments=2");
+          item.dims = parse_dims("n=64,hw=3136,c=64,segments=2");
         else if (op.rfind("fakequant.", 0) == 0 || op == "add" || op.rfind("relu.", 0) == 0)
-          item.dims = parse_dims("count=25690112");
+          item.dims = parse_dims("count=12845056");
         else
           continue;
         if (item.quantizer()) item.bits = 4;

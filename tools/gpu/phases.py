@@ -231,7 +231,8 @@ def joined(ours, theirs):
 
 
 def bench(machine, until):
-    if not machine.has("rtfq-bench"):
+    # The kernel lab verifies before it times, which takes minutes.
+    if not machine.has("rtfq-bench") or (not machine.dry and until - time.time() < 240):
         return bench_of_cases(machine, until)
     if machine.dry:
         command = machine.own("rtfq-bench", "run", "--device", "simt", "--op", "add", "--shape", "count=1000", "--verify-only",
@@ -244,8 +245,8 @@ def bench(machine, until):
     if status:
         return {"ok": False, "error": errors[-1000:]}
     file = machine.work / "bench.json"
-    command = machine.own("rtfq-bench", "run", "--device", machine.device, "--suite", "gpu", "--seconds", "0.15", "--samples",
-                          "11", "--json", file)
+    command = machine.own("rtfq-bench", "run", "--device", machine.device, "--suite", "gpu", "--verify-small", "--seconds",
+                          "0.15", "--samples", "11", "--json", file)
     status, out, errors = machine.run(command, until)
     print(out, flush=True)
     if file.exists():
