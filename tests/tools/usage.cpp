@@ -1,6 +1,7 @@
 // The command line: help, exit statuses and what errors say, without any training.
 #include <catch2/catch.hpp>
 
+#include "kernels/runtime/device.h"
 #include "tests/support/skip.h"
 #include "tests/tools/command.h"
 #include "training/config.h"
@@ -72,7 +73,7 @@ TEST_CASE("usage: configurations are checked before anything is written") {
   refused(place, set("train.steps=many"), "expects an integer");
   refused(place, set("train.steps=4"), "sum to more");
   refused(place, set("precision=f33"), "\"f32\", \"bf16\" or \"int8\"");
-  refused(place, set("device=cuda"), "cpu only");
+  refused(place, set("device=gpu"), "\"cpu\", \"cuda\" or \"simt\"");
   refused(place, set("data.source="), "data.source is empty");
   refused(place, set("data.target="), "data.target is empty");
   refused(place, set("bank={\"widths\": [1, 0.99], \"resolutions\": [12], \"bits\": [8], \"multiple\": 8}"),
@@ -81,6 +82,12 @@ TEST_CASE("usage: configurations are checked before anything is written") {
   CHECK(absent.status == 1);
   CHECK_THAT(absent.err, Contains("/no/such/folder"));
   CHECK_FALSE(std::filesystem::exists(place.at("run") + "/config.jsonc"));
+  if (!kernels::runtime::available({kernels::Backend::cuda, 0})) {
+    const Outcome without = place.rtfq(set("device=cuda"));
+    CHECK(without.status == 1);
+    CHECK_THAT(without.err, Contains("[cuda]") && Contains("use device cpu"));
+    CHECK_FALSE(std::filesystem::exists(place.at("run") + "/config.jsonc"));
+  }
   // Nothing of the above stands in the way of a run in the same folder.
   CHECK(place.rtfq(set("train.steps=5")).status == 0);
 }
