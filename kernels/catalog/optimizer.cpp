@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "kernels/catalog/catalog.h"
 
@@ -69,6 +70,22 @@ void reference_sgd(const Hyper& h, bool nesterov, bool positive, double gradient
   }
 }
 
+/// With zeros between and behind its members: where a problem moves to a device, its tables are searched for
+/// addresses word by word, and what happened to stand there might look like one.
+SgdTensor sgd_tensor(float* value, float* momentum, float* gradient, int64_t count, float rate, float decay,
+                     bool positive) {
+  SgdTensor t;
+  std::memset(&t, 0, sizeof t);
+  t.value = value;
+  t.momentum = momentum;
+  t.gradient = gradient;
+  t.count = count;
+  t.learning_rate = rate;
+  t.weight_decay = decay;
+  t.positive = positive;
+  return t;
+}
+
 std::unique_ptr<Problem<Sgd>> sgd(const SgdCase& c) {
   auto problem = std::make_unique<Problem<Sgd>>();
   problem->shape = {total(c.sizes)};
@@ -112,7 +129,7 @@ std::unique_ptr<Problem<Sgd>> sgd(const SgdCase& c) {
     problem->expected.push_back({"gradient" + which, gradient.buffer, RTFQ_F32,
                                  std::vector<double>(static_cast<std::size_t>(n), 0.0)});
     for (const Update& u : {value, momentum, gradient}) updates.push_back(u);
-    tensors->push_back({value.data, momentum.data, gradient.data, n, rate, decay, positive});
+    tensors->push_back(sgd_tensor(value.data, momentum.data, gradient.data, n, rate, decay, positive));
   }
   problem->args.tensors = *tensors;
   restore_before(*problem, std::move(updates));
@@ -150,7 +167,7 @@ std::unique_ptr<Problem<SquaredNorm>> squared_norm(const Sizes& sizes, bool exac
   for (std::size_t t = 0; t < sizes.size(); ++t) {
     const Update gradient = add_update(*problem, sizes[t], exact, 91 + t);
     for (const float g : *gradient.first) sum += static_cast<double>(g) * static_cast<double>(g);
-    tensors->push_back({nullptr, nullptr, gradient.data, sizes[t], 0, 0, false});
+    tensors->push_back(sgd_tensor(nullptr, nullptr, gradient.data, sizes[t], 0, 0, false));
   }
   problem->args = {*tensors, problem->add<double>(1)};
   problem->workspace = &problem->args.workspace;
