@@ -32,9 +32,9 @@ TEST_CASE(
     INFO(l.filter << "x" << l.filter << ", " << l.c << " to " << l.k);
     const std::string folded = stem ? "_folded" : "";
     const auto half = with_types(s, RTFQ_BF16, RTFQ_F32, RTFQ_BF16);
-    CHECK(chosen<Conv2dForward>(half) == "mma_bf16" + folded);
-    if (!stem) CHECK(chosen<Conv2dDgrad>(half) == "mma_bf16");
-    CHECK(chosen<Conv2dWgrad>(half) == "mma");
+    CHECK(chosen<Conv2dForward>(half) == (stem ? "mma_bf16_folded" : "wgmma"));
+    if (!stem) CHECK(chosen<Conv2dDgrad>(half) == "wgmma");
+    CHECK(chosen<Conv2dWgrad>(half) == (stem ? "mma" : "wgmma"));
     for (const rtfq_dtype codes : {RTFQ_U8, RTFQ_S8}) {
       for (const rtfq_dtype y : {RTFQ_F32, RTFQ_BF16, RTFQ_S32})
         CHECK(chosen<Conv2dForward>(with_types(s, codes, RTFQ_S8, y)) == "mma_codes" + folded);
@@ -55,7 +55,7 @@ TEST_CASE("convolution on a GPU: what the tensor cores' kernels refuse goes to t
   CHECK(chosen<Conv2dWgrad>(wide) == "naive");
   const auto far =
       with_types(make_conv2d_shape(1, 12, 12, 16, 16, 3, 3, 1, 16), RTFQ_BF16, RTFQ_F32, RTFQ_BF16);
-  CHECK(chosen<Conv2dForward>(far) == "mma_bf16");
+  CHECK(chosen<Conv2dForward>(far) == "wgmma");
   CHECK(chosen<Conv2dDgrad>(far) == "naive");
   // Sums of 32-bit offsets.
   const auto large =
