@@ -7,7 +7,8 @@
 // spread over the segment, which every block works out for itself, so that the mean's own square does not
 // drown the variance. Floor: 2 or 4 bytes read an element and operand, 3 operations; the partial sums are 8
 // bytes for every 30 rows or more and stay in the second-level cache. Bound by memory. Limits: f32 and bf16;
-// fewer than 2^31 blocks. Shared memory: 25 KB. Not yet timed on a GPU.
+// fewer than 2^31 blocks. Shared memory: 25 KB.
+// H200, 2026-11-27: statistics of 64x28x28x512 f32 in 42 us, 2.5 TB/s (docs/results/gpu-h200.md).
 #include "kernels/cuda/batchnorm.h"
 #include "kernels/cuda/channel_rows.h"
 

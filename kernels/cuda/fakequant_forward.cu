@@ -4,7 +4,8 @@
 // bytes, all in flight before the first is used, or one element at a time where a line does not start on 16
 // bytes (an odd number of channels). Rounding to codes is one addition (values.h). Floor: 4 or 2 bytes read
 // an element, as many written for values, 1 for codes; 5 operations. Bound by memory. Limits: f32 and bf16;
-// fewer than 2^31 lines. Needs no workspace and no shared memory. Not yet timed on a GPU.
+// fewer than 2^31 lines. Needs no workspace and no shared memory.
+// H200, 2026-11-27: 64x56x56x64 f32 in 30 us, 3.4 TB/s (docs/results/gpu-h200.md).
 #include "kernels/cuda/fakequant.h"
 
 namespace rtfq::kernels::RTFQ_GPU {

@@ -6,7 +6,8 @@
 // multiple) and goes down the rows of its chunk (channel_rows.h), 16 bytes a load, several rows in flight.
 // Rounding to codes is one addition (values.h). Floor, an element: x and the residual read (2 or 4 bytes
 // each, 1 of codes), 1 byte written for each code; about 10 operations for each of norm and quantizer. Bound
-// by memory. Limits: f32 and bf16; fewer than 2^31 blocks. Shared memory: 5 KB. Not yet timed on a GPU.
+// by memory. Limits: f32 and bf16; fewer than 2^31 blocks. Shared memory: 5 KB.
+// H200, 2026-11-27: 64x28x28x512 f32 in 41 us, 3.1 TB/s (docs/results/gpu-h200.md).
 #include "kernels/cuda/normquant_element.h"
 
 namespace rtfq::kernels::RTFQ_GPU {
