@@ -4,6 +4,7 @@
 
 #include "kernels/runtime/device.h"
 #include "tools/command.h"
+#include "tools/packed_file.h"
 #include "tools/progress.h"
 #include "tools/table.h"
 #include "training/latency.h"
@@ -38,6 +39,8 @@ void write_keeping_time(const std::string& path, const std::vector<SubnetScore>&
 }
 
 int measure(const Options& options) {
+  if (deploy::is_packed_model(options.run))
+    return measure_packed(options.run, options.latency, options.threads);
   OpenedRun run = open_run(options.run, options.device);
   if (options.threads > 0) kernels::runtime::set_threads(options.threads);
   std::vector<SubnetScore> rows = rows_of(run);
@@ -71,7 +74,9 @@ void add_measure(CLI::App& app, Action& action) {
   auto options = std::make_shared<Options>();
   CLI::App* command =
       app.add_subcommand("measure", "time every subnet on this machine, into RUN/subnets.json");
-  command->add_option("run", options->run, "folder of a run, or a checkpoint")->required()->type_name("RUN");
+  command->add_option("run", options->run, "folder of a run, a checkpoint, or a packed file")
+      ->required()
+      ->type_name("RUN|FILE");
   command->add_option("--batch", options->latency.batch, "images of a forward pass; without it 1")
       ->type_name("IMAGES")
       ->check(CLI::Range(1, 65536));
@@ -85,6 +90,9 @@ void add_measure(CLI::App& app, Action& action) {
       "Times run from a normalized image in memory to logits. Subnets take turns, so that a machine that "
       "warms up or\n"
       "slows down favours none; weights are prepared before the clock starts.\n"
+      "\n"
+      "Of a packed file (`rtfq pack`) the table is printed and nothing is written; its subnets compute on "
+      "integers.\n"
       "\n"
       "Example:\n"
       "  rtfq measure runs/m2u --threads 1 && rtfq select runs/m2u --latency-ms 2");

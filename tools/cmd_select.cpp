@@ -5,6 +5,7 @@
 
 #include "engine/json.h"
 #include "tools/command.h"
+#include "tools/packed_file.h"
 #include "tools/table.h"
 #include "training/selection.h"
 
@@ -16,7 +17,7 @@ struct Options {
   std::vector<std::string> limits =
       std::vector<std::string>(cost_kinds().size());  ///< in the order of cost_kinds()
   std::vector<std::string> pareto;
-  bool json = false;
+  bool json = false, criterion_given = false;
 };
 
 std::vector<Limit> limits_of(const Options& options) {
@@ -88,6 +89,10 @@ int select_subnet(const Options& options) {
   const std::vector<const CostKind*> front = costs_of(options.pareto);
   if (limits.empty() && front.empty())
     throw UsageError("[select] give a limit, such as --bitops 100M, or --pareto COST");
+  if (deploy::is_packed_model(options.run)) {
+    if (!front.empty()) throw UsageError("[select] --pareto reads a run, not a packed file");
+    return select_packed(options.run, limits, options.criterion_given ? options.criterion : "", options.json);
+  }
   const Criterion& by = as_usage([&]() -> const Criterion& { return criterion(options.criterion); });
   const RunPaths paths = as_usage([&] { return find_run(options.run); }).paths;
   const std::vector<SubnetScore> scores = read_scores(paths.subnets());
@@ -128,9 +133,9 @@ void add_select(CLI::App& app, Action& action) {
   auto options = std::make_shared<Options>();
   CLI::App* command =
       app.add_subcommand("select", "the best subnet within a budget, or the front, from RUN/subnets.json");
-  command->add_option("run", options->run, "folder of a run after `rtfq eval RUN --all`")
+  command->add_option("run", options->run, "folder of a run after `rtfq eval RUN --all`, or a packed file")
       ->required()
-      ->type_name("RUN");
+      ->type_name("RUN|FILE");
   static const std::vector<std::string> meanings{
       "multiply-adds for one image", "MACs x bits of weights x bits of activations",
       "packed weights with steps and norms", "bytes of packed weights and of the activations alive together",
@@ -156,12 +161,17 @@ void add_select(CLI::App& app, Action& action) {
   command->add_flag("--json", options->json, "prints JSON: criterion, limits and rows as in subnets.json");
   command->footer(
       "A LIMIT is a number with an optional K, M, G or T (powers of 1000) or Ki, Mi, Gi.\n"
+      "Of a packed file, the scores are those it was packed with; --latency-ms measures on this machine "
+      "first.\n"
       "Exit status 3 when nothing fits.\n"
       "\n"
       "Examples:\n"
       "  rtfq select runs/m2u --bitops 100M --bytes 256Ki\n"
       "  rtfq select runs/m2u --pareto latency-ms,memory --criterion target-labels");
-  command->callback([&action, options] { action = [options] { return select_subnet(*options); }; });
+  command->callback([&action, command, options] {
+    options->criterion_given = command->count("--criterion") > 0;
+    action = [options] { return select_subnet(*options); };
+  });
 }
 
 }  // namespace rtfq::cli

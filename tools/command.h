@@ -52,6 +52,8 @@ void add_report(CLI::App&, Action&);
 void add_import(CLI::App&, Action&);
 void add_forward(CLI::App&, Action&);
 void add_export(CLI::App&, Action&);
+void add_pack(CLI::App&, Action&);
+void add_infer(CLI::App&, Action&);
 
 /// A configuration file, or a preset of that name where there is no such file, with --set settings applied.
 Config load_config(const std::string& file_or_preset, const std::vector<std::string>& settings);

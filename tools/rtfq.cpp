@@ -41,13 +41,15 @@ int main(int argc, char** argv) {
       "  rtfq select runs/first --bitops 100M   the best one within a budget\n"
       "  rtfq predict runs/first photos         class and probability of images\n"
       "  rtfq report runs/first                 all of it as one HTML page\n"
+      "  rtfq pack runs/first --bank -o m.rtfq  one small file that runs on integers, for a device\n"
+      "  rtfq infer m.rtfq photos --macs 5M     the same answers from that file alone\n"
       "\n"
       "Exit status: 0 done, 2 bad usage, 3 nothing fits the limit, 75 interrupted and saved, 1 otherwise.\n"
       "`rtfq COMMAND --help` explains a command.");
   Action action;
   for (const auto add : {add_train, add_config, add_eval, add_measure, add_select, add_predict, add_calibrate,
                          add_quantize, add_info, add_report, add_experiment, add_benchmark, add_import,
-                         add_forward, add_export})
+                         add_forward, add_export, add_pack, add_infer})
     add(app, action);
   app.failure_message(failure_message);
   try {

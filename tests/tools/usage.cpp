@@ -15,7 +15,8 @@ using test::Workplace;
 namespace {
 
 const std::vector<std::string> commands{"train",   "config",  "eval",       "select", "calibrate", "info",
-                                        "measure", "predict", "experiment", "import", "forward",   "export"};
+                                        "measure", "predict", "experiment", "import", "forward",   "export",
+                                        "pack",    "infer"};
 
 /// Bad usage: status 2, a message that holds `message` on stderr, nothing on stdout.
 void refused(const Workplace& place, const std::vector<std::string>& arguments, const std::string& message) {
