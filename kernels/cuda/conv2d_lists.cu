@@ -39,10 +39,10 @@ constexpr Conv2dWgrad::Impl wgrad(const char* name) {
           conv2d_wgrad_mma_bytes<tile>};
 }
 
-// By cost they stand before mma, except on codes: on an H200 (2026-11-27) in bf16 they won 234 of 308 shapes
-// forward, 252 in the data gradient and 217 in the weight gradient; with codes 257 forward, but 49 together
-// with packing the weights, which mma reads in place, and 10 in the weight gradient. Only forms that a GPU
-// has passed may stand there (docs/simt.md); tiles by name stand behind the plain kernels.
+// By cost they stand before mma, except forward on codes: on an H200 (2026-11-27) in bf16 they won 234 of 308
+// shapes forward, 252 in the data gradient and 217 in the weight gradient; with codes 257 forward, but 49
+// together with packing the weights, which mma reads in place. Only forms that a GPU has passed may stand
+// there (docs/simt.md); tiles by name stand behind the plain kernels.
 template <class Op, int tile>
 constexpr typename Op::Impl wgmma_of(const char* name) {
   return {name,
@@ -57,17 +57,29 @@ constexpr typename Op::Impl wgmma_of(const char* name) {
           }};
 }
 
+/// The weight gradient's tile where none is named. The kernel's own estimate was made from timings in bf16;
+/// widening codes costs more, so that it chose wrong for most of them. For codes this is the fastest kernel
+/// of 54 of the 58 distinct layers that docs/results/gpu-h200.json has of a ResNet-50 bank, `mma` among them.
+int wgrad_tile(const Conv2dShape& s) {
+  if (element_bytes(s.x_type) != 1) return 0;
+  const int64_t tiles = (s.k + 63) / 64 * ((s.r * s.s * s.c + 127) / 128);
+  const int64_t steps = (s.n * output_height(s) * output_width(s) + 63) / 64;
+  // Blocks of half the rows, where they fill the GPU once and a piece would be short.
+  return 2 * tiles > multiprocessors && tiles <= multiprocessors && steps <= 40 ? 1064128 : 1128128;
+}
+
 template <int tile>
 constexpr Conv2dWgrad::Impl wgmma_wgrad(const char* name) {
-  return {
-      name,
-      [](const Conv2dShape& s) {
-        if (tile == 0 && element_bytes(s.x_type) == 1)
-          return "leaves codes to mma, which was faster: name a tile";
-        return conv2d_wgmma_unsupported(Conv2dWgrad{}, s);
-      },
-      [](const Conv2dShape& s, const Conv2dWgradArgs& a, Stream stream) { conv2d_wgmma(tile, s, a, stream); },
-      [](const Conv2dShape& s) { return conv2d_wgmma_workspace(tile, s); }};
+  return {name,
+          [](const Conv2dShape& s) {
+            if (tile == 0 && element_bytes(s.x_type) == 1 && (s.k <= 64 || s.r * s.s * s.c <= 64))
+              return "leaves codes with at most 64 channels, half of its tile, to mma: name a tile";
+            return conv2d_wgmma_unsupported(Conv2dWgrad{}, s);
+          },
+          [](const Conv2dShape& s, const Conv2dWgradArgs& a, Stream stream) {
+            conv2d_wgmma(tile ? tile : wgrad_tile(s), s, a, stream);
+          },
+          [](const Conv2dShape& s) { return conv2d_wgmma_workspace(tile ? tile : wgrad_tile(s), s); }};
 }
 
 }  // namespace
