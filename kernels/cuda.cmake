@@ -31,11 +31,16 @@ find_program(RTFQ_NVCC nvcc HINTS /usr/local/cuda/bin ENV CUDA_HOME PATH_SUFFIXE
 set(RTFQ_CUDA_CHECK ${CMAKE_BINARY_DIR}/cuda_check CACHE INTERNAL "what nvcc said of kernels/cuda")
 file(MAKE_DIRECTORY ${RTFQ_CUDA_CHECK})
 if(RTFQ_NVCC)
+  get_filename_component(nvcc_folder ${RTFQ_NVCC} DIRECTORY)
+  find_program(RTFQ_CUOBJDUMP cuobjdump HINTS ${nvcc_folder} ${CMAKE_SOURCE_DIR}/.deps/cuda-tools/nvidia/cu13/bin)
+  if(RTFQ_CUOBJDUMP)
+    set(cuobjdump ${RTFQ_CUOBJDUMP})
+  endif()
   foreach(source ${cuda_sources})
     get_filename_component(name ${source} NAME_WE)
     set(log ${RTFQ_CUDA_CHECK}/${name}.log)
     add_custom_command(OUTPUT ${log}
-      COMMAND ${CMAKE_SOURCE_DIR}/tools/nvcc_check ${RTFQ_NVCC} ${source} ${log}
+      COMMAND ${CMAKE_SOURCE_DIR}/tools/nvcc_check ${RTFQ_NVCC} ${source} ${log} ${cuobjdump}
       DEPENDS ${source} ${CMAKE_SOURCE_DIR}/tools/nvcc_check
       DEPFILE ${log}.d
       COMMENT "Checking ${name}.cu with nvcc for sm_80 and sm_90a" VERBATIM)

@@ -2,12 +2,42 @@
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <regex>
+#include <sstream>
 #include <string>
+#include <vector>
 
 #include "tests/support/skip.h"
 
 namespace fs = std::filesystem;
+
+namespace {
+
+/// The instructions that tools/nvcc_check found in a kernel.
+struct Kernel {
+  std::string target, name;
+  std::map<std::string, int> count;
+};
+
+std::vector<Kernel> disassembled(const std::string& source) {
+  std::ifstream in(fs::path(RTFQ_CUDA_CHECK) / (source + ".log"));
+  std::vector<Kernel> kernels;
+  for (std::string line, word; std::getline(in, line);) {
+    if (line.rfind("sass ", 0) != 0) continue;
+    std::istringstream words(line.substr(5));
+    Kernel& kernel = kernels.emplace_back();
+    words >> kernel.target >> kernel.name;
+    while (words >> word) {
+      const auto equals = word.find('=');
+      REQUIRE(equals != std::string::npos);
+      kernel.count[word.substr(0, equals)] = std::stoi(word.substr(equals + 1));
+    }
+  }
+  return kernels;
+}
+
+}  // namespace
 
 TEST_CASE("nvcc: every CUDA kernel compiles for sm_80 and sm_90a and none spills registers") {
   if (!RTFQ_HAS_NVCC) return rtfq::test::skip("there was no nvcc when this build was configured");
@@ -41,4 +71,46 @@ TEST_CASE("nvcc: every CUDA kernel compiles for sm_80 and sm_90a and none spills
     CHECK((both[0] && both[1]));
   }
   CHECK(sources >= 5);
+}
+
+TEST_CASE("nvcc: kernels for tensor cores use them, and fast kernels no local memory") {
+  if (!RTFQ_HAS_NVCC) return rtfq::test::skip("there was no nvcc when this build was configured");
+  if (!RTFQ_HAS_CUOBJDUMP)
+    return rtfq::test::skip("there was no cuobjdump when this build was configured: tools/setup fetches it");
+  // Every kernel of these sources: products of matrices, and operands on their way to shared memory 16 bytes
+  // at a time behind the threads' back. wgmma exists on sm_90a alone, elsewhere its kernels are never
+  // started.
+  struct Expected {
+    const char *source, *product;
+    bool hopper;
+  };
+  for (const auto& [source, product, hopper] :
+       {Expected{"conv2d_mma_bf16", "HMMA", false}, Expected{"conv2d_mma_codes", "IMMA", false},
+        Expected{"conv2d_wgrad_mma", "HMMA", false}, Expected{"conv2d_wgmma_bf16", "HGMMA", true},
+        Expected{"conv2d_wgmma_codes", "IGMMA", true}, Expected{"conv2d_wgmma_wgrad", "HGMMA", true}}) {
+    int on[2] = {};
+    for (const Kernel& kernel : disassembled(source)) {
+      INFO(source << ", " << kernel.target << ": " << kernel.name);
+      ++on[kernel.target == "sm_90a"];
+      if (hopper && kernel.target != "sm_90a") continue;
+      CHECK(kernel.count.at(product) > 0);
+      CHECK(kernel.count.at("LDGSTS") > 0);
+      if (!hopper) CHECK(kernel.count.at("LDSM") > 0);
+    }
+    INFO(source);
+    CHECK(on[0] >= 3);
+    CHECK(on[1] == on[0]);
+  }
+  std::size_t kernels = 0;
+  for (const auto& file : fs::directory_iterator(RTFQ_SOURCE_DIR "/kernels/cuda")) {
+    if (file.path().extension() != ".cu") continue;
+    for (const Kernel& kernel : disassembled(file.path().stem().string())) {
+      if (kernel.name.find("naive") != std::string::npos) continue;
+      INFO(kernel.target << ": " << kernel.name);
+      CHECK(kernel.count.at("LDL") == 0);
+      CHECK(kernel.count.at("STL") == 0);
+      ++kernels;
+    }
+  }
+  CHECK(kernels >= 400);
 }
