@@ -54,6 +54,7 @@ void add_forward(CLI::App&, Action&);
 void add_export(CLI::App&, Action&);
 void add_pack(CLI::App&, Action&);
 void add_infer(CLI::App&, Action&);
+void add_switch(CLI::App&, Action&);
 
 /// A configuration file, or a preset of that name where there is no such file, with --set settings applied.
 Config load_config(const std::string& file_or_preset, const std::vector<std::string>& settings);

@@ -49,7 +49,7 @@ int main(int argc, char** argv) {
   Action action;
   for (const auto add : {add_train, add_config, add_eval, add_measure, add_select, add_predict, add_calibrate,
                          add_quantize, add_info, add_report, add_experiment, add_benchmark, add_import,
-                         add_forward, add_export, add_pack, add_infer})
+                         add_forward, add_export, add_pack, add_infer, add_switch})
     add(app, action);
   app.failure_message(failure_message);
   try {
