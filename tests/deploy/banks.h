@@ -20,6 +20,8 @@ struct BankVariant {
   AffineOwner affine = AffineOwner::architecture;
   std::vector<BitsException> exceptions = {};
   std::vector<int> resolutions{24};
+  int multiple = 8;
+  std::vector<double> widths{1.0, 0.5};
 };
 
 inline SupernetOptions packed_options(const BankVariant& v) {
@@ -27,7 +29,7 @@ inline SupernetOptions packed_options(const BankVariant& v) {
   options.arch = v.arch;
   options.classes = 5;
   options.image_channels = 3;
-  options.bank = {{1.0, 0.5}, {1.0, 0.5}, v.resolutions, v.bits, 8};
+  options.bank = {v.widths, {1.0, 0.5}, v.resolutions, v.bits, v.multiple};
   options.residual = v.residual;
   options.per_channel_weights = v.per_channel;
   options.symmetric_weights = v.symmetric;

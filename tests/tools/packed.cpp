@@ -83,6 +83,11 @@ TEST_CASE("packed: a file selects, measures and refuses by itself") {
   CHECK(lines_of(succeed(place, {"measure", bank, "--images", "3"}).out).size() == 6);
   CHECK_THAT(succeed(place, {"infer", bank, place.at("target/0"), "--macs", "2M"}).err, Contains("w0.5"));
 
+  const std::string plot = place.at("switching.svg");
+  const std::string switching = succeed(place, {"switch", bank, "--changes", "5", "--plot", plot}).out;
+  CHECK_THAT(switching, Contains("a switch takes") && Contains("resident: file"));
+  CHECK_THAT(test::contents(plot), Contains("Latency follows the budget") && Contains("</svg>"));
+
   CHECK(place.rtfq({"pack", run, "-o", place.at("x")}).status == 2);
   CHECK(place.rtfq({"pack", run, "--bank", "--subnet", "bits=4", "-o", place.at("x")}).status == 2);
   CHECK(place.rtfq({"infer", bank, place.at("target"), "--subnet", "bits=3"}).status == 2);
@@ -98,4 +103,19 @@ TEST_CASE("packed: a file selects, measures and refuses by itself") {
   const Outcome cut = place.rtfq({"infer", place.at("cut.rtfq"), place.at("target")});
   CHECK(cut.status == 1);
   CHECK_THAT(cut.err, Contains("cut.rtfq") && Contains("cut off"));
+}
+
+TEST_CASE("packed: subnets become ONNX files") {
+  const Workplace place;
+  succeed(place, place.train("run"));
+  const std::string run = place.at("run"), four = place.at("4.onnx"), floats = place.at("f32.onnx");
+  succeed(place, {"export", run, "--subnet", "bits=4", "--format", "onnx", "-o", four});
+  CHECK_THAT(test::contents(four),
+             Contains("QuantizeLinear") && Contains("Clip") && Contains("w1-d1-r12-b4"));
+  CHECK_THAT(place.rtfq({"export", run, "--full-precision", "--format", "onnx", "-o", floats}).err,
+             Contains("bank.bits=[32]"));
+  succeed(place, place.train("float", {"--set", "train.method=source_only"}));
+  succeed(place, {"export", place.at("float"), "--format", "onnx", "-o", floats});
+  CHECK_THAT(test::contents(floats), Contains("Conv") && !Contains("QuantizeLinear"));
+  CHECK_THAT(place.rtfq({"export", run, "--format", "tea", "-o", floats}).err, Contains("onnx"));
 }
