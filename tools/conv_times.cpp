@@ -174,8 +174,9 @@ class Bench {
         dw(device_, bytes(count_w(s), RTFQ_F32), pattern_of(RTFQ_F32)),
         scale(device_, 4, pattern_of(RTFQ_F32));
     measure<Conv2dWgrad>(s, z, where, nullptr, dw.data(), count_w(s), RTFQ_F32, [&](void*, void* workspace) {
-      return Conv2dWgradArgs{x.data(), g.data(),  static_cast<float*>(dw.data()),
-                             false,    workspace, static_cast<const float*>(scale.data())};
+      return Conv2dWgradArgs{
+          x.data(), g.data(),  static_cast<float*>(dw.data()),
+          false,    workspace, s.x_type == RTFQ_BF16 ? nullptr : static_cast<const float*>(scale.data())};
     });
   }
 

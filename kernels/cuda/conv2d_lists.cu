@@ -1,6 +1,7 @@
 // The GPU's implementations of convolution, best first. Those named after a tile are the ones before them
 // with the tile fixed, to be measured and tested one by one.
 #include "kernels/cuda/conv2d.h"
+#include "kernels/cuda/vendor/entries.h"
 
 namespace rtfq::kernels {
 namespace RTFQ_GPU {
@@ -110,26 +111,29 @@ std::span<const Conv2dForward::Impl> Conv2dForward::RTFQ_GPU_LIST() {
       wgmma_of<Conv2dForward, 128>("wgmma_128x128"),
       wgmma_of<Conv2dForward, 1128>("wgmma_128x128_deep"),
       wgmma_of<Conv2dForward, 192>("wgmma_128x192"),
-      wgmma_of<Conv2dForward, 256>("wgmma_128x256")};
+      wgmma_of<Conv2dForward, 256>("wgmma_128x256"),
+      RTFQ_VENDOR_ENTRIES(vendor::conv2d_by_blas<Conv2dForward>(), vendor::conv2d_by_cudnn<Conv2dForward>())};
   return list;
 }
 std::span<const Conv2dDgrad::Impl> Conv2dDgrad::RTFQ_GPU_LIST() {
   using namespace RTFQ_GPU;
-  static constexpr Impl list[] = {wgmma_of<Conv2dDgrad, 0>("wgmma"),
-                                  dgrad_bf16<ConvTile::by_cost>("mma_bf16"),
-                                  dgrad_bf16<ConvTile::large>("mma_bf16_128x128"),
-                                  dgrad_bf16<ConvTile::wide>("mma_bf16_128x64"),
-                                  dgrad_bf16<ConvTile::small>("mma_bf16_64x64"),
-                                  {"f32", unsupported<Conv2dDgrad, conv2d_f32_unsupported>, conv2d_f32},
-                                  {"naive", unsupported<Conv2dDgrad, conv2d_naive_unsupported>, conv2d_naive},
-                                  wgmma_of<Conv2dDgrad, 64>("wgmma_128x64"),
-                                  wgmma_of<Conv2dDgrad, 1064>("wgmma_128x64_deep"),
-                                  wgmma_of<Conv2dDgrad, 96>("wgmma_128x96"),
-                                  wgmma_of<Conv2dDgrad, 1096>("wgmma_128x96_deep"),
-                                  wgmma_of<Conv2dDgrad, 128>("wgmma_128x128"),
-                                  wgmma_of<Conv2dDgrad, 1128>("wgmma_128x128_deep"),
-                                  wgmma_of<Conv2dDgrad, 192>("wgmma_128x192"),
-                                  wgmma_of<Conv2dDgrad, 256>("wgmma_128x256")};
+  static constexpr Impl list[] = {
+      wgmma_of<Conv2dDgrad, 0>("wgmma"),
+      dgrad_bf16<ConvTile::by_cost>("mma_bf16"),
+      dgrad_bf16<ConvTile::large>("mma_bf16_128x128"),
+      dgrad_bf16<ConvTile::wide>("mma_bf16_128x64"),
+      dgrad_bf16<ConvTile::small>("mma_bf16_64x64"),
+      {"f32", unsupported<Conv2dDgrad, conv2d_f32_unsupported>, conv2d_f32},
+      {"naive", unsupported<Conv2dDgrad, conv2d_naive_unsupported>, conv2d_naive},
+      wgmma_of<Conv2dDgrad, 64>("wgmma_128x64"),
+      wgmma_of<Conv2dDgrad, 1064>("wgmma_128x64_deep"),
+      wgmma_of<Conv2dDgrad, 96>("wgmma_128x96"),
+      wgmma_of<Conv2dDgrad, 1096>("wgmma_128x96_deep"),
+      wgmma_of<Conv2dDgrad, 128>("wgmma_128x128"),
+      wgmma_of<Conv2dDgrad, 1128>("wgmma_128x128_deep"),
+      wgmma_of<Conv2dDgrad, 192>("wgmma_128x192"),
+      wgmma_of<Conv2dDgrad, 256>("wgmma_128x256"),
+      RTFQ_VENDOR_ENTRIES(vendor::conv2d_by_blas<Conv2dDgrad>(), vendor::conv2d_by_cudnn<Conv2dDgrad>())};
   return list;
 }
 std::span<const Conv2dWgrad::Impl> Conv2dWgrad::RTFQ_GPU_LIST() {
@@ -146,7 +150,8 @@ std::span<const Conv2dWgrad::Impl> Conv2dWgrad::RTFQ_GPU_LIST() {
       wgmma_wgrad<128128>("wgmma_128x128"),
       wgmma_wgrad<64128>("wgmma_64x128"),
       wgmma_wgrad<1128128>("wgmma_128x128_deep"),
-      wgmma_wgrad<1064128>("wgmma_64x128_deep")};
+      wgmma_wgrad<1064128>("wgmma_64x128_deep"),
+      RTFQ_VENDOR_ENTRIES(vendor::conv2d_by_blas<Conv2dWgrad>(), vendor::conv2d_by_cudnn<Conv2dWgrad>())};
   return list;
 }
 

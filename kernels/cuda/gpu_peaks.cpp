@@ -51,9 +51,11 @@ double peak(GpuClock& clock, Device device, rtfq_dtype in, rtfq_dtype out) {
       workspace(device, vendor::blas_workspace);
   fill(a, in, count);
   fill(b, in, count);
-  const vendor::Product product{side, side, side, false, true, side, side, side, in, out, false};
+  const vendor::Product product{side, side, side, false, true, side, side, side, in, out};
   const auto samples = clock.time(
-      [&](Stream stream) { vendor::multiply(product, a.data, b.data, c.data, workspace.data, stream); },
+      [&](Stream stream) {
+        vendor::multiply(product, a.data, b.data, c.data, false, workspace.data, stream);
+      },
       {false, 9, 0.01, 0.15});
   return 2.0 * side * side * side / *std::min_element(samples.device.begin(), samples.device.end());
 }

@@ -2,12 +2,15 @@
 // kernels/linear.h read. Blocks have 128 threads.
 //
 // "warps", forward: a warp takes 4 rows by 4 outputs, a lane every 32nd channel of their sums, so that both
-// operands are read in whole lines, each a quarter as often as there are sums; lanes' sums are added by halves.
-// "naive": a thread takes one of 128 neighbouring outputs of a block, whose sum it takes alone in a fixed order:
-// in f32 over channels (codes in s32), in double over the batch. The gradients have no other kernel: their
-// neighbours read neighbouring channels. Floor: 2 n c k operations a pass; the operands once. Limits: f32, and
-// codes forward; outputs fewer than 2^31 blocks. Not yet timed on a GPU.
+// operands are read in whole lines, each a quarter as often as there are sums; lanes' sums are added by
+// halves.
+//
+// "naive": a thread takes one of 128 neighbouring outputs of a block, whose sum it takes alone in a
+// fixed order: in f32 over channels (codes in s32), in double over the batch. The gradients have no other
+// kernel: their neighbours read neighbouring channels. Floor: 2 n c k operations a pass; the operands once.
+// Limits: f32, and codes forward; outputs fewer than 2^31 blocks. Not yet timed on a GPU.
 #include "kernels/cuda/gpu.h"
+#include "kernels/cuda/vendor/entries.h"
 #include "kernels/linear.h"
 
 namespace rtfq::kernels {
@@ -176,15 +179,18 @@ const char* gradient_unsupported(const LinearShape& s) {
 
 std::span<const LinearForward::Impl> LinearForward::RTFQ_GPU_LIST() {
   static constexpr Impl list[] = {{"warps", RTFQ_GPU::forward_unsupported, RTFQ_GPU::launch_forward_warps},
-                                  {"naive", RTFQ_GPU::forward_unsupported, RTFQ_GPU::launch_forward}};
+                                  {"naive", RTFQ_GPU::forward_unsupported, RTFQ_GPU::launch_forward},
+                                  RTFQ_VENDOR_ENTRIES(vendor::linear_by_blas<LinearForward>())};
   return list;
 }
 std::span<const LinearDgrad::Impl> LinearDgrad::RTFQ_GPU_LIST() {
-  static constexpr Impl list[] = {{"naive", RTFQ_GPU::gradient_unsupported, RTFQ_GPU::launch_dgrad}};
+  static constexpr Impl list[] = {{"naive", RTFQ_GPU::gradient_unsupported, RTFQ_GPU::launch_dgrad},
+                                  RTFQ_VENDOR_ENTRIES(vendor::linear_by_blas<LinearDgrad>())};
   return list;
 }
 std::span<const LinearWgrad::Impl> LinearWgrad::RTFQ_GPU_LIST() {
-  static constexpr Impl list[] = {{"naive", RTFQ_GPU::gradient_unsupported, RTFQ_GPU::launch_wgrad}};
+  static constexpr Impl list[] = {{"naive", RTFQ_GPU::gradient_unsupported, RTFQ_GPU::launch_wgrad},
+                                  RTFQ_VENDOR_ENTRIES(vendor::linear_by_blas<LinearWgrad>())};
   return list;
 }
 

@@ -26,6 +26,7 @@ struct Plan {
   cublasLtMatmulDesc_t operation = nullptr;
   cublasLtMatrixLayout_t a = nullptr, b = nullptr, c = nullptr;
   cublasLtMatmulHeuristicResult_t choice{};
+  std::string refusal;
 };
 
 cudaDataType_t type_of(rtfq_dtype type) {
@@ -53,10 +54,25 @@ cublasLtHandle_t handle() {
   return made;
 }
 
+/// What an algorithm may rely on: the workspace, the matrices' alignment, and that pieces of a sum are added
+/// in a step of their own, which is the one way that gives the same bits again.
+void set_preference(cublasLtMatmulPreference_t preference, const Product& p) {
+  const auto set = [&](cublasLtMatmulPreferenceAttributes_t attribute, const auto& value) {
+    check(RTFQ_CALL(lt(), cublasLtMatmulPreferenceSetAttribute)(preference, attribute, &value, sizeof value),
+          "saying what an algorithm may rely on");
+  };
+  set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, uint64_t{blas_workspace});
+  set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
+      static_cast<uint32_t>(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
+  for (const auto matrix :
+       {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES})
+    set(matrix, p.alignment);
+}
+
 /// The library counts rows down the columns: it is asked for C^T = op(B)^T op(A)^T, the same memory read its
 /// way.
-Plan make_plan(const Product& p) {
-  Plan plan;
+void describe(Plan& plan, const Product& p) {
   const bool codes = p.in == RTFQ_S8;
   check(
       RTFQ_CALL(lt(), cublasLtMatmulDescCreate)(
@@ -78,18 +94,27 @@ Plan make_plan(const Product& p) {
   layout(&plan.a, p.in, p.transpose_b ? p.k : p.n, p.transpose_b ? p.n : p.k, p.ldb);
   layout(&plan.b, p.in, p.transpose_a ? p.m : p.k, p.transpose_a ? p.k : p.m, p.lda);
   layout(&plan.c, p.out, p.n, p.m, p.ldc);
+}
+
+/// A plan that cannot be made says why in `refusal`.
+Plan make_plan(const Product& p) {
+  Plan plan;
   cublasLtMatmulPreference_t preference = nullptr;
-  check(RTFQ_CALL(lt(), cublasLtMatmulPreferenceCreate)(&preference), "cublasLtMatmulPreferenceCreate");
-  const std::size_t workspace = blas_workspace;
-  check(RTFQ_CALL(lt(), cublasLtMatmulPreferenceSetAttribute)(
-            preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace),
-        "setting the workspace");
-  int found = 0;
-  check(RTFQ_CALL(lt(), cublasLtMatmulAlgoGetHeuristic)(handle(), plan.operation, plan.a, plan.b, plan.c,
-                                                        plan.c, preference, 1, &plan.choice, &found),
-        "choosing an algorithm");
-  RTFQ_CALL(lt(), cublasLtMatmulPreferenceDestroy)(preference);
-  if (found < 1) throw std::runtime_error("[cublas] has no algorithm for this product");
+  try {
+    const cublasLtHandle_t library = handle();
+    describe(plan, p);
+    check(RTFQ_CALL(lt(), cublasLtMatmulPreferenceCreate)(&preference), "cublasLtMatmulPreferenceCreate");
+    set_preference(preference, p);
+    int found = 0;
+    check(RTFQ_CALL(lt(), cublasLtMatmulAlgoGetHeuristic)(library, plan.operation, plan.a, plan.b, plan.c,
+                                                          plan.c, preference, 1, &plan.choice, &found),
+          "choosing an algorithm");
+    if (found < 1 || plan.choice.state != CUBLAS_STATUS_SUCCESS)
+      plan.refusal = "[cublas] has no algorithm for this product";
+  } catch (const std::exception& error) {
+    plan.refusal = error.what();
+  }
+  if (preference) RTFQ_CALL(lt(), cublasLtMatmulPreferenceDestroy)(preference);
   return plan;
 }
 
@@ -107,10 +132,23 @@ const std::string& blas_missing() {
   return lt().missing();
 }
 
-void multiply(const Product& p, const void* a, const void* b, void* c, void* workspace, Stream stream) {
+const char* blas_unsupported(const Product& p) {
+  if (!blas_missing().empty()) return blas_missing().c_str();
   const Plan& plan = plan_of(p);
-  const float one = 1, old = p.accumulate ? 1.0f : 0.0f;
-  const int32_t one_code = 1, old_code = p.accumulate ? 1 : 0;
+  return plan.refusal.empty() ? nullptr : plan.refusal.c_str();
+}
+
+void multiply(const Product& p, const void* a, const void* b, void* c, bool accumulate, void* workspace,
+              Stream stream) {
+  if (const char* reason = blas_unsupported(p)) throw std::runtime_error(reason);
+  for (const void* matrix : {a, b, static_cast<const void*>(c)})
+    if (reinterpret_cast<uintptr_t>(matrix) % p.alignment)
+      throw std::invalid_argument("[cublas] expected matrices at multiples of " +
+                                  std::to_string(p.alignment) +
+                                  " bytes: align them, or prefer another implementation");
+  const Plan& plan = plan_of(p);
+  const float one = 1, old = accumulate ? 1.0f : 0.0f;
+  const int32_t one_code = 1, old_code = accumulate ? 1 : 0;
   const bool codes = p.in == RTFQ_S8;
   check(RTFQ_CALL(lt(), cublasLtMatmul)(
             handle(), plan.operation, codes ? static_cast<const void*>(&one_code) : &one, b, plan.a, a,

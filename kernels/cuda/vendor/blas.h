@@ -1,6 +1,6 @@
 #pragma once
 // Matrix products of NVIDIA's cuBLASLt, which is opened at run time where it is installed; nothing here needs
-// it to link.
+// it to link. Its entries in the lists have never run on a GPU; the products of gpu_peaks.cpp have.
 
 #include <cstddef>
 #include <string>
@@ -16,7 +16,7 @@ struct Product {
   bool transpose_a, transpose_b;
   int64_t lda, ldb, ldc;
   rtfq_dtype in, out;
-  bool accumulate;
+  uint32_t alignment = 16;  ///< bytes that all three matrices begin on a multiple of
   auto operator<=>(const Product&) const = default;
 };
 
@@ -24,7 +24,13 @@ struct Product {
 const std::string& blas_missing();
 /// Bytes that make every algorithm possible.
 constexpr std::size_t blas_workspace = std::size_t{32} << 20;
-/// Throws std::runtime_error ("[cublas] ...") where the library refuses.
-void multiply(const Product&, const void* a, const void* b, void* c, void* workspace, Stream);
+/// Why the library does not multiply so, or nullptr. It is asked once for each product, which needs a GPU;
+/// without one, that is the reason.
+const char* blas_unsupported(const Product&);
+/// C is overwritten, or added to with `accumulate`. Throws std::runtime_error ("[cublas] ...") where
+/// `blas_unsupported` has a reason, and std::invalid_argument for matrices that begin elsewhere than
+/// promised.
+void multiply(const Product&, const void* a, const void* b, void* c, bool accumulate, void* workspace,
+              Stream);
 
 }  // namespace rtfq::kernels::vendor

@@ -9,7 +9,10 @@ const std::string& blas_missing() {
   static const std::string text = "this build found no headers of cuBLAS";
   return text;
 }
-void multiply(const Product&, const void*, const void*, void*, void*, Stream) {
+const char* blas_unsupported(const Product&) {
+  return blas_missing().c_str();
+}
+void multiply(const Product&, const void*, const void*, void*, bool, void*, Stream) {
   throw std::runtime_error("[cublas] " + blas_missing());
 }
 
