@@ -11,6 +11,8 @@
 #include <cmath>
 #include <stdexcept>
 
+#include "kernels/cuda/memory_speed.h"
+
 namespace rtfq::kernels::runtime {
 namespace {
 
@@ -90,10 +92,25 @@ struct GpuClock::State {
   Management management;
   cudaStream_t stream = nullptr;
   cudaEvent_t begin = nullptr, end = nullptr;
-  void* scratch = nullptr;  ///< more than the level-two cache holds
-  std::size_t scratch_bytes = 0;
+  void* scratch = nullptr;  ///< three times what the level-two cache holds, and 4 bytes
+  int64_t scratch_bytes = 0;
 
   explicit State(Device d) : device(d), management(d.index) {}
+
+  void need_scratch(double cache) {
+    if (scratch) return;
+    constexpr int64_t chunk = gpu_cuda::memory_speed_chunk;
+    scratch_bytes = (static_cast<int64_t>(3 * cache) / chunk + 1) * chunk;
+    const auto bytes = static_cast<std::size_t>(scratch_bytes) + 4;
+    check(cudaMalloc(&scratch, bytes), "memory to empty the cache with");
+    check(cudaMemset(scratch, 0, bytes), "memory to empty the cache with");
+  }
+
+  /// By reading: a cache full of lines that were written would be emptied at the cost of what is timed next.
+  void empty_cache() {
+    gpu_cuda::read_memory(scratch, scratch_bytes, static_cast<char*>(scratch) + scratch_bytes,
+                          {device, stream});
+  }
 
   /// A launch recorded `times` over, or nullptr where it cannot be.
   cudaGraphExec_t record(const Launch& launch, int times) {
@@ -158,10 +175,7 @@ Stream GpuClock::stream() const {
 
 GpuSamples GpuClock::time(const Launch& launch, const GpuTiming& wanted) {
   State& s = *state_;
-  if (wanted.cold && !s.scratch) {
-    s.scratch_bytes = static_cast<std::size_t>(2 * facts().l2_cache);
-    check(cudaMalloc(&s.scratch, s.scratch_bytes), "memory to empty the cache with");
-  }
+  if (wanted.cold) s.need_scratch(facts().l2_cache);
   const Stream stream{s.device, s.stream};
   GpuSamples result;
   launch(stream);  // kernels are loaded, plans made
@@ -179,8 +193,7 @@ GpuSamples GpuClock::time(const Launch& launch, const GpuTiming& wanted) {
   const cudaGraphExec_t graph = s.record(launch, times);
   const auto start = Clock::now();
   for (int i = 0;; ++i) {
-    if (wanted.cold)
-      check(cudaMemsetAsync(s.scratch, i & 1, s.scratch_bytes, s.stream), "emptying the cache");
+    if (wanted.cold) s.empty_cache();
     check(cudaEventRecord(s.begin, s.stream), "an event");
     if (graph)
       check(cudaGraphLaunch(graph, s.stream), "a replay");
@@ -221,23 +234,30 @@ double GpuClock::seconds(const Launch& launch, int64_t launches) {
 
 double GpuClock::copy_bandwidth() {
   constexpr std::size_t bytes = std::size_t{1} << 30;
+  constexpr int copies = 8, samples = 9;
   void *from = nullptr, *to = nullptr;
   check(cudaMalloc(&from, bytes), "memory to copy");
   check(cudaMalloc(&to, bytes), "memory to copy");
   check(cudaMemset(from, 0x5A, bytes), "filling");
-  const auto samples = time(
-      [&](Stream stream) {
-        check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice,
-                              static_cast<cudaStream_t>(stream.handle)),
-              "a copy");
-      },
-      {true, 11, 0.01, 0.2});
+  const Launch by_driver = [&](Stream stream) {
+    check(
+        cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, static_cast<cudaStream_t>(stream.handle)),
+        "a copy");
+  };
+  const Launch by_kernel = [&](Stream stream) {
+    gpu_cuda::copy_memory(from, to, static_cast<int64_t>(bytes), stream);
+  };
+  double best = 0;
+  for (const Launch& launch : {by_driver, by_kernel}) {
+    seconds(launch, 1);
+    std::vector<double> taken;
+    for (int i = 0; i < samples; ++i) taken.push_back(seconds(launch, copies) / copies);
+    std::nth_element(taken.begin(), taken.begin() + samples / 2, taken.end());
+    best = std::max(best, 2.0 * static_cast<double>(bytes) / taken[samples / 2]);
+  }
   cudaFree(from);
   cudaFree(to);
-  auto seconds = samples.device;
-  std::nth_element(seconds.begin(), seconds.begin() + static_cast<std::ptrdiff_t>(seconds.size() / 2),
-                   seconds.end());
-  return 2.0 * static_cast<double>(bytes) / seconds[seconds.size() / 2];
+  return best;
 }
 
 void GpuClock::start_profiler() {

@@ -59,7 +59,8 @@ class GpuClock {
   GpuSamples time(const Launch&, const GpuTiming&);
   /// Seconds of `launches` launches in a row between two events.
   double seconds(const Launch&, int64_t launches);
-  /// Bytes a second of a copy from the device's memory to itself, reading and writing counted.
+  /// Bytes a second of a copy of 1 GiB from the device's memory to itself, reading and writing counted: the
+  /// driver's, or a kernel's where that is faster.
   double copy_bandwidth();
   /// Profilers told to wait for it (ncu --profile-from-start off) see what is launched in between.
   void start_profiler();
