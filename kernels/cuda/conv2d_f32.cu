@@ -9,12 +9,13 @@
 // gradients of stride 1 and 2; operands of at most 2^30 elements. Shared memory: 19 KB. Not yet timed on a
 // GPU.
 #include "kernels/cuda/conv2d.h"
-#include "kernels/cuda/values.h"
+#include "kernels/cuda/conv2d_f32.h"
 
 namespace rtfq::kernels::RTFQ_GPU {
 namespace {
 
-constexpr int threads = 128, rows = 128, columns = 64, step = 8, stages = 3;
+constexpr int rows = 128, columns = 64;
+constexpr int threads = F32Tile::threads, step = F32Tile::step, stages = F32Tile::stages;
 // A row of a stage is a term; rows 4 apart in banks, so that copies to 8 terms of 4 neighbours do not
 // collide.
 constexpr int left_pitch = rows + 4, right_pitch = columns + 4;
@@ -78,44 +79,18 @@ __global__ void __launch_bounds__(threads, 3)
   };
 
   float sum[8][8] = {};
-#pragma unroll
-  for (int i = 0; i < stages - 1; ++i) {
-    if (i < steps) copy_step(i);
-    simt::copy_async_commit();
-  }
-  const int own_row = thread >> 3 << 2, own_column = (thread & 7) << 2;
-  int stage = 0, ahead = stages - 1;
-  for (int at = 0; at < steps; ++at) {
-    simt::copy_async_wait<stages - 2>();
-    __syncthreads();
-    if (at + stages - 1 < steps) copy_step(ahead);
-    simt::copy_async_commit();
-#pragma unroll
-    for (int term = 0; term < step; ++term) {
-      const Floats<4> a0 = load<4>(&left[stage][term][own_row]),
-                      a1 = load<4>(&left[stage][term][64 + own_row]);
-      const Floats<4> b0 = load<4>(&right[stage][term][own_column]),
-                      b1 = load<4>(&right[stage][term][32 + own_column]);
-#pragma unroll
-      for (int i = 0; i < 8; ++i)
-#pragma unroll
-        for (int j = 0; j < 8; ++j)
-          sum[i][j] =
-              __fmaf_rn(i < 4 ? a0.v[i & 3] : a1.v[i & 3], j < 4 ? b0.v[j & 3] : b1.v[j & 3], sum[i][j]);
-    }
-    stage = stage + 1 == stages ? 0 : stage + 1;
-    ahead = ahead + 1 == stages ? 0 : ahead + 1;
-  }
+  f32_products<rows, columns>(left, right, steps, copy_step, sum);
+  const int own_row = f32_own_row<columns>(), own_column = f32_own_column<columns>();
 
   const bool fours = z.columns % 4 == 0;
 #pragma unroll
   for (int i = 0; i < 8; ++i) {
-    const int at = row0 + (i >> 2) * 64 + own_row + (i & 3);
+    const int at = row0 + f32_place<rows>(own_row, i);
     if (at >= part.rows) continue;
     float* to = y + static_cast<int64_t>(output_pixel(z, part, at)) * z.columns;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const int column = column0 + half * 32 + own_column;
+      const int column = column0 + f32_place<columns>(own_column, 4 * half);
       if (fours) {
         if (column < z.columns)
           store<4>(to + column, Floats<4>{{sum[i][4 * half], sum[i][4 * half + 1], sum[i][4 * half + 2],

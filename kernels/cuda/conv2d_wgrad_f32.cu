@@ -9,13 +9,14 @@
 // Limits: filters of at most 8x8; operands of at most 2^30 elements. Shared memory: 18 KB. Not yet timed on a
 // GPU.
 #include "kernels/cuda/conv2d.h"
+#include "kernels/cuda/conv2d_f32.h"
 #include "kernels/cuda/conv2d_wgrad.h"
-#include "kernels/cuda/values.h"
 
 namespace rtfq::kernels::RTFQ_GPU {
 namespace {
 
-constexpr int threads = 128, rows = 64, columns = 128, step = 8, stages = 3;
+constexpr int rows = 64, columns = 128;
+constexpr int threads = F32Tile::threads, step = F32Tile::step, stages = F32Tile::stages;
 
 __global__ void __launch_bounds__(threads, 3)
     partial_sums(const __grid_constant__ Wgrad w, const float* __restrict__ x, const float* __restrict__ g,
@@ -65,44 +66,18 @@ __global__ void __launch_bounds__(threads, 3)
   };
 
   float sum[8][8] = {};
-#pragma unroll
-  for (int i = 0; i < stages - 1; ++i) {
-    if (i < steps) copy_step(i);
-    simt::copy_async_commit();
-  }
-  const int own_row = (thread >> 4) << 2, own_column = (thread & 15) << 2;
-  int stage = 0, ahead = stages - 1;
-  for (int at = 0; at < steps; ++at) {
-    simt::copy_async_wait<stages - 2>();
-    __syncthreads();
-    if (at + stages - 1 < steps) copy_step(ahead);
-    simt::copy_async_commit();
-#pragma unroll
-    for (int term = 0; term < step; ++term) {
-      const Floats<4> a0 = load<4>(&left[stage][term][own_row]),
-                      a1 = load<4>(&left[stage][term][32 + own_row]);
-      const Floats<4> b0 = load<4>(&right[stage][term][own_column]),
-                      b1 = load<4>(&right[stage][term][64 + own_column]);
-#pragma unroll
-      for (int i = 0; i < 8; ++i)
-#pragma unroll
-        for (int j = 0; j < 8; ++j)
-          sum[i][j] =
-              __fmaf_rn(i < 4 ? a0.v[i & 3] : a1.v[i & 3], j < 4 ? b0.v[j & 3] : b1.v[j & 3], sum[i][j]);
-    }
-    stage = stage + 1 == stages ? 0 : stage + 1;
-    ahead = ahead + 1 == stages ? 0 : ahead + 1;
-  }
+  f32_products<rows, columns>(left, right, steps, copy_step, sum);
+  const int own_row = f32_own_row<columns>(), own_column = f32_own_column<columns>();
 
   const float scale = wgrad_scale(w, to);
 #pragma unroll
   for (int j = 0; j < 8; ++j) {
-    const int column = column0 + (j >> 2) * 64 + own_column + (j & 3);
+    const int column = column0 + f32_place<columns>(own_column, j);
     if (column >= w.columns) continue;
     const WgradColumn own(w, to, piece, column);
 #pragma unroll
     for (int i = 0; i < 8; ++i) {
-      const int k = row0 + (i >> 2) * 32 + own_row + (i & 3);
+      const int k = row0 + f32_place<rows>(own_row, i);
       if (k < z.columns) own.put(w, to, k, sum[i][j], scale);
     }
   }

@@ -101,11 +101,8 @@ __global__ void __launch_bounds__(threads, 2)
       load<V>(&main[mean_g_factor][walk.x]),
       load<V>(&main[slope_factor][walk.x]),
       {}};
-  work.sum.main.take(main, walk.x);
-  if (two) {
-    work.sum.other.take(other, walk.x);
-    work.other_slope = load<V>(&other[slope_factor][walk.x]);
-  }
+  work.sum.take(main, other, walk.x);
+  if (two) work.other_slope = load<V>(&other[slope_factor][walk.x]);
   walk.template each_row<at_once>(r, work);
 }
 

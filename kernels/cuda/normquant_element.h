@@ -2,6 +2,8 @@
 // What the three fused passes compute of V neighbouring channels. Forward and gradients share it, so that z
 // made again is the same bits; the expressions are those of kernels/cpu/normquant_element.h.
 
+#include <type_traits>
+
 #include "kernels/cuda/channel_rows.h"
 #include "kernels/cuda/normquant.h"
 
@@ -58,6 +60,17 @@ __device__ __forceinline__ void fill_norm(const ChannelRows& r, const RowWalk<V>
   tile[shift_factor][j] = in.shift[walk.segment][channel];
 }
 
+/// Of all channels of a block, both norms' factors.
+template <int V, class Kinds>
+__device__ __forceinline__ void fill_norms(const ChannelRows& r, const RowWalk<V>& walk,
+                                           const NormQuantOperands& in, Kinds kinds, float epsilon,
+                                           TileFactors<V>* main, TileFactors<V>* other) {
+  for (int j = static_cast<int>(threadIdx.x); j < walk.width; j += ChannelRows::threads) {
+    fill_norm(r, walk, in.main, epsilon, main, j);
+    if (kinds.residual == RTFQ_RESIDUAL_NORM) fill_norm(r, walk, in.other, epsilon, other, j);
+  }
+}
+
 /// z = norm(x) + residual.
 template <class T, int V, class Kinds>
 struct ResidualSum {
@@ -83,6 +96,12 @@ struct ResidualSum {
         values(static_cast<const T*>(in.residual)),
         codes(static_cast<const uint8_t*>(in.residual)),
         step(kinds_of.residual == RTFQ_RESIDUAL_CODES ? *in.residual_step : 0.0f) {}
+
+  __device__ __forceinline__ void take(const TileFactors<V>* of_main, const TileFactors<V>* of_other,
+                                       int at) {
+    main.take(of_main, at);
+    if (kinds.residual == RTFQ_RESIDUAL_NORM) other.take(of_other, at);
+  }
 
   __device__ __forceinline__ Fetched fetch(int64_t i) const {
     Fetched in{};
@@ -235,6 +254,20 @@ bool operands_aligned(const NormQuantShape& s, const NormQuantOperands& in) {
          (s.residual != RTFQ_RESIDUAL_NORM || aligned(in.other.x, bytes)) &&
          (s.residual != RTFQ_RESIDUAL_VALUES || aligned(in.residual, bytes)) &&
          (s.residual != RTFQ_RESIDUAL_CODES || aligned(in.residual, V));
+}
+
+/// Calls f with the kinds as a FixedKinds and the width that goes with them where the operands and what else
+/// `aligned_to` looks at start where they may; else with kinds known when it runs, and a width of one.
+template <class T, class Aligned, class F>
+void with_kinds_and_width(const NormQuantShape& s, const NormQuantOperands& in, const Aligned& aligned_to,
+                          const F& f) {
+  with_kinds(s, [&](auto kinds) {
+    constexpr int V = normquant_width<T, decltype(kinds)>;
+    if (operands_aligned<T, V>(s, in) && aligned_to(std::size_t{V}))
+      f(kinds, std::integral_constant<int, V>{});
+    else
+      f(AnyKinds{s.residual, s.identity}, std::integral_constant<int, 1>{});
+  });
 }
 
 }  // namespace rtfq::kernels::RTFQ_GPU

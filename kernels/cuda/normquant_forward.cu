@@ -54,15 +54,11 @@ __global__ void __launch_bounds__(threads, resident<Kinds>)
   SIMT_SHARED(float, main, [3][RowWalk<V>::most_width]);
   SIMT_SHARED(float, other, [3][RowWalk<V>::most_width]);
   const RowWalk<V> walk(r);
-  for (int j = static_cast<int>(threadIdx.x); j < walk.width; j += threads) {
-    fill_norm(r, walk, a.in.main, epsilon, main, j);
-    if (kinds.residual == RTFQ_RESIDUAL_NORM) fill_norm(r, walk, a.in.other, epsilon, other, j);
-  }
+  fill_norms(r, walk, a.in, kinds, epsilon, main, other);
   __syncthreads();
   if (!walk.active) return;
   Forward<T, V, Kinds> work{ResidualSum<T, V, Kinds>(kinds, a.in), {}, {}, a.codes, a.identity};
-  work.sum.main.take(main, walk.x);
-  if (kinds.residual == RTFQ_RESIDUAL_NORM) work.sum.other.take(other, walk.x);
+  work.sum.take(main, other, walk.x);
   work.quantizer.set(a.in.step, qp);
   if (kinds.identity == RTFQ_IDENTITY_CODES) work.identity_quantizer.set(a.in.identity_step, identity_qp);
   walk.template each_row<at_once>(r, work);
@@ -78,14 +74,12 @@ void launch_forward(const NormQuantShape& s, const NormQuantForwardArgs& a, Kind
 
 template <class T>
 void choose_kinds(const NormQuantShape& s, const NormQuantForwardArgs& a, Stream stream) {
-  with_kinds(s, [&](auto kinds) {
-    using Kinds = decltype(kinds);
-    constexpr int V = normquant_width<T, Kinds>;
-    const bool fast = operands_aligned<T, V>(s, a.in) && aligned(a.codes, V) &&
-                      (s.identity != RTFQ_IDENTITY_CODES || aligned(a.identity, V)) &&
-                      (s.identity != RTFQ_IDENTITY_VALUES || aligned(a.identity, V * sizeof(T)));
-    fast ? launch_forward<T, V>(s, a, kinds, stream)
-         : launch_forward<T, 1>(s, a, AnyKinds{s.residual, s.identity}, stream);
+  const auto aligned_to = [&](std::size_t width) {
+    return aligned(a.codes, width) && (s.identity != RTFQ_IDENTITY_CODES || aligned(a.identity, width)) &&
+           (s.identity != RTFQ_IDENTITY_VALUES || aligned(a.identity, width * sizeof(T)));
+  };
+  with_kinds_and_width<T>(s, a.in, aligned_to, [&](auto kinds, auto width) {
+    launch_forward<T, decltype(width)::value>(s, a, kinds, stream);
   });
 }
 

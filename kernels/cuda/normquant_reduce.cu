@@ -61,19 +61,13 @@ __global__ void __launch_bounds__(threads, 2)
   SIMT_SHARED(float, main, [3][RowWalk<V>::most_width]);
   SIMT_SHARED(float, other, [3][RowWalk<V>::most_width]);
   const RowWalk<V> walk(r);
-  for (int j = static_cast<int>(threadIdx.x); j < walk.width; j += threads) {
-    fill_norm(r, walk, a.in.main, epsilon, main, j);
-    if (kinds.residual == RTFQ_RESIDUAL_NORM) fill_norm(r, walk, a.in.other, epsilon, other, j);
-  }
+  fill_norms(r, walk, a.in, kinds, epsilon, main, other);
   __syncthreads();
   Reduce<T, V, Kinds, sums> work{
       ResidualSum<T, V, Kinds>(kinds, a.in),
       SumGradient<T, V, Kinds>(kinds, a.in, a.g_codes, a.g_identity, qp, identity_qp),
       static_cast<T*>(a.g_z)};
-  if (walk.active) {
-    work.sum.main.take(main, walk.x);
-    if (kinds.residual == RTFQ_RESIDUAL_NORM) work.sum.other.take(other, walk.x);
-  }
+  if (walk.active) work.sum.take(main, other, walk.x);
   walk.template each_row<at_once>(r, work);
   store_partials(r, walk, work.total, partials);
   double step[2] = {static_cast<double>(work.gradient.ds), static_cast<double>(work.gradient.identity_ds)};
@@ -131,16 +125,14 @@ void launch_reduce(const NormQuantShape& s, const NormQuantReduceArgs& a, Kinds 
 
 template <class T>
 void choose_kinds(const NormQuantShape& s, const NormQuantReduceArgs& a, Stream stream) {
-  with_kinds(s, [&](auto kinds) {
+  const auto aligned_to = [&](std::size_t width) {
+    const std::size_t bytes = width * sizeof(T);
+    return aligned(a.g_codes, bytes) && aligned(a.g_identity, bytes) && aligned(a.g_z, bytes);
+  };
+  with_kinds_and_width<T>(s, a.in, aligned_to, [&](auto kinds, auto width) {
     using Kinds = decltype(kinds);
-    constexpr int V = normquant_width<T, Kinds>;
-    constexpr std::size_t bytes = V * sizeof(T);
-    const bool fast = operands_aligned<T, V>(s, a.in) && aligned(a.g_codes, bytes) &&
-                      aligned(a.g_identity, bytes) && aligned(a.g_z, bytes);
-    if (fast)
-      launch_reduce<T, V, two_norms<Kinds> ? 3 : 2>(s, a, kinds, stream);
-    else
-      launch_reduce<T, 1, 3>(s, a, AnyKinds{s.residual, s.identity}, stream);
+    constexpr int sums = two_norms<Kinds> || std::is_same_v<Kinds, AnyKinds> ? 3 : 2;
+    launch_reduce<T, decltype(width)::value, sums>(s, a, kinds, stream);
   });
 }
 
