@@ -4,6 +4,7 @@
 
 #include <catch2/catch.hpp>
 #include <cstdlib>
+#include <sstream>
 
 #include "kernels/simt/executor.h"
 
@@ -20,8 +21,8 @@ constexpr bool sanitized = true;
 #else
 constexpr bool sanitized = false;
 #endif
-/// Convolutions have so many implementations that under sanitizers, which look at every access whatever the schedule, one
-/// order of threads and the smaller cases are what there is time for.
+/// Convolutions have so many implementations that under sanitizers, which look at every access whatever the
+/// schedule, one order of threads and the smaller cases are what there is time for.
 constexpr double most_sanitized_operations = 4e6;
 
 /// Of an operator that has no kernels in kernels/cuda: none.
@@ -33,10 +34,21 @@ std::vector<std::string> on_simt(const catalog::Instance& instance) {
   }
 }
 
-/// RTFQ_SIMT_SCHEDULES=1000 in the environment asks for more than a test run has time for.
-int wanted_schedules(int usual) {
-  const char* text = std::getenv("RTFQ_SIMT_SCHEDULES");
-  return text ? std::max(1, std::atoi(text)) : usual;
+/// A number from the environment: RTFQ_SIMT_SCHEDULES=1000 asks for more than a test run has time for,
+/// RTFQ_SIMT_MOST_OPERATIONS=1e6 leaves larger cases out.
+double wanted(const char* variable, double usual) {
+  const char* text = std::getenv(variable);
+  return text && *text ? std::max(1.0, std::atof(text)) : usual;
+}
+
+/// RTFQ_SIMT_IMPLEMENTATIONS=f32,mma in the environment: only those whose names start so.
+bool is_wanted(const std::string& name) {
+  const char* text = std::getenv("RTFQ_SIMT_IMPLEMENTATIONS");
+  if (!text || !*text) return true;
+  std::istringstream prefixes(text);
+  for (std::string prefix; std::getline(prefixes, prefix, ',');)
+    if (name.rfind(prefix, 0) == 0) return true;
+  return false;
 }
 
 /// Buffers between guard pages, so that reading far outside ends the process.
@@ -50,18 +62,20 @@ void check_family(const std::string& prefix, int usual_schedules) {
   const simt::ScopedOptions scope;
   const GuardPages pages;
   const bool fewer = sanitized && prefix.rfind("conv2d.", 0) == 0;
-  const int schedules = wanted_schedules(fewer ? 1 : usual_schedules);
+  const int schedules = static_cast<int>(wanted("RTFQ_SIMT_SCHEDULES", fewer ? 1 : usual_schedules));
+  const double most_operations =
+      wanted("RTFQ_SIMT_MOST_OPERATIONS", fewer ? most_sanitized_operations : 1e18);
   std::size_t ran = 0;
   for (const auto& entry : catalog::entries()) {
     if (entry.large || entry.op.rfind(prefix, 0) != 0) continue;
     const auto instance = entry.make();
     const Cost cost = instance->cost();
-    if (cost.bytes > most_bytes || (fewer && cost.operations > most_sanitized_operations)) continue;
+    if (cost.bytes > most_bytes || cost.operations > most_operations) continue;
     const auto names = on_simt(*instance);
     INFO(entry.op << " " << entry.case_name);
     CHECK_FALSE(names.empty());
     for (const auto& name : names) {
-      if (!instance->unsupported(Backend::simt, name).empty()) continue;
+      if (!is_wanted(name) || !instance->unsupported(Backend::simt, name).empty()) continue;
       for (int i = 0; i < schedules; ++i) {
         simt::options().seed = static_cast<uint64_t>(1 + i);
         std::string message;
