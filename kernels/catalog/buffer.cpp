@@ -12,7 +12,8 @@
 namespace rtfq::kernels::catalog {
 namespace {
 
-constexpr std::byte guard_byte{0xA5};
+/// Large and positive as f32, bf16 or double, so that a sum shows what it read too far.
+constexpr std::byte guard_byte{0x7E};
 constexpr std::byte poison_byte{0xFF};
 constexpr std::size_t zone = 256, alignment = 64;
 
