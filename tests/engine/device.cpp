@@ -199,6 +199,34 @@ TEST_CASE("ops on simt: gradients of a quantized block equal the CPU's to roundi
       0.05);
 }
 
+TEST_CASE("ops on simt: a slice of a parent is read and its gradient added in place, not a byte is copied") {
+  const Guard guard;
+  const Device simt{Backend::simt, 0};
+  struct Taken {
+    std::size_t bytes, requests;
+  };
+  // Forward and both gradients of a layer of 24 to 32 channels, whose weights are the corner of `parent`.
+  const auto run = [&](const Dims& parent, DType type) {
+    Parameter w("w", ParameterKind::weight, normal(parent, 41).to(simt));
+    const Tensor x = normal({2, 6, 6, 24}, 42).to(simt), g = normal({2, 6, 6, 32}, 43).to(simt);
+    Tape tape(true, compute_stream(simt));
+    memory::reset_peak(simt);
+    const MemoryStatistics before = memory::statistics(simt);
+    const Variable input =
+        tape.record(ops::convert(tape, Tape::constant(x), type).data, true, [](Tape&, const Tensor&) {});
+    const Variable y = ops::conv2d(tape, input, tape.leaf(w, 32, 24), 1);
+    tape.backward(y, ops::convert(tape, Tape::constant(g), type).data);
+    const MemoryStatistics after = memory::statistics(simt);
+    return Taken{after.peak - before.in_use, after.requests - before.requests};
+  };
+  for (const DType type : {DType::f32, DType::bf16}) {
+    const Taken dense = run({32, 3, 3, 24}, type), slice = run({48, 3, 3, 40}, type);
+    CHECK(dense.bytes > 0);
+    CHECK(slice.bytes == dense.bytes);
+    CHECK(slice.requests == dense.requests);
+  }
+}
+
 TEST_CASE("ops on simt: what computed is named") {
   compare([](Bench& b) { return b.backward(ops::relu(b.tape, b.through(b.input(normal({64}, 41))))); }, 0);
   const auto used = ops::used_implementations(Backend::simt);
