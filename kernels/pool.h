@@ -8,7 +8,7 @@ namespace rtfq::kernels {
 
 using PoolShape = rtfq_pool_shape;
 /// Throws std::invalid_argument ("[pool] ...") for empty inputs or outputs, or pad >= window. window*window <= 256. `type`:
-/// f32 or bf16, and u8 for the mean of codes.
+/// f32 or bf16, and u8 codes for the mean and for the maximum without its places.
 PoolShape make_pool_shape(int64_t n, int64_t h, int64_t w, int64_t c, int64_t window, int64_t stride, int64_t pad,
                           rtfq_dtype type = RTFQ_F32);
 int64_t output_height(const PoolShape&);

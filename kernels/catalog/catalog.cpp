@@ -1,6 +1,7 @@
 #include "kernels/catalog/catalog.h"
 
 #include "kernels/bf16.h"
+#include "kernels/catalog/convquant.h"
 #include "kernels/philox.h"
 
 #include <cmath>
@@ -109,6 +110,7 @@ const std::vector<Entry>& entries() {
     append(list, fakequant_entries());
     append(list, batchnorm_entries());
     append(list, normquant_entries());
+    append(list, convquant_entries());
     append(list, elementwise_entries());
     append(list, pool_entries());
     append(list, image_entries());

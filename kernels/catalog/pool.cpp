@@ -165,6 +165,19 @@ std::unique_ptr<Problem<AveragePoolForward>> average_codes(const Case& the_case,
   return problem;
 }
 
+std::unique_ptr<Problem<MaxPoolForward>> max_codes(const Case& the_case) {
+  auto problem = std::make_unique<Problem<MaxPoolForward>>();
+  const auto s = problem->shape = the_case.shape(RTFQ_U8);
+  std::vector<float> x(count_x(s));
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(255 - i * 37 % 256);
+  const void* operand = add_operand(problem.get(), RTFQ_U8, &x);
+  auto* y = problem->add<uint8_t>(count_y(s));
+  problem->expected.push_back(
+      {.name = "y", .buffer = problem->last(), .type = RTFQ_U8, .values = reference_max(s, x.data()).y});
+  problem->args = {operand, y, nullptr};
+  return problem;
+}
+
 template <class T>
 std::unique_ptr<Problem<AveragePoolBackward>> average_backward(const Case& the_case) {
   auto problem = std::make_unique<Problem<AveragePoolBackward>>();
@@ -237,6 +250,8 @@ std::vector<Entry> pool_entries() {
   std::vector<Entry> list;
   add_type<float>(&list);
   add_type<bf16>(&list);
+  for (const auto& c : max_cases)
+    list.push_back(entry<MaxPoolForward>(c.name + std::string("_codes"), [=] { return max_codes(c); }));
   for (const auto& c : average_cases)
     for (const bool scaled : {false, true})
       list.push_back(entry<AveragePoolForward>(c.name + std::string(scaled ? "_codes_scaled" : "_codes"),

@@ -210,7 +210,8 @@ void launch_average_backward(const PoolShape& s, const AveragePoolBackwardArgs& 
 }  // namespace
 
 std::span<const MaxPoolForward::Impl> MaxPoolForward::cpu() {
-  static constexpr Impl list[] = {{"simd", unsupported, launch_max_forward},
+  static constexpr Impl list[] = {{"codes", cpu::max_codes_unsupported, cpu::max_codes},
+                                  {"simd", unsupported, launch_max_forward},
                                   {"naive", unsupported, naive::max_forward}};
   return list;
 }

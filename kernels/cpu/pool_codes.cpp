@@ -1,5 +1,6 @@
-// Row after row is added to one row of 32-bit sums, so that whole vectors are read whatever h*w is. Reads a
-// byte an element; the sums of 2048 channels take 8 KB and stay in the first-level cache.
+// The mean: row after row is added to one row of 32-bit sums, so that whole vectors are read whatever h*w is.
+// Reads a byte an element; the sums of 2048 channels take 8 KB and stay in the first-level cache. The
+// maximum: an output pixel at a time, whole vectors of channels.
 #include "kernels/cpu/pool_codes.h"
 
 #include <algorithm>
@@ -31,6 +32,30 @@ void average_codes(const PoolShape& s, const AveragePoolForwardArgs& a, Stream) 
       if (a.scale)
         for (int64_t c = 0; c < channels; ++c) to[c] *= a.scale[0];
     }
+}
+
+const char* max_codes_unsupported(const PoolShape& s) {
+  return s.type == RTFQ_U8 ? nullptr : "takes u8 codes only";
+}
+
+void max_codes(const PoolShape& s, const MaxPoolForwardArgs& a, Stream) {
+  const auto* x = static_cast<const uint8_t*>(a.x);
+  auto* y = static_cast<uint8_t*>(a.y);
+  const int64_t height = output_height(s), width = output_width(s);
+#pragma omp parallel for schedule(static)
+  for (int64_t row = 0; row < s.n * height; ++row) {
+    const int64_t n = row / height, top = row % height * s.stride - s.pad;
+    for (int64_t q = 0; q < width; ++q) {
+      uint8_t* to = y + (row * width + q) * s.c;
+      std::fill(to, to + s.c, uint8_t{0});
+      const int64_t left = q * s.stride - s.pad;
+      for (int64_t h = std::max<int64_t>(top, 0); h < std::min(top + s.window, s.h); ++h)
+        for (int64_t w = std::max<int64_t>(left, 0); w < std::min(left + s.window, s.w); ++w) {
+          const uint8_t* from = x + ((n * s.h + h) * s.w + w) * s.c;
+          for (int64_t c = 0; c < s.c; ++c) to[c] = std::max(to[c], from[c]);
+        }
+    }
+  }
 }
 
 }  // namespace rtfq::kernels::cpu

@@ -43,7 +43,7 @@ class Program {
       return reinterpret_cast<T*>(arena + offset);
     }
     void observe(const std::string& quantizer, const void* codes, int64_t count) const {
-      if (observer && *observer) (*observer)(quantizer, codes, count);
+      if (observer && *observer && !quantizer.empty()) (*observer)(quantizer, codes, count);
     }
   };
   using Operation = std::function<void(const Pass&)>;

@@ -35,6 +35,7 @@ TEST_CASE("catalog: linear") { check_family("linear."); }
 TEST_CASE("catalog: fakequant") { check_family("fakequant."); }
 TEST_CASE("catalog: batchnorm") { check_family("batchnorm."); }
 TEST_CASE("catalog: normquant") { check_family("normquant."); }
+TEST_CASE("catalog: convquant") { check_family("convquant."); }
 TEST_CASE("catalog: elementwise") {
   check_family("relu.");
   check_family("add");

@@ -1,0 +1,17 @@
+#pragma once
+// The CPU's implementations of convolution, norm and quantizers in one pass.
+
+#include "kernels/convquant.h"
+
+namespace rtfq::kernels::cpu {
+
+void convquant_naive(const ConvQuantShape&, const ConvQuantArgs&, Stream);
+
+// AVX-512 with VNNI: u8 codes of channels in fours, and images of few channels in s8.
+const char* convquant_vnni_unsupported(const ConvQuantShape&);
+std::size_t convquant_vnni_workspace(const ConvQuantShape&);
+std::size_t convquant_vnni_packed(const ConvQuantShape&);
+void convquant_vnni_pack(const ConvQuantShape&, const void* weights, void* packed, Stream);
+void convquant_vnni(const ConvQuantShape&, const ConvQuantArgs&, Stream);
+
+}  // namespace rtfq::kernels::cpu

@@ -1,0 +1,26 @@
+// The CPU's implementations of the fused convolution, best first.
+#include "kernels/cpu/convquant.h"
+#include "kernels/cpu/features.h"
+
+namespace rtfq::kernels {
+namespace {
+
+// The detour over features.h lets ONEDNN_MAX_CPU_ISA take it away.
+const char* vnni_unsupported(const ConvQuantShape& s) {
+  static const bool has = cpu::fast_int8() && __builtin_cpu_supports("avx512vnni") &&
+                          __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+                          __builtin_cpu_supports("avx512dq");
+  return has ? cpu::convquant_vnni_unsupported(s) : "this processor has no AVX-512 with VNNI";
+}
+
+}  // namespace
+
+std::span<const ConvQuantForward::Impl> ConvQuantForward::cpu() {
+  static constexpr Impl list[] = {
+      {"vnni", vnni_unsupported, cpu::convquant_vnni, cpu::convquant_vnni_workspace,
+       cpu::convquant_vnni_packed, cpu::convquant_vnni_pack},
+      {"naive", supports_all<ConvQuantShape>, cpu::convquant_naive}};
+  return list;
+}
+
+}  // namespace rtfq::kernels

@@ -1,0 +1,131 @@
+// Image, blocks and classifier; sums are in builder_sums.cpp.
+#include "models/deploy/builder.h"
+
+#include <stdexcept>
+
+#include "kernels/fakequant.h"
+#include "kernels/linear.h"
+#include "kernels/pool.h"
+
+namespace rtfq::deploy {
+namespace {
+
+constexpr int64_t max_arena_bytes = int64_t{1} << 36;
+
+}  // namespace
+
+using namespace kernels;
+
+Builder::Builder(Program& program, const packed::Model& model, Weights& weights)
+    : program_(program),
+      model_(model),
+      weights_(weights),
+      walk_(model.walk_of(program.subnet_)),
+      subnet_(model.subnets()[program.subnet_].subnet),
+      n_(program.batch_) {}
+
+void Builder::build() {
+  const Conv stem = conv(quantized_image(), 0);
+  Sum x = walk_.stem_pool ? pooled_stem(stem) : sum(stem, nullptr, nullptr, "stem.output", walk_.stem);
+  for (const packed::BlockWalk& block : walk_.blocks) x = run(block, x);
+  classify(x);
+  program_.arena_bytes_ = arena_.place();
+  if (program_.arena_bytes_ > max_arena_bytes)
+    throw std::runtime_error("[deploy] " + id(subnet_) + " with a batch of " + std::to_string(n_) +
+                             " needs " + std::to_string(program_.arena_bytes_) +
+                             " bytes for its activations: use a smaller batch");
+  // Operations know buffers by number until all of them have their places.
+  for (auto& make : makers_) program_.operations_.push_back(make());
+}
+
+const float* Builder::step(const std::string& activation) const {
+  const auto& a = model_.activation(activation);
+  return a.steps.at(a.used_bits(subnet_.bits));
+}
+
+QuantBounds Builder::bounds(const std::string& activation) const {
+  const auto& a = model_.activation(activation);
+  return quant_bounds(a.used_bits(subnet_.bits), a.is_signed);
+}
+
+const float* Builder::keep(const std::vector<float>& values) {
+  const auto shared = std::make_shared<const std::vector<float>>(values);
+  program_.kept_.push_back(shared);
+  return shared->data();
+}
+
+const float* Builder::scales(const Codes& x, const packed::LayerCodes& w, int64_t k) {
+  std::vector<float> all;
+  for (int64_t i = 0; i < k; ++i) all.push_back(*x.step * w.steps[model_.per_channel_weights() ? i : 0]);
+  return keep(all);
+}
+
+Builder::Codes Builder::quantized_image() {
+  const int64_t r = subnet_.resolution, c = model_.preprocessing().channels, count = n_ * r * r * c;
+  const Codes image{arena_.add(count), step("input"), r, c, true};
+  const auto shape = make_fakequant_shape(count, bounds("input"));
+  add({}, [=, this] {
+    const auto* impl = &choose<FakeQuantForward>(Backend::cpu, shape);
+    return [=, to = at(image.buffer)](const Pass& p) {
+      impl->launch(shape, {p.images, image.step, nullptr, p.at<void>(to)}, {});
+      p.observe("input", p.at<void>(to), count);
+    };
+  });
+  return image;
+}
+
+Builder::Sum Builder::run(const packed::BlockWalk& block, const Sum& x) {
+  Codes y = x.codes;
+  for (std::size_t i = 0; i + 1 < block.convs.size(); ++i)
+    y = sum(conv(y, block.convs[i]), nullptr, nullptr, block.name + ".inner" + std::to_string(i + 1),
+            {true, false})
+            .codes;
+  const Conv last = conv(y, block.convs.back());
+  if (!block.projection) return sum(last, nullptr, &x, block.name + ".output", block.forms);
+  const Conv projected = conv(x.codes, *block.projection);
+  return sum(last, &projected, nullptr, block.name + ".output", block.forms);
+}
+
+void Builder::classify(const Sum& x) {
+  const bool floats = model_.residual() == Residual::keep_float;
+  const Codes& from = x.identity;
+  const int64_t c = from.c, count = n_ * c;
+  auto pool = make_pool_shape(n_, from.size, from.size, c, 1, 1, 0);
+  if (!floats) pool.type = RTFQ_U8;
+  const Buffer pooled = arena_.add(count * 4), features = arena_.add(count);
+  const Buffer source = floats ? x.values : from.buffer;
+  const auto quant = make_fakequant_shape(count, bounds("features"));
+  const float *features_step = step("features"), *from_step = from.step;
+  add({source}, [=, this] {
+    const auto* mean = &choose<AveragePoolForward>(Backend::cpu, pool);
+    const auto* quantize = &choose<FakeQuantForward>(Backend::cpu, quant);
+    return [=, read = at(source), means = at(pooled), to = at(features)](const Pass& p) {
+      auto* values = p.at<float>(means);
+      mean->launch(pool, {p.at<void>(read), values}, {});
+      if (!floats)
+        for (int64_t i = 0; i < count; ++i) values[i] *= *from_step;
+      quantize->launch(quant, {values, features_step, nullptr, p.at<void>(to)}, {});
+      p.observe("features", p.at<void>(to), count);
+    };
+  });
+
+  const packed::Layer& layer = model_.layer("classifier");
+  const auto k = static_cast<int64_t>(model_.classes().size());
+  const auto codes = model_.corner(layer, subnet_.bits, k, c);
+  const auto weights = weights_.keep(
+      codes.size(), [&](void* to) { std::copy(codes.begin(), codes.end(), static_cast<int8_t*>(to)); });
+  program_.kept_.push_back(weights);
+  const float* scale =
+      scales({features, features_step, 1, c, false}, layer.codes.at(layer.used_bits(subnet_.bits)), k);
+  const auto shape = with_types(make_linear_shape(n_, c, k, c), RTFQ_U8, RTFQ_S8, RTFQ_F32);
+  const auto* impl = &choose<LinearForward>(Backend::cpu, shape);
+  const Buffer workspace = arena_.add(static_cast<int64_t>(impl->workspace(shape)));
+  const float* bias = model_.classifier_bias();
+  add({features}, [=, this] {
+    return [=, read = at(features), scratch = at(workspace), w = weights.get()](const Pass& p) {
+      impl->launch(shape, {p.at<void>(read), w, bias, p.logits, p.at<void>(scratch), scale}, {});
+    };
+  });
+}
+
+}  // namespace rtfq::deploy

@@ -1,0 +1,106 @@
+#pragma once
+// Turns a subnet's walk into the operations of a Program. Every operation is planned before any is made,
+// since an operation's buffers have their places only when the lives of all are known.
+
+#include <initializer_list>
+#include <string>
+#include <vector>
+
+#include "kernels/convquant.h"
+#include "models/deploy/arena.h"
+#include "models/deploy/program.h"
+
+namespace rtfq::deploy {
+
+class Builder {
+ public:
+  using Buffer = Arena::Buffer;
+
+  Builder(Program&, const packed::Model&, Weights&);
+  void build();
+
+ private:
+  using Operation = Program::Operation;
+  using Pass = Program::Pass;
+
+  /// Codes of an activation, in the arena.
+  struct Codes {
+    Buffer buffer = 0;
+    const float* step = nullptr;
+    int64_t size = 0, c = 0;  ///< size x size pixels
+    bool is_signed = false;
+  };
+  /// A convolution that is to be computed, with its norm.
+  struct Conv {
+    Codes x;
+    std::size_t index;  ///< in the walk
+    kernels::Conv2dShape shape;
+    int64_t size, k;  ///< of its result
+    const float *scale, *mean, *factor, *shift;
+  };
+  /// The forms of a block's result that are read later.
+  struct Sum {
+    Codes codes, identity;
+    Buffer values = 0;
+  };
+  /// What a sum is stored as: at first the codes, or the identity's where nothing reads the others.
+  struct Forms {
+    std::string first_name, identity_name;
+    rtfq_identity identity;
+    bool has_step;  ///< else the first codes are made and never read
+    const float *step, *identity_step;
+    int32_t qp, identity_qp;
+  };
+
+  // builder.cpp
+  const float* step(const std::string& activation) const;
+  kernels::QuantBounds bounds(const std::string& activation) const;
+  /// Floats that live as long as the program.
+  const float* keep(const std::vector<float>& values);
+  int64_t at(Buffer buffer) const { return arena_.offset(buffer); }
+  /// Step of x times each row's of w, as evaluation rounds it.
+  const float* scales(const Codes& x, const packed::LayerCodes& w, int64_t k);
+  template <class F>
+  void add(std::initializer_list<Buffer> reads, F make) {
+    arena_.operation(reads);
+    makers_.push_back(make);
+  }
+  Codes quantized_image();
+  Sum run(const packed::BlockWalk&, const Sum& x);
+  void classify(const Sum&);
+
+  // builder_sums.cpp
+  Conv conv(const Codes& x, std::size_t index);
+  /// The fastest kernel for a convolution with what follows it, or nullptr where two passes are faster.
+  static const kernels::ConvQuantForward::Impl* fused(const kernels::ConvQuantShape&);
+  template <class Impl, class Shape>
+  std::shared_ptr<const void> lay_out(const Conv&, const Impl&, const Shape&);
+  Forms forms_of(const std::string& name, packed::SumForms) const;
+  /// The sum's buffers; the next operation writes them.
+  Sum place(const Forms&, const Conv& main, packed::SumForms);
+  /// main + other, or + identity, quantized.
+  Sum sum(const Conv& main, const Conv* other, const Sum* identity, const std::string& name,
+          packed::SumForms);
+  Buffer fused_values(const Conv&, const kernels::ConvQuantForward::Impl&);
+  Sum fused_sum(const Conv& main, const kernels::ConvQuantForward::Impl&, const Conv* other,
+                const Sum* identity, const Forms&, packed::SumForms);
+  Sum sum_of_two_passes(const Conv& main, const Conv* other, const Sum* identity, const Forms&,
+                        packed::SumForms);
+  Buffer convolve(const Conv&);
+
+  // builder_stem.cpp
+  Sum pooled_stem(const Conv&);
+  Codes pooled(const Codes&, const std::string& name);
+  Sum pooled_values(const Conv&);
+
+  Program& program_;
+  const packed::Model& model_;
+  Weights& weights_;
+  packed::Walk walk_;
+  Subnet subnet_;
+  int64_t n_;
+  Arena arena_;
+  std::vector<std::function<Operation()>> makers_;
+};
+
+}  // namespace rtfq::deploy

@@ -1,0 +1,215 @@
+// Convolutions with what follows them: in one pass where there is a kernel for it, else as evaluation does
+// it, in two.
+#include <algorithm>
+#include <string_view>
+
+#include "kernels/normquant.h"
+#include "models/deploy/builder.h"
+
+namespace rtfq::deploy {
+
+using namespace kernels;
+
+Builder::Conv Builder::conv(const Codes& x, std::size_t index) {
+  const ConvPlan& plan = walk_.convs[index];
+  const packed::Layer& layer = model_.layer(plan.name);
+  const auto shape = with_types(make_conv2d_shape(n_, x.size, x.size, plan.c, plan.k, plan.filter,
+                                                  plan.stride, plan.filter / 2, plan.c),
+                                x.is_signed ? RTFQ_S8 : RTFQ_U8, RTFQ_S8, RTFQ_F32);
+  const packed::Norms norms = model_.norms_of(program_.subnet_);
+  const int64_t first = walk_.norm_offsets[index];
+  return {x,
+          index,
+          shape,
+          output_height(shape),
+          plan.k,
+          scales(x, layer.codes.at(layer.used_bits(subnet_.bits)), plan.k),
+          norms.mean + first,
+          norms.factor + first,
+          norms.shift + first};
+}
+
+const ConvQuantForward::Impl* Builder::fused(const ConvQuantShape& shape) {
+  const auto& impl = choose<ConvQuantForward>(Backend::cpu, shape);
+  return std::string_view(impl.name) == "naive" ? nullptr : &impl;
+}
+
+template <class Impl, class Shape>
+std::shared_ptr<const void> Builder::lay_out(const Conv& conv, const Impl& impl, const Shape& shape) {
+  const ConvPlan& plan = walk_.convs[conv.index];
+  const auto codes = model_.corner(model_.layer(plan.name), subnet_.bits, plan.k, plan.c);
+  const std::size_t packed_bytes = impl.packed(shape);
+  const auto weights = weights_.keep(packed_bytes ? packed_bytes : codes.size(), [&](void* to) {
+    if (packed_bytes)
+      impl.pack(shape, codes.data(), to, {});
+    else
+      std::copy(codes.begin(), codes.end(), static_cast<int8_t*>(to));
+  });
+  program_.kept_.push_back(weights);
+  return weights;
+}
+
+Builder::Forms Builder::forms_of(const std::string& name, packed::SumForms forms) const {
+  const Residual residual = model_.residual();
+  const bool eight = forms.identity && residual == Residual::eight_bits,
+             values = forms.identity && residual == Residual::keep_float;
+  Forms f;
+  f.identity_name = name + ".identity";
+  f.first_name = forms.codes || values ? name : f.identity_name;
+  f.identity = values                 ? RTFQ_IDENTITY_VALUES
+               : eight && forms.codes ? RTFQ_IDENTITY_CODES
+                                      : RTFQ_IDENTITY_NONE;
+  f.has_step = forms.codes || !values;
+  static constexpr float unit = 1.0f;
+  f.step = f.has_step ? step(f.first_name) : &unit;
+  f.identity_step = f.identity == RTFQ_IDENTITY_CODES ? step(f.identity_name) : nullptr;
+  f.qp = f.has_step ? bounds(f.first_name).qp : 255;
+  f.identity_qp = f.identity == RTFQ_IDENTITY_CODES ? bounds(f.identity_name).qp : 255;
+  return f;
+}
+
+Builder::Sum Builder::place(const Forms& f, const Conv& main, packed::SumForms forms) {
+  const int64_t count = n_ * main.size * main.size * main.k;
+  const Codes first{arena_.add(count), f.step, main.size, main.k, false};
+  Sum sum;
+  if (forms.codes) sum.codes = first;
+  sum.identity = first;
+  if (f.identity == RTFQ_IDENTITY_CODES)
+    sum.identity = {arena_.add(count), f.identity_step, main.size, main.k, false};
+  if (f.identity == RTFQ_IDENTITY_VALUES) {
+    sum.values = arena_.add(4 * count);
+    sum.identity = {sum.values, nullptr, main.size, main.k, false};
+  }
+  if (!forms.codes) sum.codes = first;  // made, and read by nothing but the identity path
+  return sum;
+}
+
+Builder::Sum Builder::sum(const Conv& main, const Conv* other, const Sum* identity, const std::string& name,
+                          packed::SumForms forms) {
+  const Forms f = forms_of(name, forms);
+  const auto* of_main = fused(make_convquant_shape(main.shape));
+  if (of_main && (!other || fused(make_convquant_shape(other->shape))))
+    return fused_sum(main, *of_main, other, identity, f, forms);
+  return sum_of_two_passes(main, other, identity, f, forms);
+}
+
+Builder::Buffer Builder::fused_values(const Conv& conv, const ConvQuantForward::Impl& impl) {
+  const auto shape = make_convquant_shape(conv.shape);
+  const auto weights = lay_out(conv, impl, shape);
+  const Buffer z = arena_.add(4 * n_ * conv.size * conv.size * conv.k),
+               workspace = arena_.add(static_cast<int64_t>(impl.workspace(shape)));
+  add({conv.x.buffer}, [=, this, &impl] {
+    return [=, &impl, from = at(conv.x.buffer), to = at(z), scratch = at(workspace)](const Pass& p) {
+      ConvQuantArgs args{};
+      args.x = p.at<void>(from), args.packed = weights.get(), args.workspace = p.at<void>(scratch);
+      args.scale = conv.scale, args.mean = conv.mean, args.factor = conv.factor, args.shift = conv.shift;
+      args.y = p.at<void>(to);
+      impl.launch(shape, args, {});
+    };
+  });
+  return z;
+}
+
+// A residual that has a norm of its own is computed first, as far as its own z.
+Builder::Sum Builder::fused_sum(const Conv& main, const ConvQuantForward::Impl& impl, const Conv* other,
+                                const Sum* identity, const Forms& f, packed::SumForms forms) {
+  const bool floats = model_.residual() == Residual::keep_float;
+  const rtfq_residual kind = other       ? RTFQ_RESIDUAL_VALUES
+                             : !identity ? RTFQ_RESIDUAL_NONE
+                             : floats    ? RTFQ_RESIDUAL_VALUES
+                                         : RTFQ_RESIDUAL_CODES;
+  const auto shape = make_convquant_shape(main.shape, kind, f.identity, f.qp, f.identity_qp);
+  const Buffer residual = other      ? fused_values(*other, *fused(make_convquant_shape(other->shape)))
+                          : identity ? (floats ? identity->values : identity->identity.buffer)
+                                     : main.x.buffer;
+  const auto weights = lay_out(main, impl, shape);
+  const Sum result = place(f, main, forms);
+  const Buffer workspace = arena_.add(static_cast<int64_t>(impl.workspace(shape)));
+  const float* residual_step = kind == RTFQ_RESIDUAL_CODES ? identity->identity.step : nullptr;
+  const int64_t count = n_ * main.size * main.size * main.k;
+  add({main.x.buffer, residual}, [=, this, &impl] {
+    return [=, &impl, from = at(main.x.buffer), r = at(residual), to = at(result.codes.buffer),
+            also = at(result.identity.buffer), scratch = at(workspace)](const Pass& p) {
+      ConvQuantArgs args{};
+      args.x = p.at<void>(from), args.packed = weights.get(), args.workspace = p.at<void>(scratch);
+      args.scale = main.scale, args.mean = main.mean, args.factor = main.factor, args.shift = main.shift;
+      args.residual = kind == RTFQ_RESIDUAL_NONE ? nullptr : p.at<void>(r);
+      args.residual_step = residual_step;
+      args.step = f.step, args.identity_step = f.identity_step;
+      args.y = p.at<void>(to);
+      args.identity = f.identity == RTFQ_IDENTITY_NONE ? nullptr : p.at<void>(also);
+      impl.launch(shape, args, {});
+      if (f.has_step) p.observe(f.first_name, p.at<void>(to), count);
+      if (f.identity == RTFQ_IDENTITY_CODES) p.observe(f.identity_name, p.at<void>(also), count);
+    };
+  });
+  return result;
+}
+
+Builder::Buffer Builder::convolve(const Conv& conv) {
+  const auto* impl = &choose<Conv2dForward>(Backend::cpu, conv.shape);
+  const auto weights = lay_out(conv, *impl, conv.shape);
+  const Buffer y = arena_.add(4 * n_ * conv.size * conv.size * conv.k),
+               workspace = arena_.add(static_cast<int64_t>(impl->workspace(conv.shape)));
+  add({conv.x.buffer}, [=, this] {
+    return [=, from = at(conv.x.buffer), to = at(y), scratch = at(workspace)](const Pass& p) {
+      impl->launch(conv.shape,
+                   {p.at<void>(from), weights.get(), p.at<void>(to), p.at<void>(scratch), conv.scale}, {});
+    };
+  });
+  return y;
+}
+
+Builder::Sum Builder::sum_of_two_passes(const Conv& main, const Conv* other, const Sum* identity,
+                                        const Forms& f, packed::SumForms forms) {
+  const bool floats = model_.residual() == Residual::keep_float;
+  const rtfq_residual kind = other       ? RTFQ_RESIDUAL_NORM
+                             : !identity ? RTFQ_RESIDUAL_NONE
+                             : floats    ? RTFQ_RESIDUAL_VALUES
+                                         : RTFQ_RESIDUAL_CODES;
+  auto norm = make_batchnorm_shape(n_, main.size * main.size, main.k);
+  // The factor is scale / sqrt(variance + epsilon) with these chosen so that it is `factor` exactly.
+  norm.epsilon = 0;
+  const auto shape = make_normquant_shape(norm, kind, f.identity, f.qp, f.identity_qp);
+  const float* variance = keep(std::vector<float>(static_cast<std::size_t>(main.k), 1.0f));
+  const Conv other_conv = other ? *other : main;
+  const Buffer y = convolve(main);
+  const Buffer read = other      ? convolve(*other)
+                      : identity ? (floats ? identity->values : identity->identity.buffer)
+                                 : y;
+  const Sum result = place(f, main, forms);
+  const float* residual_step = kind == RTFQ_RESIDUAL_CODES ? identity->identity.step : nullptr;
+  const int64_t count = n_ * main.size * main.size * main.k;
+  add({y, read}, [=, this] {
+    const auto* impl = &choose<NormQuantForward>(Backend::cpu, shape);
+    return [=, x = at(y), r = at(read), to = at(result.codes.buffer),
+            also = at(result.identity.buffer)](const Pass& p) {
+      NormQuantForwardArgs args{};
+      const auto input = [&](const Conv& conv, const void* values) {
+        NormQuantInput in{};
+        in.x = values;
+        in.mean = conv.mean;
+        in.variance = variance;
+        in.scale[0] = conv.factor;
+        in.shift[0] = conv.shift;
+        return in;
+      };
+      args.in.main = input(main, p.at<void>(x));
+      if (kind == RTFQ_RESIDUAL_NORM)
+        args.in.other = input(other_conv, p.at<void>(r));
+      else if (kind != RTFQ_RESIDUAL_NONE)
+        args.in.residual = p.at<void>(r);
+      args.in.residual_step = residual_step;
+      args.in.step = f.step;
+      args.in.identity_step = f.identity_step;
+      args.codes = p.at<uint8_t>(to);
+      args.identity = f.identity == RTFQ_IDENTITY_NONE ? nullptr : p.at<void>(also);
+      impl->launch(shape, args, {});
+      if (f.has_step) p.observe(f.first_name, p.at<void>(to), count);
+      if (f.identity == RTFQ_IDENTITY_CODES) p.observe(f.identity_name, p.at<void>(also), count);
+    };
+  });
+  return result;
+}
+
+}  // namespace rtfq::deploy

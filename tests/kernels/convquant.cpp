@@ -1,0 +1,109 @@
+// The fused convolution beside the two operators it stands for, on processors that run it: the same bits, on
+// any number of threads.
+#include "kernels/convquant.h"
+
+#include <catch2/catch.hpp>
+
+#include "kernels/normquant.h"
+#include "tests/kernels/launch.h"
+#include "tests/support/skip.h"
+
+using namespace rtfq::kernels;
+using namespace rtfq::test;
+
+namespace {
+
+template <class T>
+std::vector<T> drawn(int64_t count, uint64_t seed, float magnitude) {
+  std::vector<T> values;
+  for (const float x : normal(count, seed)) values.push_back(static_cast<T>(static_cast<int>(x * magnitude)));
+  return values;
+}
+
+struct Layer {
+  Conv2dShape conv;
+  std::vector<uint8_t> x;
+  std::vector<int8_t> w;
+  std::vector<float> scale, mean, factor, shift, variance;
+  std::vector<uint8_t> residual;
+  float step = 0.013f, identity_step = 0.009f, residual_step = 0.011f;
+
+  explicit Layer(const Conv2dShape& shape)
+      : conv(with_types(shape, RTFQ_U8, RTFQ_S8, RTFQ_F32)),
+        x(drawn<uint8_t>(shape.n * shape.h * shape.w * shape.c, 1, 90)),
+        w(drawn<int8_t>(shape.k * shape.r * shape.s * shape.c, 2, 40)),
+        scale(normal(shape.k, 3)),
+        mean(normal(shape.k, 4)),
+        factor(normal(shape.k, 5)),
+        shift(normal(shape.k, 6)),
+        variance(static_cast<std::size_t>(shape.k), 1.0f),
+        residual(drawn<uint8_t>(outputs(), 7, 90)) {
+    for (float& value : scale) value *= 1e-4f;
+  }
+  int64_t outputs() const { return conv.n * output_height(conv) * output_width(conv) * conv.k; }
+
+  std::vector<uint8_t> fused(const std::string& name) const {
+    const auto s = make_convquant_shape(conv, RTFQ_RESIDUAL_CODES, RTFQ_IDENTITY_CODES, 255, 255);
+    const auto& impl = implementation<ConvQuantForward>(name);
+    const Packed<ConvQuantForward> packed(impl, s, w.data());
+    catalog::Buffer workspace(impl.workspace(s));
+    std::vector<uint8_t> both(static_cast<std::size_t>(2 * outputs()));
+    ConvQuantArgs a{};
+    a.x = x.data(), a.packed = packed.get(), a.workspace = workspace.data();
+    a.scale = scale.data(), a.mean = mean.data(), a.factor = factor.data(), a.shift = shift.data();
+    a.residual = residual.data(), a.residual_step = &residual_step;
+    a.step = &step, a.identity_step = &identity_step;
+    a.y = both.data(), a.identity = both.data() + outputs();
+    impl.launch(s, a, {});
+    return both;
+  }
+
+  std::vector<uint8_t> one_by_one() const {
+    const auto& impl = choose<Conv2dForward>(Backend::cpu, conv);
+    const Packed<Conv2dForward> packed(impl, conv, w.data());
+    catalog::Buffer workspace(impl.workspace(conv));
+    std::vector<float> y(static_cast<std::size_t>(outputs()));
+    impl.launch(conv, {x.data(), packed.get(), y.data(), workspace.data(), scale.data()}, {});
+    auto norm = make_batchnorm_shape(conv.n, outputs() / conv.n / conv.k, conv.k);
+    norm.epsilon = 0;
+    const auto s = make_normquant_shape(norm, RTFQ_RESIDUAL_CODES, RTFQ_IDENTITY_CODES, 255, 255);
+    std::vector<uint8_t> both(static_cast<std::size_t>(2 * outputs()));
+    NormQuantForwardArgs a{};
+    a.in.main.x = y.data(), a.in.main.mean = mean.data(), a.in.main.variance = variance.data();
+    a.in.main.scale[0] = factor.data(), a.in.main.shift[0] = shift.data();
+    a.in.residual = residual.data(), a.in.residual_step = &residual_step;
+    a.in.step = &step, a.in.identity_step = &identity_step;
+    a.codes = both.data(), a.identity = both.data() + outputs();
+    choose<NormQuantForward>(Backend::cpu, s).launch(s, a, {});
+    return both;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("convquant: the same codes as convolution and normquant, on any number of threads") {
+  for (const auto& shape :
+       {make_conv2d_shape(2, 14, 14, 64, 96, 3, 1, 1, 64), make_conv2d_shape(3, 9, 9, 128, 256, 1, 2, 0, 128),
+        make_conv2d_shape(1, 28, 28, 32, 64, 1, 1, 0, 32)}) {
+    const Layer layer(shape);
+    const auto expected = layer.one_by_one();
+    CHECK(same_bits(layer.fused("naive"), expected));
+    const auto fast = make_convquant_shape(layer.conv);
+    if (const char* reason = implementation<ConvQuantForward>("vnni").unsupported(fast)) {
+      skip(reason);
+      return;
+    }
+    CHECK(same_bits(layer.fused("vnni"), expected));
+    CHECK(independent_of_threads([&] { return layer.fused("vnni"); }));
+  }
+}
+
+TEST_CASE("convquant: what it does not compute is refused") {
+  const auto conv = make_conv2d_shape(1, 4, 4, 8, 8, 1, 1, 0, 8);
+  CHECK_THROWS_WITH(make_convquant_shape(conv), Catch::Contains("u8 or s8 codes"));
+  const auto codes = with_types(conv, RTFQ_U8, RTFQ_S8, RTFQ_F32);
+  CHECK_THROWS_WITH(make_convquant_shape(codes, RTFQ_RESIDUAL_NORM, RTFQ_IDENTITY_NONE, 255),
+                    Catch::Contains("norm of its own"));
+  CHECK_THROWS_WITH(make_convquant_shape(codes, RTFQ_RESIDUAL_NONE, RTFQ_IDENTITY_NONE, 256),
+                    Catch::Contains("[1, 255]"));
+}
