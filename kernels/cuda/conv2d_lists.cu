@@ -12,9 +12,24 @@ const char* unsupported(const Conv2dShape& s) {
   return reason(Op{}, s);
 }
 
+/// Whether a product of codes is large enough for wgmma to make up for packing its weights, which mma reads
+/// in place: for 53 of the 58 distinct layers that docs/results/gpu-h200.json has of a ResNet-50 bank the
+/// faster of the two is chosen, from which the limits were made.
+bool pays_packing(const Conv2dShape& s) {
+  return macs(s) >= (s.r > 1 ? 2'800'000'000 : 4'000'000'000) &&
+         !conv2d_wgmma_unsupported(Conv2dForward{}, s);
+}
+const char* codes_unsupported(const Conv2dShape& s) {
+  if (const char* reason = conv2d_mma_codes_unsupported(Conv2dForward{}, s)) return reason;
+  return pays_packing(s) ? "leaves large products to wgmma: name a tile" : nullptr;
+}
+
 template <ConvTile tile>
 constexpr Conv2dForward::Impl forward_codes(const char* name) {
-  return {name, unsupported<Conv2dForward, conv2d_mma_codes_unsupported>, conv2d_forward_mma_codes<tile>};
+  return {name,
+          tile == ConvTile::by_cost ? codes_unsupported
+                                    : unsupported<Conv2dForward, conv2d_mma_codes_unsupported>,
+          conv2d_forward_mma_codes<tile>};
 }
 template <ConvTile tile>
 constexpr Conv2dForward::Impl forward_bf16(const char* name) {
@@ -40,10 +55,10 @@ constexpr Conv2dWgrad::Impl wgrad(const char* name) {
           conv2d_wgrad_mma_bytes<tile>};
 }
 
-// By cost they stand before mma, except forward on codes: on an H200 (2026-11-27) in bf16 they won 234 of 308
-// shapes forward, 252 in the data gradient and 217 in the weight gradient; with codes 257 forward, but 49
-// together with packing the weights, which mma reads in place. Only forms that a GPU has passed may stand
-// there (docs/simt.md); tiles by name stand behind the plain kernels.
+// By cost they stand before mma, except forward on codes, where mma leaves them what is large: on an H200
+// (2026-11-27) in bf16 they won 234 of 308 shapes forward, 252 in the data gradient and 217 in the weight
+// gradient; with codes 257 forward, but 49 together with packing the weights. Only forms that a GPU has
+// passed may stand there (docs/simt.md); tiles by name stand behind the plain kernels.
 template <class Op, int tile>
 constexpr typename Op::Impl wgmma_of(const char* name) {
   return {name,

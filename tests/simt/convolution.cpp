@@ -22,10 +22,10 @@ TEST_CASE(
   struct Layer {
     int64_t size, c, k, filter, stride, pad, c_parent;
   };
-  const Layer layers[] = {{224, 3, 64, 7, 2, 3, 3},      {32, 1, 32, 5, 2, 2, 1},
-                          {56, 64, 64, 1, 1, 0, 64},     {56, 48, 64, 3, 1, 1, 64},
-                          {56, 256, 512, 1, 2, 0, 256},  {28, 112, 128, 3, 2, 1, 128},
-                          {7, 2048, 512, 1, 1, 0, 2048}, {14, 16, 16, 3, 1, 1, 256}};
+  const Layer layers[] = {
+      {224, 3, 64, 7, 2, 3, 3},      {32, 1, 32, 5, 2, 2, 1},      {56, 64, 64, 1, 1, 0, 64},
+      {56, 48, 64, 3, 1, 1, 64},     {56, 256, 512, 1, 2, 0, 256}, {28, 112, 128, 3, 2, 1, 128},
+      {7, 2048, 512, 1, 1, 0, 2048}, {14, 16, 16, 3, 1, 1, 256},   {7, 512, 512, 3, 1, 1, 512}};
   for (const Layer& l : layers) {
     const auto s = make_conv2d_shape(64, l.size, l.size, l.c, l.k, l.filter, l.stride, l.pad, l.c_parent);
     const bool stem = l.c < 16;
@@ -36,8 +36,11 @@ TEST_CASE(
     if (!stem) CHECK(chosen<Conv2dDgrad>(half) == "wgmma");
     CHECK(chosen<Conv2dWgrad>(half) == (stem ? "mma" : "wgmma"));
     for (const rtfq_dtype codes : {RTFQ_U8, RTFQ_S8}) {
+      // Where packing the weights pays.
+      const bool large = !stem && macs(s) >= (l.filter > 1 ? 2'800'000'000 : 4'000'000'000);
       for (const rtfq_dtype y : {RTFQ_F32, RTFQ_BF16, RTFQ_S32})
-        CHECK(chosen<Conv2dForward>(with_types(s, codes, RTFQ_S8, y)) == "mma_codes" + folded);
+        CHECK(chosen<Conv2dForward>(with_types(s, codes, RTFQ_S8, y)) ==
+              (large ? "wgmma" : "mma_codes" + folded));
       // A tile of wgmma would be half empty.
       const bool narrow = l.k <= 64 || l.filter * l.filter * l.c <= 64;
       CHECK(chosen<Conv2dWgrad>(with_types(s, codes, RTFQ_F32, RTFQ_BF16)) ==
