@@ -42,7 +42,7 @@ struct ConvQuantArgs {
   void* identity;  ///< [n,p,q,k]: u8 codes or f32 values; nullptr with RTFQ_IDENTITY_NONE
 };
 
-RTFQ_OPERATOR(ConvQuantForward, "convquant.forward", ConvQuantShape, ConvQuantArgs);
+RTFQ_CUDA_OPERATOR(ConvQuantForward, "convquant.forward", ConvQuantShape, ConvQuantArgs);
 
 Cost cost(const ConvQuantForward&, const ConvQuantShape&);
 

@@ -65,35 +65,50 @@ __device__ __forceinline__ int right_place(int row, int chunk) {
   return row * 64 + ((chunk ^ (row >> 3 & 3)) << 4);
 }
 
-/// y[pixel][column..+8] = f(sum).
+/// What becomes of sums, 8 neighbouring output channels of a pixel at a time: y = scale * f32(sum), or the
+/// sum. A thread makes a Thread of it, names the channels, and then hands over pixels one by one.
 template <class Op>
-__device__ __forceinline__ void store_sums(const float* scale, rtfq_dtype type, void* y, int64_t at,
-                                           int column, const typename Op::Sum (&sum)[8]) {
-  if constexpr (!Op::codes) {
-    Floats<8> f;
-#pragma unroll
-    for (int j = 0; j < 8; ++j) f.v[j] = sum[j];
-    store<8>(static_cast<bf16*>(y) + at, f);
-  } else if (type == RTFQ_S32) {
-    int* to = static_cast<int*>(y) + at;
-    *reinterpret_cast<int4*>(to) = make_int4(sum[0], sum[1], sum[2], sum[3]);
-    *reinterpret_cast<int4*>(to + 4) = make_int4(sum[4], sum[5], sum[6], sum[7]);
-  } else {
-    Floats<8> f = load<8>(scale + column);
-#pragma unroll
-    for (int j = 0; j < 8; ++j) f.v[j] = f.v[j] * static_cast<float>(sum[j]);
-    if (type == RTFQ_BF16)
-      store<8>(static_cast<bf16*>(y) + at, f);
-    else
-      store<8>(static_cast<float*>(y) + at, f);
-  }
-}
+struct StoreSums {
+  const float* scale;
+  rtfq_dtype type;
+  void* y;
 
-template <class Op, class Tile>
+  struct Thread {
+    const StoreSums& of;
+    Floats<8> scale;
+
+    __device__ __forceinline__ explicit Thread(const StoreSums& all) : of(all), scale{} {}
+    __device__ __forceinline__ void channels(int column) {
+      if (Op::codes && of.type != RTFQ_S32) scale = load<8>(of.scale + column);
+    }
+    /// `at`: the first one's element.
+    __device__ __forceinline__ void store(int64_t at, const typename Op::Sum (&sum)[8]) const {
+      if constexpr (!Op::codes) {
+        Floats<8> f;
+#pragma unroll
+        for (int j = 0; j < 8; ++j) f.v[j] = sum[j];
+        RTFQ_GPU::store<8>(static_cast<bf16*>(of.y) + at, f);
+      } else if (of.type == RTFQ_S32) {
+        int* to = static_cast<int*>(of.y) + at;
+        *reinterpret_cast<int4*>(to) = make_int4(sum[0], sum[1], sum[2], sum[3]);
+        *reinterpret_cast<int4*>(to + 4) = make_int4(sum[4], sum[5], sum[6], sum[7]);
+      } else {
+        Floats<8> f;
+#pragma unroll
+        for (int j = 0; j < 8; ++j) f.v[j] = scale.v[j] * static_cast<float>(sum[j]);
+        if (of.type == RTFQ_BF16)
+          RTFQ_GPU::store<8>(static_cast<bf16*>(of.y) + at, f);
+        else
+          RTFQ_GPU::store<8>(static_cast<float*>(of.y) + at, f);
+      }
+    }
+  };
+};
+
+template <class Op, class Tile, class Finish>
 __global__ void __launch_bounds__(Tile::threads, Tile::per_sm)
     conv2d_mma_kernel(const __grid_constant__ ConvProduct z, const typename Op::X* __restrict__ x,
-                      const typename Op::W* __restrict__ weights, const float* __restrict__ scale,
-                      rtfq_dtype y_type, void* __restrict__ y) {
+                      const typename Op::W* __restrict__ weights, const __grid_constant__ Finish finish) {
   using Sum = typename Op::Sum;
   constexpr int chunk = 16 / static_cast<int>(sizeof(typename Op::X)), step = 4 * chunk;
   constexpr int own_rows = Tile::rows / 32, own_columns = Tile::columns / 32;
@@ -186,10 +201,12 @@ __global__ void __launch_bounds__(Tile::threads, Tile::per_sm)
     ahead = ahead + 1 == Tile::stages ? 0 : ahead + 1;
   }
 
+  typename Finish::Thread own_sums(finish);
 #pragma unroll
   for (int group = 0; group < n_groups; ++group) {
     const int column = column0 + warp_column + 32 * group + 8 * (lane & 3);
     if (column >= z.columns) continue;
+    own_sums.channels(column);
 #pragma unroll
     for (int i = 0; i < 2 * m_tiles; ++i) {
       const int at = row0 + warp_row + 8 * i + (lane >> 2);
@@ -197,32 +214,38 @@ __global__ void __launch_bounds__(Tile::threads, Tile::per_sm)
       Sum own[8];
 #pragma unroll
       for (int j = 0; j < 8; ++j) own[j] = sum[i >> 1][4 * group + (j >> 1)][2 * (i & 1) + (j & 1)];
-      store_sums<Op>(scale, y_type, y, static_cast<int64_t>(output_pixel(z, part, at)) * z.columns + column,
-                     column, own);
+      own_sums.store(static_cast<int64_t>(output_pixel(z, part, at)) * z.columns + column, own);
     }
   }
 }
 
-template <class Op, class Tile>
-void launch_conv2d_mma(const ConvProduct& z, const void* x, const void* weights, const float* scale,
-                       rtfq_dtype y_type, void* y, Stream stream) {
+template <class Op, class Tile, class Finish>
+void launch_conv2d_mma(const ConvProduct& z, const void* x, const void* weights, const Finish& finish,
+                       Stream stream) {
   int rows = 0;
   for (int i = 0; i < z.parts; ++i) rows = z.part[i].rows > rows ? z.part[i].rows : rows;
   const unsigned tiles = static_cast<unsigned>((rows + Tile::rows - 1) / Tile::rows) *
                          static_cast<unsigned>((z.columns + Tile::columns - 1) / Tile::columns);
-  simt::launch(conv2d_mma_kernel<Op, Tile>, dim3(tiles, static_cast<unsigned>(z.parts)), dim3(Tile::threads),
-               Tile::shared_bytes, stream_of(stream), z, static_cast<const typename Op::X*>(x),
-               static_cast<const typename Op::W*>(weights), scale, y_type, y);
+  simt::launch(conv2d_mma_kernel<Op, Tile, Finish>, dim3(tiles, static_cast<unsigned>(z.parts)),
+               dim3(Tile::threads), Tile::shared_bytes, stream_of(stream), z,
+               static_cast<const typename Op::X*>(x), static_cast<const typename Op::W*>(weights), finish);
 }
 
-/// By cost, the tile that keeps the multiprocessors busiest.
-template <class Op>
-void conv2d_mma(ConvTile tile, const ConvProduct& z, const void* x, const void* weights, const float* scale,
-                rtfq_dtype y_type, void* y, Stream stream) {
-  if (!aligned(x, 16) || !aligned(weights, 16) || !aligned(y, 16) || (scale && !aligned(scale, 16)))
-    throw std::invalid_argument(
-        "[conv2d] the tensor cores' kernels expect operands at multiples of 16 bytes: take them from "
-        "runtime::allocate, or choose \"naive\"");
+/// Throws unless all of these start at multiples of 16 bytes.
+inline void require_aligned_operands(std::initializer_list<const void*> operands) {
+  for (const void* operand : operands)
+    if (!aligned(operand, 16))
+      throw std::invalid_argument(
+          "[conv2d] the tensor cores' kernels expect operands at multiples of 16 bytes: take them from "
+          "runtime::allocate, or choose \"naive\"");
+}
+
+/// By cost, the tile that keeps the multiprocessors busiest. The caller has seen to it that `finish` finds
+/// its operands where it may.
+template <class Op, class Finish>
+void conv2d_mma(ConvTile tile, const ConvProduct& z, const void* x, const void* weights, const Finish& finish,
+                Stream stream) {
+  require_aligned_operands({x, weights});
   if (tile == ConvTile::by_cost) {
     // Speeds are guesses until they are measured.
     const double large = tile_cost(z, 128, 128, 1.0), wide = tile_cost(z, 128, 64, 0.9),
@@ -232,11 +255,18 @@ void conv2d_mma(ConvTile tile, const ConvProduct& z, const void* x, const void* 
                                            : ConvTile::small;
   }
   if (tile == ConvTile::large)
-    launch_conv2d_mma<Op, MmaTile<128, 128, 2>>(z, x, weights, scale, y_type, y, stream);
+    launch_conv2d_mma<Op, MmaTile<128, 128, 2>>(z, x, weights, finish, stream);
   else if (tile == ConvTile::wide)
-    launch_conv2d_mma<Op, MmaTile<128, 64, 3>>(z, x, weights, scale, y_type, y, stream);
+    launch_conv2d_mma<Op, MmaTile<128, 64, 3>>(z, x, weights, finish, stream);
   else
-    launch_conv2d_mma<Op, MmaTile<64, 64, 4>>(z, x, weights, scale, y_type, y, stream);
+    launch_conv2d_mma<Op, MmaTile<64, 64, 4>>(z, x, weights, finish, stream);
+}
+
+template <class Op>
+void conv2d_mma(ConvTile tile, const ConvProduct& z, const void* x, const void* weights, const float* scale,
+                rtfq_dtype y_type, void* y, Stream stream) {
+  require_aligned_operands({y, scale});
+  conv2d_mma<Op>(tile, z, x, weights, StoreSums<Op>{scale, y_type, y}, stream);
 }
 
 }  // namespace rtfq::kernels::RTFQ_GPU

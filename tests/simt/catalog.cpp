@@ -144,3 +144,6 @@ TEST_CASE("catalog on simt: batchnorm") {
 TEST_CASE("catalog on simt: normquant") {
   check_family("normquant.", 2);
 }
+TEST_CASE("catalog on simt: convquant") {
+  check_family("convquant.", 2);
+}

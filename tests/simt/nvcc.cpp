@@ -86,8 +86,9 @@ TEST_CASE("nvcc: kernels for tensor cores use them, and fast kernels no local me
   };
   for (const auto& [source, product, hopper] :
        {Expected{"conv2d_mma_bf16", "HMMA", false}, Expected{"conv2d_mma_codes", "IMMA", false},
-        Expected{"conv2d_wgrad_mma", "HMMA", false}, Expected{"conv2d_wgmma_bf16", "HGMMA", true},
-        Expected{"conv2d_wgmma_codes", "IGMMA", true}, Expected{"conv2d_wgmma_wgrad", "HGMMA", true}}) {
+        Expected{"convquant_mma", "IMMA", false}, Expected{"conv2d_wgrad_mma", "HMMA", false},
+        Expected{"conv2d_wgmma_bf16", "HGMMA", true}, Expected{"conv2d_wgmma_codes", "IGMMA", true},
+        Expected{"conv2d_wgmma_wgrad", "HGMMA", true}}) {
     int on[2] = {};
     for (const Kernel& kernel : disassembled(source)) {
       INFO(source << ", " << kernel.target << ": " << kernel.name);
