@@ -2,6 +2,7 @@
 
 #include <stdexcept>
 
+#include "engine/cancellation.h"
 #include "kernels/elementwise.h"
 
 namespace rtfq {
@@ -41,6 +42,7 @@ Variable Tape::leaf(Parameter& weight, int64_t k, int64_t c) const {
 }
 
 Variable Tape::record(Tensor data, bool inputs_need_gradient, Backward backward) {
+  check_cancelled();
   if (!recording_ || !inputs_need_gradient) return constant(std::move(data));
   nodes_.push_back({std::move(backward), {}, {}});
   return {std::move(data), static_cast<int>(nodes_.size()) - 1, {}};
@@ -48,6 +50,7 @@ Variable Tape::record(Tensor data, bool inputs_need_gradient, Backward backward)
 
 std::pair<Variable, Variable> Tape::record(Tensor first, Tensor second, bool inputs_need_gradient,
                                            PairBackward backward) {
+  check_cancelled();
   if (!recording_ || !inputs_need_gradient) return {constant(std::move(first)), constant(std::move(second))};
   const int node = static_cast<int>(nodes_.size());
   nodes_.push_back({{}, std::move(backward), {}});
@@ -85,6 +88,7 @@ void Tape::backward(const Variable& output, Tensor gradient) {
   accumulate(output, std::move(gradient));
   Tensor second;  // of the pair whose first node comes next
   while (!nodes_.empty()) {
+    check_cancelled();
     Node node = std::move(nodes_.back());
     // The node stays in place while it runs, because accumulate() indexes earlier ones; it goes right after.
     if (node.pair) {

@@ -9,7 +9,7 @@ namespace rtfq {
 
 using Json = nlohmann::ordered_json;
 
-/// A discarded value (is_discarded()) for text that is not JSON.
+/// A discarded value (is_discarded()) for text that is not JSON or is nested deeper than 256 levels.
 Json parse_json(const std::string& text);
 /// One line, or lines indented by `indent` blanks a level.
 std::string print_json(const Json&, int indent = -1);

@@ -1,9 +1,6 @@
 #include "engine/safetensors.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <cerrno>
+#include <algorithm>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -11,6 +8,7 @@
 #include <set>
 #include <stdexcept>
 
+#include "engine/atomic_file.h"
 #include "engine/json.h"
 
 namespace rtfq {
@@ -57,55 +55,27 @@ class Checksum {
   uint64_t state_ = 0xCBF29CE484222325ull;
 };
 
-/// A file that appears under its name only when it is complete.
-class AtomicFile {
- public:
-  explicit AtomicFile(std::string path)
-      : path_(std::move(path)), temporary_(path_ + ".tmp" + std::to_string(::getpid())) {
-    descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (descriptor_ < 0) fail("cannot create");
-  }
-  AtomicFile(const AtomicFile&) = delete;
-  AtomicFile& operator=(const AtomicFile&) = delete;
-  ~AtomicFile() {
-    if (descriptor_ >= 0) ::close(descriptor_);
-    if (!done_) ::unlink(temporary_.c_str());
-  }
-  void write(const void* data, std::size_t bytes) {
-    const char* p = static_cast<const char*>(data);
-    while (bytes) {
-      const ssize_t wrote = ::write(descriptor_, p, bytes);
-      if (wrote < 0 && errno == EINTR) continue;
-      if (wrote < 0) fail("cannot write");
-      p += wrote;
-      bytes -= static_cast<std::size_t>(wrote);
-    }
-  }
-  void commit() {
-    if (::fsync(descriptor_) != 0) fail("cannot flush");
-    ::close(descriptor_);
-    descriptor_ = -1;
-    if (std::rename(temporary_.c_str(), path_.c_str()) != 0) fail("cannot rename");
-    done_ = true;
-    const fs::path parent = fs::path(path_).parent_path();
-    const int directory = ::open(parent.empty() ? "." : parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (directory >= 0) {
-      ::fsync(directory);
-      ::close(directory);
-    }
-  }
-
- private:
-  [[noreturn]] void fail(const char* what) {
-    throw std::runtime_error(std::string("[file] ") + what + " " + path_ + ": " + std::strerror(errno));
-  }
-  std::string path_, temporary_;
-  int descriptor_ = -1;
-  bool done_ = false;
-};
-
 [[noreturn]] void damaged(const std::string& path, const std::string& why) {
   throw std::runtime_error("[safetensors] " + path + " is not a whole safetensors file: " + why);
+}
+
+constexpr const char* checksum_key = "checksum";                ///< of the data
+constexpr const char* header_checksum_key = "header_checksum";  ///< of the header without this entry
+
+std::string header_checksum(Json header) {
+  if (header.contains("__metadata__")) header["__metadata__"].erase(header_checksum_key);
+  const std::string text = print_json(header);
+  Checksum checksum;
+  checksum.add(text.data(), text.size());
+  return checksum.text();
+}
+
+/// Compares the header's checksum, where there is one (files of other programs have none).
+void check_header(const Json& header, const std::map<std::string, std::string>& metadata,
+                  const std::string& path) {
+  const auto expected = metadata.find(header_checksum_key);
+  if (expected != metadata.end() && expected->second != header_checksum(header))
+    damaged(path, "the checksum of its header does not match");
 }
 
 /// Reads one header entry and checks it against the data section.
@@ -188,7 +158,7 @@ const Tensor& TensorFile::at(const std::string& name) const {
   return *tensor;
 }
 
-void save_tensors(const std::string& path, const TensorFile& file) {
+void save_tensors(const std::string& path, const TensorFile& file, const std::string& previous) {
   Json header;
   Checksum checksum;
   uint64_t offset = 0;
@@ -199,7 +169,7 @@ void save_tensors(const std::string& path, const TensorFile& file) {
     checksum.add(tensor.data(), tensor.bytes());
   }
   header["__metadata__"] = file.metadata;
-  header["__metadata__"]["checksum"] = checksum.text();
+  header["__metadata__"][checksum_key] = checksum.text();
   for (const auto& [name, tensor] : file.tensors) {
     Json shape = Json::array();
     for (int i = 0; i < tensor.rank(); ++i) shape.push_back(tensor.dim(i));
@@ -208,6 +178,7 @@ void save_tensors(const std::string& path, const TensorFile& file) {
                     {"data_offsets", {offset, offset + tensor.bytes()}}};
     offset += tensor.bytes();
   }
+  header["__metadata__"][header_checksum_key] = header_checksum(header);
   std::string text = print_json(header);
   text.resize((text.size() + 7) / 8 * 8, ' ');
   const uint64_t length = text.size();
@@ -215,15 +186,20 @@ void save_tensors(const std::string& path, const TensorFile& file) {
   out.write(&length, sizeof length);
   out.write(text.data(), text.size());
   for (const auto& [name, tensor] : file.tensors) out.write(tensor.data(), tensor.bytes());
-  out.commit();
+  out.commit(previous);
 }
 
 TensorFile load_tensors(const std::string& path) {
   auto [in, size, length, header] = open_file(path);
   TensorFile file;
   file.metadata = metadata_of(header, path);
+  check_header(header, file.metadata, path);
   const uint64_t bytes = size - 8 - length;
-  std::vector<std::pair<uint64_t, std::size_t>> order;
+  struct Place {
+    uint64_t begin;
+    std::size_t index;
+  };
+  std::vector<Place> places;
   uint64_t described_bytes = 0;
   for (const auto& [name, entry] : header.items()) {
     if (name == "__metadata__") continue;
@@ -231,36 +207,42 @@ TensorFile load_tensors(const std::string& path) {
     described_bytes += tensor.bytes();
     // Overlapping tensors could ask for far more memory than the file has.
     if (described_bytes > bytes) damaged(path, "tensors overlap");
-    order.emplace_back(begin, file.tensors.size());
+    places.push_back({begin, file.tensors.size()});
     file.tensors.emplace_back(name, std::move(tensor));
   }
+  // The format leaves no byte of the data to nobody, and none to two.
+  std::stable_sort(places.begin(), places.end(),
+                   [](const Place& a, const Place& b) { return a.begin < b.begin; });
   Checksum checksum;
-  for (const auto& [begin, index] : order) {
+  uint64_t end = 0;
+  for (const auto& [begin, index] : places) {
     const Tensor& tensor = file.tensors[index].second;
+    if (tensor.bytes() == 0) continue;
+    if (begin != end) damaged(path, "there is a gap or an overlap before " + file.tensors[index].first);
+    end = begin + tensor.bytes();
     in.seekg(static_cast<std::streamoff>(8 + length + begin));
     if (!in.read(static_cast<char*>(tensor.data()), static_cast<std::streamsize>(tensor.bytes())))
       damaged(path, "data of " + file.tensors[index].first + " is cut off");
     checksum.add(tensor.data(), tensor.bytes());
   }
-  const auto expected = file.metadata.find("checksum");
+  if (end != bytes) damaged(path, std::to_string(bytes - end) + " bytes at its end belong to no tensor");
+  const auto expected = file.metadata.find(checksum_key);
   if (expected != file.metadata.end()) {
     if (expected->second != checksum.text())
       damaged(path, "the checksum does not match: the data is damaged");
     file.metadata.erase(expected);
   }
+  file.metadata.erase(header_checksum_key);
   return file;
 }
 
 std::map<std::string, std::string> load_metadata(const std::string& path) {
-  auto metadata = metadata_of(open_file(path).header, path);
-  metadata.erase("checksum");
+  const Json header = open_file(path).header;
+  auto metadata = metadata_of(header, path);
+  check_header(header, metadata, path);
+  metadata.erase(checksum_key);
+  metadata.erase(header_checksum_key);
   return metadata;
-}
-
-void write_file_atomically(const std::string& path, const std::string& contents) {
-  AtomicFile out(path);
-  out.write(contents.data(), contents.size());
-  out.commit();
 }
 
 }  // namespace rtfq

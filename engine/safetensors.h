@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/atomic_file.h"  // write_file_atomically
 #include "engine/tensor.h"
 
 namespace rtfq {
@@ -20,19 +21,17 @@ struct TensorFile {
   const Tensor* find(const std::string& name) const;
 };
 
-/// Writes to a temporary file beside `path`, flushes it to the disk and renames it: `path` is always the old
-/// file or the whole new one. Dense tensors only. Throws std::runtime_error naming the file and the system's
+/// Writes an AtomicFile: `path` is always the old file or the whole new one. The old one stays as `previous`
+/// unless that is empty. Dense tensors only. Throws std::runtime_error naming the file and the system's
 /// reason.
-void save_tensors(const std::string& path, const TensorFile&);
+void save_tensors(const std::string& path, const TensorFile&, const std::string& previous = {});
 
-/// Reads and checks everything: header, sizes against the file before any allocation, checksum where there is
-/// one. Throws std::runtime_error naming the file and what is wrong.
+/// Reads and checks everything: header, sizes against the file before any allocation, that the tensors are
+/// all of the data, the checksums of header and data where there are any. Throws std::runtime_error naming
+/// the file and what is wrong.
 TensorFile load_tensors(const std::string& path);
 
 /// The free text of a file alone, without reading its tensors. Throws as load_tensors.
 std::map<std::string, std::string> load_metadata(const std::string& path);
-
-/// Writes text so that `path` is always the old file or the whole new one.
-void write_file_atomically(const std::string& path, const std::string& contents);
 
 }  // namespace rtfq

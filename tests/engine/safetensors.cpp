@@ -70,6 +70,36 @@ TEST_CASE("safetensors: every truncation and every flipped data bit is noticed")
   }
 }
 
+TEST_CASE("safetensors: a changed header is noticed, and the file before is kept") {
+  const Folder folder;
+  const std::string path = folder.file("x.safetensors"), before = folder.file("before.safetensors");
+  save_tensors(path, example(), before);
+  CHECK_FALSE(fs::exists(before));
+  const std::string first = read(path);
+  TensorFile next = example();
+  next.metadata["step"] = "8";
+  save_tensors(path, next, before);
+  CHECK(read(before) == first);
+  CHECK(load_metadata(path).at("step") == "8");
+  save_tensors(path, example(), before);
+  CHECK(load_metadata(before).at("step") == "8");
+  CHECK(std::distance(fs::directory_iterator(folder.path), fs::directory_iterator()) == 2);
+
+  for (const std::string& text :
+       {std::string("\"step\":\"7"), std::string("[2,3]"), std::string("\"codes\"")}) {
+    std::string damaged = first;
+    const std::size_t at = damaged.find(text);
+    REQUIRE(at != std::string::npos);
+    damaged[at + text.size() - 2] ^= 1;  // a character of the value or the name
+    write(path, damaged);
+    CHECK_THROWS_WITH(load_tensors(path), Catch::Contains("x.safetensors"));
+    CHECK_THROWS_WITH(load_metadata(path), Catch::Contains("x.safetensors"));
+  }
+  CHECK(is_temporary_name("checkpoint.safetensors.tmp123"));
+  for (const char* name : {"checkpoint.safetensors", "x.tmp", "x.tmp12a", ".lock"})
+    CHECK_FALSE(is_temporary_name(name));
+}
+
 TEST_CASE("safetensors: hostile headers are refused before anything large is allocated") {
   const Folder folder;
   const std::string bad = folder.file("bad.safetensors");
@@ -85,6 +115,10 @@ TEST_CASE("safetensors: hostile headers are refused before anything large is all
   attempt(
       R"({"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16]},"b":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}})");
   attempt(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[16,20]}})");
+  attempt(
+      R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[2],"data_offsets":[8,16]}})");
+  attempt(R"({"a":{"dtype":"F32","shape":[3],"data_offsets":[0,12]}})");
+  attempt(R"({"a":{"dtype":"F32","shape":)" + std::string(200'000, '[') + std::string(200'000, ']') + "}}");
   attempt(R"([1,2])");
   attempt("{");
   write(bad, std::string("\xff\xff\xff\xff\xff\xff\xff\x7f{}", 10));
