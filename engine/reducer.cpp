@@ -5,6 +5,7 @@ namespace {
 
 LocalReducer local;
 Reducer* current = &local;
+bool over_ranks = true;
 
 }  // namespace
 
@@ -20,6 +21,24 @@ Reducer& reducer() {
 }
 void set_reducer(Reducer* reducer) {
   current = reducer ? reducer : &local;
+}
+
+bool norms_over_ranks() {
+  return over_ranks;
+}
+void set_norms_over_ranks(bool on) {
+  over_ranks = on;
+}
+
+void sum_norms_over_ranks(const Tensor& values) {
+  if (over_ranks) sum_over_ranks(values);
+}
+
+AloneScope::AloneScope() : before_(current) {
+  current = &local;
+}
+AloneScope::~AloneScope() {
+  current = before_;
 }
 
 }  // namespace rtfq

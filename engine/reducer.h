@@ -10,6 +10,13 @@
 
 namespace rtfq {
 
+/// What sums have cost this rank so far.
+struct Traffic {
+  uint64_t bytes = 0;  ///< sent
+  uint64_t sums = 0;
+  double seconds = 0;  ///< spent in them, waiting for slower ranks included
+};
+
 class Reducer {
  public:
   virtual ~Reducer() = default;
@@ -19,6 +26,7 @@ class Reducer {
   /// memory.
   virtual void sum(std::span<double> values) = 0;
   virtual void sum(std::span<float> values) = 0;
+  virtual Traffic traffic() const { return {}; }
 };
 
 /// One rank: sums are what they were.
@@ -38,5 +46,23 @@ void sum_over_ranks(const Tensor& values);
 Reducer& reducer();
 /// The caller keeps ownership; nullptr goes back to one rank.
 void set_reducer(Reducer*);
+
+/// Whether norms take their statistics over the images of all ranks (the default) or over this rank's own.
+bool norms_over_ranks();
+void set_norms_over_ranks(bool);
+/// Sums of a norm over all ranks, unless norms keep to their own rank's images.
+void sum_norms_over_ranks(const Tensor& values);
+
+/// The process works alone while one lives: sums are its own.
+class AloneScope {
+ public:
+  AloneScope();
+  ~AloneScope();
+  AloneScope(const AloneScope&) = delete;
+  AloneScope& operator=(const AloneScope&) = delete;
+
+ private:
+  Reducer* before_;
+};
 
 }  // namespace rtfq

@@ -16,7 +16,7 @@ using kernels::count;
 /// 1979).
 void join_statistics(const BatchNormShape& shape, NormStatistics& s) {
   for (int i = 0; i < shape.segments; ++i) s.counts.push_back(static_cast<double>(count(shape, i)));
-  if (reducer().ranks() == 1) return;
+  if (reducer().ranks() == 1 || !norms_over_ranks()) return;
   const std::size_t c = static_cast<std::size_t>(shape.c), segments = s.counts.size();
   const Tensor host_mean = s.mean.to({}), host_variance = s.variance.to({});
   float* mean = host_mean.as<float>();
@@ -55,8 +55,8 @@ void backward(Tape& tape, const Tensor& g, const BatchNormShape& shape, const No
        sum_g.as<float>(), sum_gx.as<float>(), nullptr});
   accumulate_affine(tape.stream(), in.segments, sum_g, sum_gx);
   if (!in.x.needs_gradient()) return;
-  sum_over_ranks(sum_g);
-  sum_over_ranks(sum_gx);
+  sum_norms_over_ranks(sum_g);
+  sum_norms_over_ranks(sum_gx);
   kernels::BatchNormApplyArgs args{};
   args.x = in.x.data.data();
   args.g = g.data();

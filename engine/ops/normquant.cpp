@@ -106,9 +106,9 @@ void backward(Tape& tape, const Saved& saved, const Tensor& g_codes, const Tenso
       tape.stream(), main.segments, sum_g, sum_gx,
       residual.norm ? std::span<const NormSegment>(residual.norm->segments) : std::span<const NormSegment>(),
       other_sum_gx);
-  sum_over_ranks(sum_g);
-  sum_over_ranks(sum_gx);
-  if (residual.norm) sum_over_ranks(other_sum_gx);
+  sum_norms_over_ranks(sum_g);
+  sum_norms_over_ranks(sum_gx);
+  if (residual.norm) sum_norms_over_ranks(other_sum_gx);
 
   kernels::NormQuantApplyArgs apply{};
   apply.in = reduce.in;
