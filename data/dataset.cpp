@@ -117,7 +117,8 @@ std::vector<std::string> classes_of(const std::string& location, const std::vect
     names.erase(std::unique(names.begin(), names.end()), names.end());
     return names;
   }
-  if (largest >= 1 << 20)
+  // A line or two must not make millions of names.
+  if (largest >= 1 << 16 && static_cast<size_t>(largest) > lines.size())
     fail(location + ": label " + std::to_string(largest) + " is beyond any plausible class");
   for (int i = 0; i <= largest; ++i) names.push_back(std::to_string(i));
   return names;
@@ -132,8 +133,15 @@ fs::path base_of(const std::string& list, const std::string& first) {
   return !fs::exists(folder / first, error) && fs::is_regular_file(above / first, error) ? above : folder;
 }
 
+/// Whether `path` is below `folder` once "." and ".." are worked out, without looking at the disk.
+bool is_below(const fs::path& path, const fs::path& folder) {
+  const fs::path from = fs::absolute(folder.empty() ? "." : folder).lexically_normal();
+  const fs::path relative = fs::absolute(path).lexically_normal().lexically_relative(from);
+  return !relative.empty() && *relative.begin() != "..";
+}
+
 Dataset open_list(const std::string& location, const std::vector<std::string>& classes,
-                  const std::string& root) {
+                  const std::string& root, bool outside) {
   const std::vector<ListLine> lines = read_list(location, classes);
   const fs::path base = root.empty() ? base_of(location, lines.front().path) : fs::path(root);
   const bool labelled = lines.front().labelled;
@@ -171,6 +179,12 @@ Dataset open_list(const std::string& location, const std::vector<std::string>& c
     }
     const fs::path path(line.path);
     sample.path = (path.is_absolute() ? path : base / path).string();
+    if (!outside && !is_below(sample.path, base))
+      fail(where + " names " + line.path + ", which is outside of " +
+           (base.empty() ? "the working folder" : base.string()) +
+           ", where the list's paths start: move the list, or allow it if you trust it, by "
+           "data.outside_paths=true or "
+           "--outside-paths");
     std::error_code error;
     if (!fs::is_regular_file(sample.path, error))
       fail(where + " names " + sample.path + ", which is " +
@@ -189,7 +203,7 @@ bool Dataset::labelled() const {
 }
 
 Dataset open_dataset(const std::string& location, const std::vector<std::string>& classes,
-                     const std::string& root) {
+                     const std::string& root, bool outside) {
   if (location.empty()) fail("no data set named: expected a folder or a list file");
   try {
     const fs::file_status status = fs::status(location);
@@ -198,7 +212,7 @@ Dataset open_dataset(const std::string& location, const std::vector<std::string>
     if (!fs::is_regular_file(status)) fail(location + " is neither a folder nor a list file");
     if (has_image_extension(location))
       fail(location + " is a single image: expected a folder or a list file");
-    return open_list(location, classes, root);
+    return open_list(location, classes, root, outside);
   } catch (const fs::filesystem_error& error) {
     fail(location + " cannot be opened: " + error.code().message() + ": " + error.path1().string());
   }

@@ -35,8 +35,12 @@ struct Dataset {
 /// target of an adaptation is opened with the classes of the source. Throws std::runtime_error with the
 /// offending file, line or class: nothing there, no images, a class too many or too few, a label out of
 /// range, some lines labelled and others not, a listed file that does not exist.
+///
+/// A list may be somebody else's: unless `outside` is set, its paths, taken as text, must stay below the
+/// folder at which they start; absolute ones must lead there too. Symbolic links in that folder are its
+/// owner's and are followed.
 Dataset open_dataset(const std::string& location, const std::vector<std::string>& classes = {},
-                     const std::string& root = {});
+                     const std::string& root = {}, bool outside = false);
 
 /// The same samples with every label removed: what adaptation may see of a target.
 Dataset without_labels(Dataset dataset);

@@ -272,6 +272,8 @@ std::shared_ptr<PreparedCache> PreparedCache::open(const std::string& folder, co
       while (::flock(lock.number(), LOCK_EX) != 0)
         if (errno != EINTR) throw std::runtime_error(std::strerror(errno));
     }
+    for (const auto& entry : fs::directory_iterator(folder))  // of processes that were killed
+      if (entry.path().string().starts_with(path + ".tmp")) fs::remove(entry.path());
     std::shared_ptr<PreparedCache> before;
     if (fs::exists(path)) {
       std::string why;

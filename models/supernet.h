@@ -3,6 +3,7 @@
 // bank, with switchable norms (docs/method.md).
 
 #include <deque>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -131,6 +132,10 @@ class Supernet {
   std::vector<std::pair<std::string, Tensor>> buffers() const;
   const std::vector<SwitchableNorm*>& norms() const { return norms_; }
   const std::vector<Quantizer*>& quantizers() const { return quantizers_; }
+  /// Hears the name and the result of each convolution and of the classifier in every forward pass; {}:
+  /// nobody does. For looking into a network, it costs a call each.
+  using Watch = std::function<void(const std::string& layer, const Tensor& result)>;
+  void watch(Watch watch) { watch_ = std::move(watch); }
   /// Values of every parameter become another supernet's of the same options.
   void copy_parameters(const Supernet&);
   /// To be called after parameters changed outside a tape: prepared weights are made anew.
@@ -139,6 +144,10 @@ class Supernet {
   void values_loaded();
 
  private:
+  /// `weight`: the layer's, "stage1.0.conv1.weight".
+  void heard(const Parameter& weight, const Tensor& result) const {
+    if (watch_) watch_(weight.name.substr(0, weight.name.rfind('.')), result);
+  }
   struct Pass;  ///< one forward pass (models/supernet_pass.h)
   ElasticConv make_conv(const std::string& name, int64_t c, int64_t k, int64_t filter, int64_t stride,
                         std::span<const int> bits);
@@ -172,6 +181,7 @@ class Supernet {
   uint64_t seed_;
   Device device_;
   int64_t version_ = 0;
+  Watch watch_;
   std::unique_ptr<Quantizer> input_, features_, classifier_quantizer_;
   ElasticConv stem_;
   OutputQuantizers stem_output_;

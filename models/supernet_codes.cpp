@@ -40,6 +40,7 @@ ops::NormInput Supernet::convolve(Pass& pass, ElasticConv& conv, const ops::Quan
     }
     y = ops::conv2d(tape, x, kept.weight, conv.stride, options_.storage, &kept.packed);
   }
+  heard(*conv.weight, y.data);
   return conv.norm->input(tape, y, pass.at, pass.parts, pass.mode);
 }
 
@@ -122,7 +123,9 @@ Variable Supernet::classify(Pass& pass, const Variable& pooled) {
   const auto w = classifier_quantizer_->quantize_weight(
       tape, tape.leaf(*classifier_, options_.classes, pooled.data.dim(1)), pass.ends_bits,
       classifier_->value);
-  return ops::linear(tape, features, values.dequantize(), w, tape.leaf(*bias_));
+  Variable logits = ops::linear(tape, features, values.dequantize(), w, tape.leaf(*bias_));
+  heard(*classifier_, logits.data);
+  return logits;
 }
 
 Variable Supernet::forward_codes(Pass& pass, const Tensor& images) {

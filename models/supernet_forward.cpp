@@ -19,6 +19,7 @@ Variable Supernet::convolve(Pass& pass, ElasticConv& conv, const Variable& x, in
     }
     y = ops::conv2d(pass.tape, x, kept.weight.values, conv.stride, &kept.packed);
   }
+  heard(*conv.weight, y.data);
   return conv.norm->forward(pass.tape, y, pass.at, pass.parts, pass.mode);
 }
 
@@ -91,7 +92,9 @@ Variable Supernet::forward_values(Pass& pass, const Tensor& images) {
   const int64_t c = features.data.dim(1);
   const Variable w = classifier_quantizer_->apply(tape, tape.leaf(*classifier_, options_.classes, c),
                                                   pass.ends_bits, classifier_->value);
-  return ops::linear(tape, features, w, tape.leaf(*bias_));
+  Variable logits = ops::linear(tape, features, w, tape.leaf(*bias_));
+  heard(*classifier_, logits.data);
+  return logits;
 }
 
 }  // namespace rtfq

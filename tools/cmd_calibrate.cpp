@@ -10,6 +10,7 @@ namespace {
 
 struct Options {
   std::string device = "cpu";
+  bool outside = false;  ///< data.outside_paths
   std::string run, data;
   int64_t images = 0;
 };
@@ -18,7 +19,8 @@ int calibrate_run(const Options& options) {
   OpenedRun run = open_run(options.run, options.device);
   TrainedBank& bank = run.bank;
   // Unlabelled images: no class names are asked for.
-  const data::Dataset target = data::without_labels(data::open_dataset(options.data));
+  const data::Dataset target =
+      data::without_labels(data::open_dataset(options.data, {}, {}, options.outside));
   const Domain domain = bank.config.model.domain_norms ? Domain::target : Domain::source;
   const int64_t images = options.images ? options.images : bank.config.train.calibration_images;
   CountProgress progress("calibrating subnets:");
@@ -52,6 +54,8 @@ void add_calibrate(CLI::App& app, Action& action) {
                    "at most so many; without it the run's train.calibration_images")
       ->type_name("COUNT")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 40));
+  command->add_flag("--outside-paths", options->outside,
+                    "a list file may name images outside of the folder at which its paths start");
   command->footer(
       "No weight changes: a few hundred images and no gradients are enough to follow a drifting camera.\n"
       "\n"

@@ -16,7 +16,7 @@ struct Options {
   std::string device = "cpu";
   std::string run, data, json;
   std::vector<std::string> subnets;
-  bool all = false, held_out = false, target_only = false;
+  bool all = false, held_out = false, target_only = false, outside = false;
   ImageNetOptions imagenet;
 };
 
@@ -35,6 +35,7 @@ data::Dataset target_of(const Options& options, const TrainedBank& bank) {
   if (!where.evaluation.empty()) where.target = where.evaluation;
   if (!options.data.empty()) where.target = options.data;
   if (where.target.empty()) throw UsageError("[eval] the run names no target: give --data DIR");
+  where.outside_paths |= options.outside;
   data::Dataset target = open_target(where, bank.classes);
   if (!options.held_out) return target;
   if (!where.hold_out)
@@ -129,6 +130,8 @@ void add_eval(CLI::App& app, Action& action) {
   command->add_flag("--held-out", options->held_out,
                     "only the target images that data.hold_out kept out of training");
   command->add_flag("--target-only", options->target_only, "leave out the accuracy on the source");
+  command->add_flag("--outside-paths", options->outside,
+                    "a list file may name images outside of the folder at which its paths start");
   command->footer(
       "Labels of the target are read here and nowhere else. Without any, the table still shows how often a "
       "subnet\n"

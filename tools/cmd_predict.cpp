@@ -15,6 +15,7 @@ namespace {
 
 struct Options {
   std::string device = "cpu";
+  bool outside = false;  ///< data.outside_paths
   std::string run, data, out, subnet;
   int top = 1;
   bool skip_bad = false;
@@ -67,7 +68,8 @@ int predict_images(const Options& options) {
   if (!options.subnet.empty())
     subnet = as_usage([&] { return parse_subnet(options.subnet, bank.config.model.bank); });
   // What the folders or the list call the images does not matter: labels are not read.
-  const data::Dataset dataset = data::without_labels(data::open_dataset(options.data));
+  const data::Dataset dataset =
+      data::without_labels(data::open_dataset(options.data, {}, {}, options.outside));
   PreparedImages images(bank.config, dataset, inference_domain(bank.config),
                         PreparedImages::Order::as_listed);
 
@@ -126,6 +128,8 @@ void add_predict(CLI::App& app, Action& action) {
   command->add_flag(
       "--skip-bad", options->skip_bad,
       "leave out images that cannot be read, and say which; without it as the run's data.bad_images says");
+  command->add_flag("--outside-paths", options->outside,
+                    "a list file may name images outside of the folder at which its paths start");
   command->footer(
       "Columns: path, class, probability; with --top K also class2, probability2, ...\n"
       "\n"

@@ -1,20 +1,13 @@
 #include <cstdio>
-#include <filesystem>
 #include <memory>
-#include <sstream>
 
-#include "engine/memory.h"
-#include "engine/ops/used.h"
 #include "models/checkpoint/pretrained.h"
 #include "tools/command.h"
-#include "tools/interrupt.h"
 #include "tools/kernels_option.h"
 #include "tools/plan_text.h"
-#include "tools/progress.h"
+#include "tools/train_session.h"
 #include "training/benchmark.h"
-#include "training/network.h"
 #include "training/plan.h"
-#include "training/run_record.h"
 
 namespace rtfq::cli {
 namespace {
@@ -28,64 +21,12 @@ struct Options {
   int64_t print_every = 0;
 };
 
-/// Thrown out of the calibration by Ctrl-C; the checkpoint of the last step is already written.
-struct Interrupted {};
-
 std::string resume_command(const Options& options) {
   std::string command =
       program + " train " + shell_word(options.config) + " --out " + shell_word(options.out);
   for (const std::string& setting : options.settings) command += " --set " + shell_word(setting);
   for (const std::string& kernel : options.kernels) command += " --kernel " + shell_word(kernel);
   return command + " --resume";
-}
-
-/// Goes on from the checkpoint, or starts. A resumed run finds its data where they were unless told
-/// otherwise.
-std::unique_ptr<Trainer> open_trainer(const RunFolder& folder, Config config) {
-  if (!folder.has_checkpoint()) {
-    auto trainer = as_usage([&] { return std::make_unique<Trainer>(config); });
-    folder.write_config(config);  // not before the data were found: the folder stays free for another try
-    return trainer;
-  }
-  if (std::filesystem::exists(folder.paths().config())) {
-    const Config started = as_usage([&] { return read_config(folder.paths().config()); });
-    as_usage([&] { require_same_run(started, config); });
-    if (config.data.source.empty()) config.data.source = started.data.source;
-    if (config.data.target.empty()) config.data.target = started.data.target;
-  }
-  auto trainer = as_usage([&] { return Trainer::resume(folder.paths().checkpoint(), &config); });
-  as_usage([&] { require_same_run(trainer->config(), config); });
-  folder.write_config(config);
-  return trainer;
-}
-
-void say_what_runs(const Trainer& trainer, const std::string& out) {
-  const Config& config = trainer.config();
-  const TrainConfig& train = config.train;
-  std::string text = config.model.arch;
-  if (train.method == "source_only")
-    text += ", the largest network in full precision on the source only";
-  else
-    text += ", " + std::to_string(config.model.bank.subnets().size()) +
-            " subnets; steps: " + std::to_string(train.float_steps) + " in full precision on the source, " +
-            std::to_string(train.source_steps) + " quantized on the source, " +
-            std::to_string(train.steps - train.float_steps - train.source_steps) + " adapting";
-  note("training " + text + "; seed " + std::to_string(train.seed) + "; writing to " + out);
-  if (config.precision != "f32" || config.device != "cpu") note("device: " + device_in_use(config));
-  for (std::istringstream lines(trainer.start_report()); std::getline(lines, text);) note(text);
-  if (trainer.step())
-    note("going on after step " + std::to_string(trainer.step()) + " of " + std::to_string(train.steps));
-}
-
-void save(const Trainer& trainer, RunRecord& record, const RunPaths& paths) {
-  record.sync();
-  trainer.save(paths.checkpoint());
-}
-
-int stop(const Options& options, RunRecord& record, const Trainer& trainer, const std::string& where) {
-  record.end("interrupted", trainer.step());
-  note("interrupted " + where + "; saved. Go on with:\n  " + resume_command(options));
-  return interrupted_and_saved;
 }
 
 int show_plan(const Config& config) {
@@ -139,70 +80,7 @@ int train(Options& options) {
   use_kernels(options.kernels);
   if (options.plan) return show_plan(config);
   if (options.out.empty()) throw UsageError("[train] --out is required; `rtfq train --help` explains");
-  const auto folder = as_usage([&] { return std::make_unique<RunFolder>(options.out, options.resume); });
-  const RunPaths& paths = folder->paths();
-  const auto trainer = open_trainer(*folder, config);
-  RunRecord record(paths, config, *trainer);
-  if (record.last_step() != trainer->step())
-    note(paths.log() + " lacks steps before " + std::to_string(trainer->step()) +
-         "; training goes on without them");
-  const std::string total = std::to_string(config.train.steps);
-  say_what_runs(*trainer, options.out);
-
-  catch_interrupts();
-  TrainingProgress progress(config, options.print_every);
-  int64_t saved = trainer->step();
-  double seconds = 0, waited = 0;  // of the steps, without the first, which has nothing to prepare ahead of
-  try {
-    while (!trainer->finished()) {
-      const StepReport report = trainer->train_step();
-      record.add(report, *trainer);
-      if (seconds > 0) waited += report.wait_seconds;
-      seconds += report.seconds;
-      progress.show(report);
-      if (report.step % config.train.checkpoint_every == 0 || trainer->finished() || interrupted()) {
-        save(*trainer, record, paths);
-        saved = report.step;
-      }
-      if (interrupted() && !trainer->finished()) {
-        progress.leave();
-        return stop(options, record, *trainer, "after step " + std::to_string(report.step) + " of " + total);
-      }
-    }
-  } catch (const NonFiniteLoss& error) {
-    progress.leave();
-    record.end("failed", trainer->step());
-    note(error.what());
-    note(saved ? "the last checkpoint, of step " + std::to_string(saved) + ", is in " + options.out
-               : "nothing was saved yet");
-    return failed;
-  }
-
-  try {
-    CountProgress calibrated("calibrating norms:");
-    trainer->calibrate([&](int64_t done, int64_t count) {
-      if (interrupted()) throw Interrupted();
-      calibrated(done, count);
-    });
-  } catch (const Interrupted&) {
-    return stop(options, record, *trainer, "while calibrating, all " + total + " steps done");
-  }
-  save(*trainer, record, paths);
-  record.end("finished", trainer->step());
-  if (!record.report_problem().empty()) note("no report was written: " + record.report_problem());
-  const std::size_t mib = memory::statistics(device_of(config)).peak >> 20;
-  char share[64];
-  std::snprintf(share, sizeof share, "%.2f %%", seconds > 0 ? 100 * waited / seconds : 0.0);
-  note(std::string("waiting for images took ") + share + " of the steps' time");
-  note("peak memory of tensors: " + std::to_string(mib) + " MiB on " + config.device);
-  std::string kernels;
-  for (const std::string& used : ops::used_implementations(device_of(config).backend))
-    kernels += (kernels.empty() ? "" : ", ") + used;
-  note("kernels: " + kernels);
-  const std::string run = shell_word(options.out);
-  note("done. See how good and how expensive every subnet is, then all of it as one page:\n  " + program +
-       " eval " + run + " --all\n  " + program + " report " + run);
-  return done;
+  return run_session({config, options.out, options.resume, resume_command(options), options.print_every});
 }
 
 }  // namespace
@@ -254,7 +132,9 @@ void add_train(CLI::App& app, Action& action) {
       ->type_name("STEPS")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 40));
   command->footer(
-      "Ctrl-C finishes the step, saves and exits with status 75; a second one stops at once.\n"
+      "Ctrl-C, SIGTERM and SIGUSR1 finish the step, or leave it where it takes long, save and exit with "
+      "status 75; a\n"
+      "second Ctrl-C stops at once.\n"
       "\n"
       "Examples:\n"
       "  rtfq train mnist-usps --plan --set data.source=digits/mnist --set data.target=digits/usps\n"

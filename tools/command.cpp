@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <filesystem>
+#include <new>
 
 #include "kernels/runtime/device.h"
 
@@ -39,6 +40,12 @@ OpenedRun open_run(const std::string& run_or_checkpoint, const std::string& devi
     note("training stopped at step " + std::to_string(run.bank.step) + " of " +
          std::to_string(config.train.steps) + ": the norms of most subnets are not calibrated yet");
   return run;
+}
+
+std::string explain(const std::exception& error) {
+  if (dynamic_cast<const std::bad_alloc*>(&error))
+    return "[memory] out of memory: a smaller train.batch, data.cache_mib or bank.resolutions takes less";
+  return error.what();
 }
 
 void note(const std::string& text) {

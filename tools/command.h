@@ -70,6 +70,9 @@ OpenedRun open_run(const std::string& run_or_checkpoint, const std::string& devi
 /// --device of a command that computes on a trained bank.
 void add_device(CLI::App& command, std::string& device);
 
+/// What an error says, also where it says nothing by itself.
+std::string explain(const std::exception&);
+
 /// A note for people on stderr: "rtfq: TEXT".
 void note(const std::string& text);
 

@@ -58,7 +58,7 @@ int64_t rank_of(const float* probabilities, int64_t classes, int32_t label) {
   int64_t rank = 0;
   for (int64_t k = 0; k < classes; ++k)
     rank +=
-        probabilities[k] > probabilities[label] || (probabilities[k] == probabilities[label] && k < label);
+        probabilities[k] > probabilities[label] || (k < label && probabilities[k] == probabilities[label]);
   return rank;
 }
 

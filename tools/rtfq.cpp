@@ -1,4 +1,6 @@
 // The rtfq command line: subcommands, exit statuses. Results go to stdout, everything else to stderr.
+#include <csignal>
+
 #include "tools/command.h"
 
 using namespace rtfq::cli;
@@ -26,6 +28,7 @@ std::string failure_message(const CLI::App* app, const CLI::Error& error) {
 
 int main(int argc, char** argv) {
   program = shell_word(argv[0]);
+  std::signal(SIGXFSZ, SIG_IGN);  // a file at its size limit is an error to report, not an end without a word
   CLI::App app{
       "rtfq trains one quantized network for every device: labelled source images, unlabelled target "
       "images,\n"
@@ -67,7 +70,7 @@ int main(int argc, char** argv) {
     note(error.what());
     return bad_usage;
   } catch (const std::exception& error) {
-    note(error.what());
+    note(explain(error));
     return failed;
   }
 }

@@ -1,6 +1,8 @@
 // A run's checkpoint: one safetensors file. Tensors "student/NAME", "momentum/NAME", "teacher/NAME",
 // "norms/NAME" and "shares/NAME" (averages of the classes' shares); metadata with the configuration, the
 // classes and the step. Sampler, data order and augmentation are functions of seed and step.
+#include <algorithm>
+#include <charconv>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <unordered_map>
@@ -57,7 +59,18 @@ struct Header {
   int64_t step = 0;
   bool finished = false;
   std::string pretrained;  ///< record_of (training/start.h)
+  double rate_factor = 1;  ///< Trainer::slow_down
 };
+
+/// A whole text that is a number of at least `least`.
+template <class Number>
+Number number_of(const std::string& text, Number least, const std::string& key, const std::string& path) {
+  Number number{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size() || !(number >= least))
+    throw std::runtime_error("[checkpoint] " + path + ": its " + key + " is '" + text + "'");
+  return number;
+}
 
 Header header_of(const TensorFile& file, const std::string& path) {
   if (metadata(file, "format", path) != format)
@@ -65,12 +78,15 @@ Header header_of(const TensorFile& file, const std::string& path) {
                              ", expected " + format);
   Header header;
   header.config = parse_config(metadata(file, "config", path), path);
-  header.step = std::stoll(metadata(file, "step", path));
+  header.step = number_of<int64_t>(metadata(file, "step", path), 0, "step", path);
   header.finished = metadata(file, "finished", path) == "true";
   const auto classes = parse_json(metadata(file, "classes", path));
-  if (!classes.is_array())
+  if (!classes.is_array() ||
+      !std::all_of(classes.begin(), classes.end(), [](const Json& name) { return name.is_string(); }))
     throw std::runtime_error("[checkpoint] " + path + ": its list of classes is damaged");
   for (const auto& name : classes) header.classes.push_back(name.get<std::string>());
+  if (const auto found = file.metadata.find("rate_factor"); found != file.metadata.end())
+    header.rate_factor = number_of<double>(found->second, 0, "rate_factor", path);
   if (const auto found = file.metadata.find("pretrained"); found != file.metadata.end())
     header.pretrained = found->second;
   return header;
@@ -83,6 +99,7 @@ std::map<std::string, std::string> metadata_of(const Header& header) {
                                               {"finished", header.finished ? "true" : "false"},
                                               {"classes", print_json(Json(header.classes))}};
   if (!header.pretrained.empty()) metadata["pretrained"] = header.pretrained;
+  if (header.rate_factor != 1) metadata["rate_factor"] = print_json(Json(header.rate_factor));
   return metadata;
 }
 
@@ -141,7 +158,7 @@ void Trainer::State::enter_phase(const std::string& phase) {
   if (adapting_starts) teacher->copy_parameters(*student);
 }
 
-void Trainer::save(const std::string& checkpoint) const {
+void Trainer::save(const std::string& checkpoint, const std::string& previous) const {
   const State& s = *state_;
   TensorFile file;
   add_network(file, *s.student);
@@ -153,14 +170,14 @@ void Trainer::save(const std::string& checkpoint) const {
   for (const auto& [name, shares] :
        {std::pair{"shares/student", &s.shares.student}, {"shares/teacher", &s.shares.teacher}})
     if (shares->defined()) file.tensors.emplace_back(name, shares->to({}));
-  file.metadata = metadata_of({s.config, s.classes, s.step, finished(), s.pretrained});
-  save_tensors(checkpoint, file);
+  file.metadata = metadata_of({s.config, s.classes, s.step, finished(), s.pretrained, s.rate_factor});
+  save_tensors(checkpoint, file, previous);
 }
 
 void save_network(const std::string& checkpoint, const TrainedBank& bank) {
   TensorFile file;
   add_network(file, *bank.network);
-  file.metadata = metadata_of({bank.config, bank.classes, bank.step, bank.finished, bank.pretrained});
+  file.metadata = metadata_of({bank.config, bank.classes, bank.step, bank.finished, bank.pretrained, 1});
   save_tensors(checkpoint, file);
 }
 
@@ -174,6 +191,9 @@ std::unique_ptr<Trainer> Trainer::resume(const std::string& checkpoint, const Co
     merged.data.threads = config->data.threads;
     merged.data.cache_dir = config->data.cache_dir;
     merged.data.evaluation = config->data.evaluation;
+    merged.data.outside_paths = config->data.outside_paths;
+    merged.train.max_loss = config->train.max_loss;
+    merged.train.on_divergence = config->train.on_divergence;
     merged.threads = config->threads;
     merged.device = config->device;
   }
@@ -195,6 +215,7 @@ std::unique_ptr<Trainer> Trainer::resume(const std::string& checkpoint, const Co
   }
   state->step = header.step;
   state->pretrained = header.pretrained;
+  state->rate_factor = header.rate_factor;
   state->move_to_device();
   const Device device = state->student->device();
   state->shares = {index.optional("shares/student").to(device), index.optional("shares/teacher").to(device)};

@@ -6,6 +6,7 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "engine/utf8.h"
 #include "kernels/runtime/device.h"
 #include "training/config_schema.h"
 #include "training/presets.h"
@@ -22,7 +23,7 @@ using schema::Field;
 /// A value as an error shows it: short, with its kind where that is the trouble.
 std::string shown(const Json& value) {
   std::string text = print_json(value);
-  if (text.size() > 60) text = text.substr(0, 57) + "...";
+  if (text.size() > 60) text.replace(57, text.npos, "...");
   const std::string kind = value.type_name();
   return kind == "string" || kind == "number" ? text + " (" + (kind == "string" ? "text" : kind) + ")" : text;
 }
@@ -69,6 +70,7 @@ void read_override(Config& config, const std::string& setting) {
   const std::size_t equals = setting.find('=');
   if (equals == 0 || equals == setting.npos) fail(origin, "expected key=value, as in train.steps=100");
   const std::string key = setting.substr(0, equals), text = setting.substr(equals + 1);
+  if (!is_utf8(setting)) throw std::invalid_argument("[config] --set " + key + ": the value is not UTF-8");
   Json value = parse_json(text);
   const Field* field = find_field(key);
   if (value.is_discarded() || (field && field->is_text && !value.is_string() && !value.is_object()))

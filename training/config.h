@@ -31,6 +31,7 @@ struct DataConfig {
   int64_t cache_mib = 1024;          ///< decoded images kept in memory
   std::string cache_dir;             ///< folder of prepared images on disk; empty: none
   std::string bad_images = "error";  ///< error, skip
+  bool outside_paths = false;        ///< list files may name images outside of the folder they start at
 };
 
 struct ModelConfig {
@@ -101,6 +102,9 @@ struct TrainConfig {
   int64_t calibration_images = 2048;  ///< per subnet and domain when training ends; 0: none
   int64_t log_steps_every = 50;       ///< steps between entries of quantizers.jsonl; 0: none
   double report_every = 60;           ///< seconds between reports during training; 0: none at all
+  double max_loss = 1e4;              ///< a loss above it is as bad as one that is not finite; 0: no limit
+  std::string on_divergence = "stop";  ///< stop, retreat: to the last checkpoint with half the rate
+  bool sync_norms = true;              ///< norm statistics over the images of all ranks, or of each
   bool tensorboard = false;           ///< the log also as TensorBoard event files
 };
 

@@ -63,6 +63,8 @@ std::vector<Field> describe() {
              "turn images upright as their EXIF orientation says; the field's loaders do not"),
       text(KEY(data.bad_images), {"error", "skip"},
            "what a file that cannot be decoded does: stop, or be left out and counted"),
+      yes_no(KEY(data.outside_paths),
+             "list files may name images outside of the folder at which their paths start"),
 
       text(KEY(model.arch), {"resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnet14_small"},
            "the network; resnet14_small is for images of about 32 pixels: 5x5 stem, 6 basic blocks, "
@@ -155,7 +157,7 @@ std::vector<Field> describe() {
              "of these, the first: largest network, full precision, source only"),
       number(KEY(train.source_steps), steps,
              "of these, the next: quantized subnets, source only; the rest adapts"),
-      number(KEY(train.batch), {1, 65536}, "images of each domain in a step"),
+      number(KEY(train.batch), {1, 65536}, "images of each domain in a step, of all ranks together"),
       number(KEY(train.passes), {1, 64}, "subnets in a step"),
       text(KEY(train.sampler), {"sandwichq", "sandwich", "uniform", "fixed"},
            "how a step's subnets are drawn; fixed: train.subnet alone"),
@@ -178,6 +180,18 @@ std::vector<Field> describe() {
              "steps between entries of quantizers.jsonl, the step size of every quantizer; 0: none"),
       number(KEY(train.report_every), {0, 1e9},
              "seconds after which RUN/report.html is written anew while training goes on; 0: never"),
+      number(KEY(train.max_loss), zero_up,
+             "a step whose loss, summed over its passes, is above this counts as diverged, as one whose loss "
+             "is not "
+             "finite; 0: no limit"),
+      text(KEY(train.on_divergence), {"stop", "retreat"},
+           "what a step that diverged does: stop, or go back to the last checkpoint and go on at half the "
+           "learning "
+           "rate"),
+      yes_no(KEY(train.sync_norms),
+             "with several ranks, norms take their statistics over the images of all ranks, as one rank "
+             "does; false: "
+             "each over its own"),
       yes_no(KEY(train.tensorboard), "also write the log as TensorBoard event files, to RUN/tensorboard"),
 
       text(KEY(checkpoint), {},

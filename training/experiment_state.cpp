@@ -57,7 +57,12 @@ RunProgress look(const Experiment& experiment, const Run& run, const Record& rec
       return {State::finished, run.config.train.steps, {}, ""};
     return {State::started, 0, {}, ""};
   }
-  auto metadata = load_metadata(paths.checkpoint());
+  std::map<std::string, std::string> metadata;
+  try {
+    metadata = load_metadata(paths.checkpoint());
+  } catch (const std::runtime_error&) {  // damaged: `rtfq train --resume` falls back to the one before
+    return {State::started, 0, {}, ""};
+  }
   const std::string step = metadata["step"];
   const int64_t steps =
       std::all_of(step.begin(), step.end(), [](unsigned char c) { return std::isdigit(c); }) && !step.empty()

@@ -9,6 +9,9 @@
 namespace rtfq::schema {
 namespace {
 
+/// Far beyond any configuration; what prints values recurses.
+constexpr int max_depth = 64;
+
 /// The first position at or after `i` that is neither white space nor inside a comment.
 std::size_t skip_blank(const std::string& text, std::size_t i) {
   while (i < text.size()) {
@@ -49,7 +52,10 @@ std::string without_trailing_commas(std::string text) {
 
 Json parse_jsonc(const std::string& text, const std::string& origin) {
   std::vector<std::set<std::string>> open_objects;
-  const auto refuse_twice = [&](int, Json::parse_event_t event, Json& value) {
+  const auto refuse = [&](int depth, Json::parse_event_t event, Json& value) {
+    if (depth > max_depth)
+      throw std::invalid_argument("[config] " + origin + ": nested deeper than " + std::to_string(max_depth) +
+                                  " levels");
     if (event == Json::parse_event_t::object_start) open_objects.emplace_back();
     if (event == Json::parse_event_t::object_end) open_objects.pop_back();
     if (event == Json::parse_event_t::key && !open_objects.back().insert(value.get<std::string>()).second)
@@ -58,7 +64,7 @@ Json parse_jsonc(const std::string& text, const std::string& origin) {
     return true;
   };
   try {
-    return Json::parse(without_trailing_commas(text), refuse_twice, true, true);
+    return Json::parse(without_trailing_commas(text), refuse, true, true);
   } catch (const Json::exception& error) {
     std::string what = error.what();
     if (const std::size_t end = what.find("] "); end != what.npos) what.erase(0, end + 2);

@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <stdexcept>
 
+#include "engine/reducer.h"
+#include "engine/utf8.h"
 #include "kernels/cpu/features.h"
 
 namespace rtfq {
@@ -21,6 +23,14 @@ float image_bound(const DataConfig& data) {
 
 bool on_cpu(const Config& config) {
   return kernels::parse_device(config.device).backend == Backend::cpu;
+}
+
+/// Checkpoints and logs hold names as JSON: better to hear of it now than at the first checkpoint.
+void require_text(const data::Dataset& dataset) {
+  for (const std::string& name : dataset.classes)
+    if (!is_utf8(name))
+      throw std::invalid_argument("[data] a class of " + dataset.origin + " has a name that is not UTF-8 (" +
+                                  name + "): rename it");
 }
 
 }  // namespace
@@ -111,11 +121,12 @@ TrainingData open_training_data(const Config& config) {
     throw std::invalid_argument(
         "[data] data.source is empty: name a folder with one subfolder a class, or a list file");
   TrainingData data;
-  data.source = data::open_dataset(config.data.source);
+  data.source = data::open_dataset(config.data.source, {}, {}, config.data.outside_paths);
   if (!data.source.labelled() || data.source.classes.size() < 2)
     throw std::invalid_argument(
         "[data] the source " + config.data.source +
         " must have labels of at least 2 classes: one subfolder a class, or a list of `path label`");
+  require_text(data.source);
   data.source = data::hold_out(data.source, config.data.source_hold_out).first;
   if (config.train.method == "source_only") return data;
   if (config.data.target.empty())
@@ -127,7 +138,7 @@ TrainingData open_training_data(const Config& config) {
 }
 
 data::Dataset open_source_validation(const DataConfig& config, const std::vector<std::string>& classes) {
-  data::Dataset source = data::open_dataset(config.source, classes);
+  data::Dataset source = data::open_dataset(config.source, classes, {}, config.outside_paths);
   if (config.source_hold_out == 0) return source;
   data::Dataset held = data::hold_out(source, config.source_hold_out).second;
   if (held.samples.empty())
@@ -138,7 +149,7 @@ data::Dataset open_source_validation(const DataConfig& config, const std::vector
 }
 
 data::Dataset open_target(const DataConfig& config, const std::vector<std::string>& classes) {
-  return data::open_dataset(config.target, classes);
+  return data::open_dataset(config.target, classes, {}, config.outside_paths);
 }
 
 data::Decoding decoding_of(const DataConfig& data) {
@@ -149,6 +160,16 @@ data::Decoding decoding_of(const DataConfig& data) {
 data::LoaderOptions loader_options(const Config& config, Domain domain, bool training) {
   data::LoaderOptions options;
   options.batch = config.train.batch;
+  if (training) {  // evaluation is one rank's work
+    const int ranks = reducer().ranks();
+    if (config.train.batch % ranks != 0)
+      throw std::invalid_argument("[train] train.batch is " + std::to_string(config.train.batch) +
+                                  ", which " + std::to_string(ranks) +
+                                  " ranks cannot share evenly: choose a multiple, or other ranks");
+    options.batch = config.train.batch / ranks;
+    options.rank = reducer().rank();
+    options.ranks = ranks;
+  }
   options.resolution = config.model.bank.resolutions.front();
   options.channels = config.data.channels;
   options.augmentation = config.data.augmentation;

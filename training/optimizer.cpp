@@ -1,10 +1,12 @@
 #include "training/optimizer.h"
 
 #include <cmath>
+#include <utility>
 
 #include "engine/ops/launch.h"
 #include "engine/reducer.h"
 #include "kernels/optimizer.h"
+#include "training/exchange.h"
 
 namespace rtfq {
 namespace {
@@ -37,11 +39,11 @@ void Optimizer::gather(int passes) {
   for (Parameter* p : student_.parameters()) {
     if (!p->touched) continue;
     touched_.push_back(p);
-    sum_over_ranks(p->gradient);
     shape.total += p->value.count();
     if (p->kind != ParameterKind::step)
       clipped.push_back({nullptr, nullptr, p->gradient.as<float>(), p->value.count(), 0, 0, false});
   }
+  sum_gradients(touched_);
   scale_ = 1.0 / reducer().ranks();
   if (config_.average_passes) scale_ /= passes;
   if (!squares_.defined() || squares_.device() != device) {

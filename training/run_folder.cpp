@@ -7,12 +7,16 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <filesystem>
+#include <optional>
+#include <sstream>
 #include <stdexcept>
 
-#include "engine/safetensors.h"
+#include "engine/atomic_file.h"
 #include "training/config_schema.h"
+#include "training/environment.h"
 
 namespace rtfq {
 namespace fs = std::filesystem;
@@ -20,15 +24,45 @@ namespace {
 
 constexpr const char* lock_name = ".lock";
 
-/// Whatever is in the folder besides the lock: the name of one entry, or nothing.
+/// Whatever is in the folder besides the lock and files that never were complete: the name of one entry, or
+/// nothing.
 std::string any_entry(const std::string& folder) {
-  for (const auto& entry : fs::directory_iterator(folder))
-    if (entry.path().filename() != lock_name) return entry.path().filename();
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename();
+    if (name != lock_name && !is_temporary_name(name)) return name;
+  }
   return {};
 }
 
+std::string host_name() {
+  char name[256] = {};
+  return ::gethostname(name, sizeof name - 1) == 0 ? name : "unknown";
+}
+
+/// What a lock says of its holder.
+struct Holder {
+  std::string host;
+  int64_t process = 0;
+  std::string since;
+
+  std::string text() const { return host + " " + std::to_string(process) + " " + since + "\n"; }
+  std::string shown() const {
+    return "process " + std::to_string(process) + " on " + host + ", since " + since;
+  }
+  bool here() const { return host == host_name(); }
+};
+
+std::optional<Holder> read_holder(int lock) {
+  char buffer[512];
+  const ssize_t size = ::pread(lock, buffer, sizeof buffer, 0);
+  std::istringstream in(size > 0 ? std::string(buffer, static_cast<std::size_t>(size)) : std::string());
+  Holder holder;
+  if (!(in >> holder.host >> holder.process >> holder.since) || holder.process <= 0) return std::nullopt;
+  return holder;
+}
+
 bool holds_run(const RunPaths& paths) {
-  return fs::exists(paths.checkpoint()) || fs::exists(paths.config());
+  return fs::exists(paths.checkpoint()) || fs::exists(paths.previous()) || fs::exists(paths.config());
 }
 
 }  // namespace
@@ -43,7 +77,8 @@ FoundRun find_run(const std::string& run_or_checkpoint) {
     return {{folder.empty() ? "." : folder.string()}, run_or_checkpoint};
   }
   const RunPaths paths{run_or_checkpoint};
-  if (fs::exists(paths.checkpoint())) return {paths, paths.checkpoint()};
+  for (const std::string& checkpoint : {paths.checkpoint(), paths.previous()})
+    if (fs::exists(checkpoint)) return {paths, checkpoint};
   if (holds_run(paths))
     throw std::invalid_argument(
         "[run] " + run_or_checkpoint +
@@ -66,21 +101,58 @@ RunFolder::RunFolder(const std::string& folder, bool resume) : paths_{folder} {
   if (!other.empty() && !resume)
     throw std::invalid_argument(
         "[train] " + folder + " already holds a run: add --resume to go on with it, or choose another --out");
-  lock_ = ::open((folder + "/" + lock_name).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (lock_ < 0) throw std::runtime_error("[train] cannot write to " + folder + ": " + std::strerror(errno));
-  if (::flock(lock_, LOCK_EX | LOCK_NB)) {
+  lock();
+  clean();
+}
+
+void RunFolder::lock() {
+  const std::string path = paths_.folder + "/" + lock_name;
+  lock_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (lock_ < 0)
+    throw std::runtime_error("[train] cannot write to " + paths_.folder + ": " + std::strerror(errno));
+  const auto taken = [&](const std::optional<Holder>& holder, const std::string& more) {
     ::close(lock_);
-    throw std::invalid_argument("[train] another process is training in " + folder +
-                                ": wait for it or choose another --out");
+    throw std::invalid_argument("[train] another process is training in " + paths_.folder +
+                                (holder ? " (" + holder->shown() + ")" : "") +
+                                ": wait for it or choose another --out" + more);
+  };
+  const bool locked = ::flock(lock_, LOCK_EX | LOCK_NB) == 0;
+  const int reason = errno;
+  const std::optional<Holder> holder = read_holder(lock_);
+  if (!locked && reason == EWOULDBLOCK) taken(holder, "");
+  // A file system without locks: what the file says has to do.
+  if (!locked && holder) {
+    if (!holder->here()) taken(holder, ", or remove " + path + " if it is gone");
+    if (::kill(static_cast<pid_t>(holder->process), 0) == 0 || errno == EPERM) taken(holder, "");
   }
+  if (holder) died_ = holder->shown();
+  const std::string mine = Holder{host_name(), ::getpid(), utc_now()}.text();
+  // On a full disk the lock is held all the same, without a name.
+  if (::ftruncate(lock_, 0) == 0 && ::pwrite(lock_, mine.data(), mine.size(), 0) < 0) died_.clear();
+}
+
+void RunFolder::clean() const {
+  for (const auto& entry : fs::directory_iterator(paths_.folder))
+    if (is_temporary_name(entry.path().filename())) {
+      std::error_code error;
+      fs::remove(entry.path(), error);
+    }
 }
 
 RunFolder::~RunFolder() {
+  if (::ftruncate(lock_, 0) != 0) died_.clear();  // the next one finds our name and says that we died
   ::close(lock_);
 }
 
+bool RunFolder::fall_back() const {
+  if (!fs::exists(paths_.previous())) return false;
+  if (fs::exists(paths_.checkpoint())) fs::rename(paths_.checkpoint(), paths_.damaged());
+  fs::rename(paths_.previous(), paths_.checkpoint());
+  return true;
+}
+
 bool RunFolder::has_checkpoint() const {
-  return fs::exists(paths_.checkpoint());
+  return fs::exists(paths_.checkpoint()) || fs::exists(paths_.previous());
 }
 
 void RunFolder::write_config(const Config& config) const {
@@ -88,14 +160,17 @@ void RunFolder::write_config(const Config& config) const {
 }
 
 std::vector<std::string> differing_settings(const Config& a, const Config& b) {
-  static const std::array<std::string, 12> free_to_change{"data.source",
+  static const std::array<std::string, 15> free_to_change{"data.source",
                                                           "data.target",
                                                           "data.threads",
                                                           "data.cache_mib",
                                                           "data.cache_dir",
                                                           "data.evaluation",
+                                                          "data.outside_paths",
                                                           "threads",
                                                           "device",
+                                                          "train.max_loss",
+                                                          "train.on_divergence",
                                                           "train.checkpoint_every",
                                                           "train.log_steps_every",
                                                           "train.report_every",

@@ -1,10 +1,13 @@
 #include "training/step.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "engine/ops/launch.h"
 #include "engine/reducer.h"
 #include "kernels/answers.h"
+#include "training/divergence.h"
+#include "training/exchange.h"
 #include "training/network.h"
 #include "training/phases.h"
 
@@ -138,14 +141,35 @@ void add_losses(PassLoss& loss, const Step& step, const PassPlan& pass) {
                weights.joint_temperature, weights.joint);
 }
 
-void require_finite(const PassLoss& loss, const Step& step, const PassPlan& pass) {
-  for (const auto& [name, value] : loss.terms())
-    if (!std::isfinite(value))
-      throw NonFiniteLoss(
-          "[train] step " + std::to_string(step.input.step + 1) + ": the " + name + " loss of " +
-          id(pass.subnet) +
-          " is not finite; lower optimizer.learning_rate or set optimizer.clip_norm and resume from the "
-          "last checkpoint");
+constexpr const char* advice =
+    "; lower optimizer.learning_rate or set optimizer.clip_norm and resume from the last checkpoint, or let "
+    "train.on_divergence=retreat do so";
+
+/// All ranks stop where one has to: the others would wait for it.
+void require_finite(const PassLoss& loss, Step& step, const PassPlan& pass) {
+  const bool finite = std::all_of(loss.terms().begin(), loss.terms().end(),
+                                  [](const auto& term) { return std::isfinite(term.second); });
+  if (!anywhere(!finite)) return;
+  if (finite)
+    throw NonFiniteLoss("[train] step " + std::to_string(step.input.step + 1) + ": a loss of " +
+                        id(pass.subnet) + " is not finite on another rank" + advice);
+  const AloneScope alone;
+  for (const auto& [name, value] : loss.terms()) {
+    if (std::isfinite(value)) continue;
+    const std::string where =
+        first_not_finite(step.student, pass.subnet, step.images.at(pass.subnet.resolution), step.parts);
+    throw NonFiniteLoss("[train] step " + std::to_string(step.input.step + 1) + ": the " + name +
+                        " loss of " + id(pass.subnet) + " is not finite" +
+                        (where.empty() ? "" : ": " + where) + advice);
+  }
+}
+
+void require_bounded(double loss, const Step& step) {
+  const double limit = step.config.train.max_loss;
+  if (anywhere(limit > 0 && loss > limit))
+    throw NonFiniteLoss("[train] step " + std::to_string(step.input.step + 1) + ": the loss, " +
+                        std::to_string(loss) + ", is above train.max_loss = " + std::to_string(limit) +
+                        advice);
 }
 
 /// Sums of unweighted terms and how many there were.
@@ -240,10 +264,12 @@ StepResult run_step(Supernet& student, Supernet* teacher, Optimizer& optimizer, 
     for (const PassPlan& pass : input.passes) run_pass(step, pass);
     optimizer.gather(passes);
     read_losses(step, result);
+    require_bounded(result.loss, step);
   } catch (...) {
     optimizer.discard_gradients();
     throw;
   }
+  average(result);
   const double decay = config.train.teacher_decay > 0 ? config.train.teacher_decay : std::pow(0.9, passes);
   const bool before = config.train.teacher_update == "before";
   if (adapts && before) update_teacher(*teacher, student, decay);

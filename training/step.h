@@ -45,10 +45,11 @@ struct StepResult {
 
 /// Trains `student` one step; where there are target images also learns from `teacher`, which then follows
 /// it. Images may be on the host or on the networks' device. The host waits for the device once, for the
-/// losses, before the update. Throws NonFiniteLoss before any parameter has changed.
+/// losses, before the update. Throws NonFiniteLoss before any weight has changed.
 StepResult run_step(Supernet& student, Supernet* teacher, Optimizer&, const Config&, const StepInput&);
 
-/// The loss was NaN or infinite: says the step, the term and the subnet.
+/// The loss was NaN, infinite or above train.max_loss: says the step, the term and the subnet, and the first
+/// layer whose output was not finite.
 class NonFiniteLoss : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;

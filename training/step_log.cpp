@@ -33,17 +33,22 @@ std::string log_line(const StepReport& report) {
   Json roles = Json::object();
   for (const auto& [role, values] : report.roles)
     for (const auto& [name, value] : values) roles[role][name] = value;
-  return print_json(Json{{"step", report.step},
-                         {"phase", report.phase},
-                         {"loss", report.loss},
-                         {"terms", terms},
-                         {"roles", roles},
-                         {"source_accuracy", report.source_accuracy},
-                         {"gradient_norm", report.gradient_norm},
-                         {"learning_rate", report.learning_rate},
-                         {"seconds", report.seconds},
-                         {"wait_seconds", report.wait_seconds},
-                         {"images", report.images}});
+  Json line{{"step", report.step},
+            {"phase", report.phase},
+            {"loss", report.loss},
+            {"terms", terms},
+            {"roles", roles},
+            {"source_accuracy", report.source_accuracy},
+            {"gradient_norm", report.gradient_norm},
+            {"learning_rate", report.learning_rate},
+            {"seconds", report.seconds},
+            {"wait_seconds", report.wait_seconds},
+            {"images", report.images}};
+  if (report.exchanged_bytes > 0) {
+    line["exchanged_bytes"] = report.exchanged_bytes;
+    line["exchange_seconds"] = report.exchange_seconds;
+  }
+  return print_json(line);
 }
 
 std::string quantizer_line(int64_t step, const std::string& phase, const Supernet& network) {

@@ -3,7 +3,10 @@
 #include <chrono>
 #include <cmath>
 #include <map>
+#include <optional>
 
+#include "engine/cancellation.h"
+#include "engine/reducer.h"
 #include "training/calibration.h"
 #include "training/losses.h"
 #include "training/network.h"
@@ -27,7 +30,25 @@ double ramp_at(const Config& config, int64_t step) {
   return std::min(1.0, static_cast<double>(since + 1) / config.loss.ramp_steps);
 }
 
+/// Steps shorter than this are not worth leaving in the middle.
+constexpr double long_step = 2.0;
+
 }  // namespace
+
+StepSnapshot::StepSnapshot(Supernet& student, ClassShares& shares) : student_(student), shares_(shares) {
+  // Shares may be updated in place.
+  if (shares.student.defined()) shares_before_.student = shares.student.clone();
+  if (shares.teacher.defined()) shares_before_.teacher = shares.teacher.clone();
+  for (const auto& [name, tensor] : student.buffers()) tensors_.emplace_back(tensor, tensor.clone());
+  for (const Parameter* p : student.parameters())
+    if (p->kind == ParameterKind::step) tensors_.emplace_back(p->value, p->value.clone());
+}
+
+void StepSnapshot::restore() {
+  for (const auto& [there, before] : tensors_) there.copy_from(before);
+  shares_ = shares_before_;
+  student_.values_loaded();
+}
 
 Trainer::Trainer(const Config& config) : state_(std::make_unique<State>(config)) {
   if (!config.checkpoint.empty()) {
@@ -93,10 +114,24 @@ StepReport Trainer::train_step() {
   input.labels = source.labels;
   input.labels_there = s.images->labels(source.labels);
   input.step = s.step;
-  input.learning_rate = learning_rate(config.optimizer, s.step, train.steps);
+  input.learning_rate = s.rate_factor * learning_rate(config.optimizer, s.step, train.steps);
   input.passes = passes_at(config, s.step);
   if (report.phase == "adapt") input.ramp = ramp_at(config, s.step);
-  const StepResult result = run_step(*s.student, s.teacher.get(), *s.optimizer, config, input);
+  const Traffic before_sums = reducer().traffic();
+  StepResult result;
+  {
+    // Leaving alone would leave the other ranks waiting.
+    const bool cancellable = s.step_seconds >= long_step && reducer().ranks() == 1;
+    std::optional<StepSnapshot> snapshot;
+    if (cancellable) snapshot.emplace(*s.student, s.shares);
+    const CancellationScope scope(cancellable);
+    try {
+      result = run_step(*s.student, s.teacher.get(), *s.optimizer, config, input);
+    } catch (const Cancelled&) {
+      snapshot->restore();
+      throw;
+    }
+  }
 
   report.step = ++s.step;
   report.loss = result.loss;
@@ -105,12 +140,24 @@ StepReport Trainer::train_step() {
   report.source_accuracy = result.source_accuracy;
   report.gradient_norm = result.gradient_norm;
   report.learning_rate = input.learning_rate;
-  report.images = source.n + target.n;
-  report.seconds = now() - start;
+  report.images = int64_t{source.n + target.n} * reducer().ranks();
+  const Traffic sums = reducer().traffic();
+  report.exchanged_bytes = static_cast<int64_t>(sums.bytes - before_sums.bytes);
+  report.exchange_seconds = sums.seconds - before_sums.seconds;
+  report.seconds = s.step_seconds = now() - start;
   return report;
 }
 
+double Trainer::slow_down() {
+  return state_->rate_factor *= 0.5;
+}
+double Trainer::rate_factor() const {
+  return state_->rate_factor;
+}
+
 void Trainer::calibrate(const Progress& progress) {
+  // Left in the middle it is done anew, from the last step's weights.
+  const CancellationScope scope(reducer().ranks() == 1);
   calibrate_bank(*state_->student, state_->config, state_->data, progress);
 }
 

@@ -25,7 +25,9 @@ struct StepReport {
   double learning_rate = 0;
   double seconds = 0;
   double wait_seconds = 0;  ///< of these, waiting for images
-  int64_t images = 0;
+  int64_t images = 0;       ///< of all ranks
+  int64_t exchanged_bytes = 0;  ///< that this rank sent to others; 0 with one rank
+  double exchange_seconds = 0;  ///< of `seconds`, in sums over ranks
 };
 
 class Trainer {
@@ -42,13 +44,18 @@ class Trainer {
   const Config& config() const;
   int64_t step() const;   ///< finished steps
   bool finished() const;  ///< all steps done
-  /// One optimizer step. Throws NonFiniteLoss.
+  /// One optimizer step. Throws NonFiniteLoss, after which only resume() goes on. Where it may be cancelled
+  /// (engine/cancellation.h; steps that take long, one rank) throws Cancelled and is as before the step.
   StepReport train_step();
+  /// Halves the learning rate of all steps to come, in checkpoints too. Returns the factor that is now on it.
+  double slow_down();
+  double rate_factor() const;
   /// Norm statistics of every subnet of the bank, source and target, from stored weights; the last thing
   /// training does.
   void calibrate(const Progress& progress = {});
-  /// Everything that decides the future, in one safetensors file, written atomically.
-  void save(const std::string& checkpoint) const;
+  /// Everything that decides the future, in one safetensors file, written atomically. The file that was there
+  /// stays as `previous` unless that is empty.
+  void save(const std::string& checkpoint, const std::string& previous = {}) const;
   Supernet& student();
   /// What the run started from, as training/start.h records it; empty: random weights.
   const std::string& pretrained() const;

@@ -8,6 +8,19 @@
 
 namespace rtfq {
 
+/// What a step changes before its update: a step that is left in the middle puts it back. Norms' running
+/// statistics, step sizes (a pass sets those that no pass has set) and class shares.
+class StepSnapshot {
+ public:
+  StepSnapshot(Supernet& student, ClassShares& shares);
+  void restore();
+
+ private:
+  Supernet& student_;
+  ClassShares &shares_, shares_before_;
+  std::vector<std::pair<Tensor, Tensor>> tensors_;  ///< where they are, and what was in them
+};
+
 struct Trainer::State {
   explicit State(const Config&);
   /// Networks begin on the CPU, where checkpoints are read into them.
@@ -24,7 +37,9 @@ struct Trainer::State {
   std::unique_ptr<data::Loader> source, target;
   ClassShares shares;
   int64_t step = 0;
-  std::string pretrained;  ///< record_of what the run started from; empty: random weights
+  double rate_factor = 1;      ///< on the schedule's learning rate
+  double step_seconds = 1e30;  ///< of the last step; at first it may take any time
+  std::string pretrained;      ///< record_of what the run started from; empty: random weights
 };
 
 }  // namespace rtfq

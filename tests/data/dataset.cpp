@@ -153,13 +153,13 @@ TEST_CASE("list files: unlabelled, another root, missing files") {
   CHECK(dataset.classes.empty());
 
   const std::string absolute = folder.write("lists/absolute.txt", folder.path("images/b.png") + " 0\n");
-  CHECK(open_dataset(absolute).samples.at(0).path == folder.path("images/b.png"));
+  CHECK(open_dataset(absolute, {}, {}, true).samples.at(0).path == folder.path("images/b.png"));
   const std::string partly = folder.write("lists/partly.txt", "../images/b.png 0\n../images/b.png\n");
   CHECK_THAT(message([&] { open_dataset(partly); }), Contains("line 2 has no label"));
   const std::string empty = folder.write("lists/empty.txt", "# nothing\n\n");
   CHECK_THAT(message([&] { open_dataset(empty); }), Contains("names no images"));
   const std::string to_folder = folder.write("lists/folder.txt", "../images 0\n");
-  CHECK_THAT(message([&] { open_dataset(to_folder); }), Contains("which is no file"));
+  CHECK_THAT(message([&] { open_dataset(to_folder, {}, {}, true); }), Contains("which is no file"));
 }
 
 TEST_CASE("labels removed and samples held out") {
@@ -183,4 +183,30 @@ TEST_CASE("labels removed and samples held out") {
   CHECK(hold_out(dataset, 0).second.samples.empty());
   CHECK_THROWS_AS(hold_out(dataset, 1), std::invalid_argument);
   CHECK_THROWS_AS(hold_out(dataset, -2), std::invalid_argument);
+}
+
+TEST_CASE("dataset: the paths of a list stay below the folder where they start") {
+  const Folder folder;
+  touch(folder, {"set/a.png", "set/b/c.png", "secret.png"});
+  const auto list = [&](const std::string& path) {
+    return folder.write("set/list.txt", "a.png\n" + path + "\n");
+  };
+  for (const std::string& path : {std::string("../secret.png"), std::string("b/../../secret.png"),
+                                  std::string("b/../../set/../secret.png"), folder.path("secret.png")}) {
+    INFO(path);
+    CHECK_THAT(message([&] { open_dataset(list(path)); }), Contains("line 2 names " + path) &&
+                                                               Contains("outside of") &&
+                                                               Contains("data.outside_paths=true"));
+    CHECK(open_dataset(list(path), {}, {}, true).samples.size() == 2);
+  }
+  for (const std::string& path : {std::string("b/c.png"), std::string("b/../a.png"),
+                                  std::string("../set/a.png"), folder.path("set/b/c.png")})
+    CHECK(open_dataset(list(path)).samples.size() == 2);
+}
+
+TEST_CASE("dataset: a line or two do not make millions of classes") {
+  const Folder folder;
+  touch(folder, {"a.png"});
+  CHECK_THAT(message([&] { open_dataset(folder.write("list.txt", "a.png 70000\n")); }),
+             Contains("beyond any plausible"));
 }

@@ -140,7 +140,7 @@ TEST_CASE("run: after an interruption the result has the same bits") {
   succeed(place, place.train("whole"));
 
   // SIGINT in the middle of the adaptation, after the log says that it has begun.
-  for (const int signal : {SIGINT, SIGTERM}) {
+  for (const int signal : {SIGINT, SIGTERM, SIGUSR1}) {
     const std::string run = "stopped" + std::to_string(signal);
     const Process process(place.root, place.train(run));
     for (int i = 0; i < 6000 && contents(place.at(run + "/log.jsonl")).find("adapt") == std::string::npos;

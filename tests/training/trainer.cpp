@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "engine/cancellation.h"
 #include "tests/training/small_run.h"
 
 using namespace rtfq;
@@ -98,8 +99,60 @@ TEST_CASE("trainer: a loss that is not finite stops with step, term and subnet, 
   trainer.student().weights_changed();
   const std::string before = bits_of(trainer, stripes);
   CHECK_THROWS_AS(trainer.train_step(), NonFiniteLoss);
-  CHECK_THROWS_WITH(trainer.train_step(),
-                    Catch::Contains("step 2: the source loss of w1-d1-r12-b32 is not finite"));
+  CHECK_THROWS_WITH(
+      trainer.train_step(),
+      Catch::Contains("step 2: the source loss of w1-d1-r12-b32 is not finite") &&
+          Catch::Contains("the first layer whose output is not finite is classifier, and neither is "
+                          "its parameter classifier.weight"));
+  for (Parameter* p : trainer.student().parameters())
+    if (p->name.starts_with("stage2.block") && p->name.ends_with("conv1.weight"))
+      p->value.as<float>()[0] = INFINITY;
+  trainer.student().weights_changed();
+  CHECK_THROWS_WITH(trainer.train_step(), Catch::Contains("is stage2."));
+}
+
+TEST_CASE("trainer: a step that is left in the middle has changed nothing") {
+  const Stripes stripes;
+  const Config config = small_config(stripes);
+  Trainer whole(config);
+  while (!whole.finished()) whole.train_step();
+  const std::string expected = bits_of(whole, stripes), path = stripes.at("run.safetensors");
+  static int left;  // operations until somebody wants to leave
+  set_cancellation([] { return --left < 0; });
+  // Steps 0, 3 and 6 begin a phase; each first step after a start may take any time and so may be left.
+  for (const int64_t step : {0, 3, 6})
+    for (const int operations : {0, 7, 150, 400}) {
+      left = 1 << 30;
+      {
+        Trainer first(config);
+        while (first.step() < step) first.train_step();
+        first.save(path);
+      }
+      const auto second = Trainer::resume(path);
+      left = operations;
+      CHECK_THROWS_AS(second->train_step(), Cancelled);
+      left = 1 << 30;
+      CHECK(second->step() == step);
+      while (!second->finished()) second->train_step();
+      INFO("left step " << step << " after " << operations << " operations");
+      CHECK(bits_of(*second, stripes) == expected);
+    }
+  set_cancellation(nullptr);
+}
+
+TEST_CASE("trainer: a slower rate is kept by checkpoints; a loss above the limit has diverged") {
+  const Stripes stripes;
+  Config config = small_config(stripes);
+  Trainer trainer(config);
+  const double fast = trainer.train_step().learning_rate;
+  CHECK(trainer.slow_down() == 0.5);
+  const std::string path = stripes.at("run.safetensors");
+  trainer.save(path);
+  const auto resumed = Trainer::resume(path);
+  CHECK(resumed->rate_factor() == 0.5);
+  CHECK(resumed->train_step().learning_rate < 0.51 * fast);
+  config.train.max_loss = 1e-3;
+  CHECK_THROWS_WITH(Trainer(config).train_step(), Catch::Contains("above train.max_loss"));
 }
 
 TEST_CASE("trainer: source_only trains one float network without a target") {
