@@ -98,14 +98,14 @@ struct TrainConfig {
   std::string teacher_update = "after";  ///< after, before: towards which weights of the step
   std::string teacher_view = "same";     ///< same, plain: which image the teacher sees
   uint64_t seed = 1;
-  int64_t checkpoint_every = 200;     ///< steps
-  int64_t calibration_images = 2048;  ///< per subnet and domain when training ends; 0: none
-  int64_t log_steps_every = 50;       ///< steps between entries of quantizers.jsonl; 0: none
-  double report_every = 60;           ///< seconds between reports during training; 0: none at all
-  double max_loss = 1e4;              ///< a loss above it is as bad as one that is not finite; 0: no limit
+  int64_t checkpoint_every = 200;      ///< steps
+  int64_t calibration_images = 2048;   ///< per subnet and domain when training ends; 0: none
+  int64_t log_steps_every = 50;        ///< steps between entries of quantizers.jsonl; 0: none
+  double report_every = 60;            ///< seconds between reports during training; 0: none at all
+  double max_loss = 1e4;               ///< a loss above it is as bad as one that is not finite; 0: no limit
   std::string on_divergence = "stop";  ///< stop, retreat: to the last checkpoint with half the rate
   bool sync_norms = true;              ///< norm statistics over the images of all ranks, or of each
-  bool tensorboard = false;           ///< the log also as TensorBoard event files
+  bool tensorboard = false;            ///< the log also as TensorBoard event files
 };
 
 struct Config {

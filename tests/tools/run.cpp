@@ -14,9 +14,9 @@ using Catch::Matchers::Contains;
 using nlohmann::json;
 using test::contents;
 using test::Outcome;
-using test::succeed;
 using test::Process;
 using test::steps_to;
+using test::succeed;
 using test::Workplace;
 namespace fs = std::filesystem;
 
