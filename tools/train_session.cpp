@@ -74,6 +74,13 @@ class Session {
 
   bool first() const { return reducer().rank() == 0; }
 
+  /// What rank 0 says, on every rank.
+  static bool agreed(bool here) {
+    double answer = here;
+    ranks::from_first(std::span(&answer, 1));
+    return answer != 0;
+  }
+
   /// Goes on from the checkpoint, or starts. A resumed run finds its data where they were unless told
   /// otherwise.
   void open() {
@@ -81,9 +88,7 @@ class Session {
       prepare_to_resume();
       has_checkpoint_ = true;
     }
-    double from_checkpoint = has_checkpoint_;
-    ranks::from_first(std::span(&from_checkpoint, 1));
-    has_checkpoint_ = from_checkpoint != 0;
+    has_checkpoint_ = agreed(has_checkpoint_);
     if (!first() && has_checkpoint_) require_folder();
     if (!first() && has_checkpoint_) keep_data_locations();
     trainer_ = open_trainer();
@@ -238,7 +243,8 @@ class Session {
     if (report.step % config_.train.checkpoint_every == 0 || trainer_->finished() || interrupted_) save();
   }
 
-  /// Back to the last checkpoint at half the rate; where that has been tried, to the one before.
+  /// Back to the last checkpoint at half the rate; where that has been tried, to the one before, and from the
+  /// first one to the start.
   void retreat(const std::string& why) {
     const double factor = trainer_->rate_factor() / 2;
     if (factor < least_rate_factor) throw NonFiniteLoss(why + "; the rate has been halved 10 times already");
@@ -248,8 +254,11 @@ class Session {
       end_record("retreated");
       if (retreated_to_ >= 0 && std::filesystem::exists(paths_.previous()))
         std::filesystem::rename(paths_.previous(), paths_.checkpoint());
+      else if (retreated_to_ > 0 && retreated_to_ <= config_.train.checkpoint_every)
+        std::filesystem::remove(paths_.checkpoint());
+      has_checkpoint_ = folder_->has_checkpoint();
     }
-    ranks::barrier();
+    has_checkpoint_ = agreed(has_checkpoint_);
     trainer_.reset();  // two networks may be more than the memory holds
     trainer_ = open_trainer();
     while (trainer_->rate_factor() > factor) trainer_->slow_down();

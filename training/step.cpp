@@ -147,14 +147,15 @@ constexpr const char* advice =
 
 /// All ranks stop where one has to: the others would wait for it.
 void require_finite(const PassLoss& loss, Step& step, const PassPlan& pass) {
-  const bool finite = std::all_of(loss.terms().begin(), loss.terms().end(),
-                                  [](const auto& term) { return std::isfinite(term.second); });
+  const std::map<std::string, double> terms = loss.terms();
+  const bool finite =
+      std::all_of(terms.begin(), terms.end(), [](const auto& term) { return std::isfinite(term.second); });
   if (!anywhere(!finite)) return;
   if (finite)
     throw NonFiniteLoss("[train] step " + std::to_string(step.input.step + 1) + ": a loss of " +
                         id(pass.subnet) + " is not finite on another rank" + advice);
   const AloneScope alone;
-  for (const auto& [name, value] : loss.terms()) {
+  for (const auto& [name, value] : terms) {
     if (std::isfinite(value)) continue;
     const std::string where =
         first_not_finite(step.student, pass.subnet, step.images.at(pass.subnet.resolution), step.parts);
