@@ -38,6 +38,7 @@ Json other_value(const schema::Field& field, const Config& config) {
                                                   {"data.mean", {0.1, 0.2, 0.3}},
                                                   {"data.deviation", {0.7, 0.8, 0.9}},
                                                   {"data.bad_images", "skip"},
+                                                  {"train.on_divergence", "retreat"},
                                                   {"model.arch", "resnet34"},
                                                   {"model.residual", "codes"},
                                                   {"model.first_last_bits", 5},
