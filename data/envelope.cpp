@@ -32,12 +32,18 @@ bool starts(const uint8_t* bytes, size_t size, const char* magic, size_t length)
   return size >= length && std::memcmp(bytes, magic, length) == 0;
 }
 
+constexpr const char* unknown_frame =
+    "damaged or unsupported: no frame header of a baseline or progressive image";
+
 /// The parts of a JPEG that scans refer to. Decoders use tables that were never defined, and show components
 /// that no scan brought, as whatever their memory holds.
 class JpegFrame {
  public:
   /// `body`: a segment without its length. Empty, or what is wrong with it.
   std::string segment(uint8_t marker, const uint8_t* body, size_t length) {
+    // Arithmetic coding and the like: some decoders know it, with dimensions that we would not have seen.
+    if (marker >= 0xC3 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC)
+      return unknown_frame;
     switch (marker) {
       case 0xC4:
         return huffman_tables(body, length) ? "" : "damaged: impossible Huffman tables";
@@ -55,7 +61,7 @@ class JpegFrame {
   }
 
   std::string end() const {
-    if (count_ == 0) return "damaged or unsupported: no frame header of a baseline or progressive image";
+    if (count_ == 0) return unknown_frame;
     return scanned_ == (1u << count_) - 1 ? "" : "damaged: a component of the image has no scan";
   }
 
@@ -130,6 +136,25 @@ class JpegFrame {
   std::array<Component, 4> components_{};
 };
 
+/// The frame header of a JPEG without defect, from its precision on; null where there is none.
+const uint8_t* frame_header(const uint8_t* bytes, size_t size) {
+  for (size_t at = 2; at < size;) {
+    while (at < size && bytes[at] != 0xFF) ++at;
+    while (at < size && bytes[at] == 0xFF) ++at;
+    if (size - at < 8) break;
+    const uint8_t marker = bytes[at++];
+    if (marker == 0x00 || marker == 0x01 || (marker >= 0xD0 && marker <= 0xD9)) continue;
+    if (marker >= 0xC0 && marker <= 0xC2) return bytes + at + 2;
+    at += (size_t{bytes[at]} << 8) | bytes[at + 1];
+  }
+  return nullptr;
+}
+
+std::string too_small(int64_t bytes, int64_t height, int64_t width) {
+  return "damaged or unsupported: its " + std::to_string(bytes) + " bytes cannot hold " +
+         std::to_string(width) + " x " + std::to_string(height) + " pixels";
+}
+
 }  // namespace
 
 Format sniff(const uint8_t* bytes, size_t size) {
@@ -181,17 +206,38 @@ std::pair<int64_t, int64_t> png_dimensions(const uint8_t* bytes) {
 }
 
 std::pair<int64_t, int64_t> jpeg_dimensions(const uint8_t* bytes, size_t size) {
-  for (size_t at = 2; at < size;) {
-    while (at < size && bytes[at] != 0xFF) ++at;
-    while (at < size && bytes[at] == 0xFF) ++at;
-    if (size - at < 8) break;
-    const uint8_t marker = bytes[at++];
-    if (marker == 0x00 || marker == 0x01 || (marker >= 0xD0 && marker <= 0xD9)) continue;
-    if (marker >= 0xC0 && marker <= 0xC2)
-      return {(bytes[at + 3] << 8) | bytes[at + 4], (bytes[at + 5] << 8) | bytes[at + 6]};
-    at += (size_t{bytes[at]} << 8) | bytes[at + 1];
+  const uint8_t* const body = frame_header(bytes, size);
+  if (!body) return {0, 0};
+  return {(body[1] << 8) | body[2], (body[3] << 8) | body[4]};
+}
+
+std::string png_shortage(const uint8_t* bytes, size_t size) {
+  constexpr int64_t best_ratio = 1032;  // 258 bytes in the 2 bits of the shortest match
+  constexpr std::array<int64_t, 7> channels{1, 0, 3, 1, 2, 0, 4};
+  int64_t compressed = 0;
+  for (size_t at = 8; size - at >= 12 && std::memcmp(bytes + at + 4, "IEND", 4) != 0;
+       at += size_t{12} + big_endian(bytes + at))
+    if (std::memcmp(bytes + at + 4, "IDAT", 4) == 0) compressed += big_endian(bytes + at);
+  const auto [height, width] = png_dimensions(bytes);
+  const int64_t depth = bytes[24], samples = bytes[25] < channels.size() ? channels[bytes[25]] : 0;
+  // Impossible depths and colours are for the decoder to refuse.
+  if (depth > 16 || height * width / 8 * depth * samples <= compressed * best_ratio) return {};
+  return too_small(compressed, height, width);
+}
+
+std::string jpeg_shortage(const uint8_t* bytes, size_t size) {
+  const auto [height, width] = jpeg_dimensions(bytes, size);
+  const uint8_t* const body = frame_header(bytes, size);
+  int64_t most_across = 1, most_down = 1, blocks = 0;
+  for (int i = 0; i < body[5]; ++i) {
+    most_across = std::max<int64_t>(most_across, body[7 + 3 * i] >> 4);
+    most_down = std::max<int64_t>(most_down, body[7 + 3 * i] & 15);
   }
-  return {0, 0};
+  for (int i = 0; i < body[5]; ++i)
+    blocks += (width * (body[7 + 3 * i] >> 4) / most_across / 8) *
+              (height * (body[7 + 3 * i] & 15) / most_down / 8);
+  const auto bits = static_cast<int64_t>(size) * 8;
+  return blocks <= bits ? std::string() : too_small(static_cast<int64_t>(size), height, width);
 }
 
 std::string jpeg_defect(const uint8_t* bytes, size_t size) {

@@ -26,4 +26,10 @@ std::pair<int64_t, int64_t> jpeg_dimensions(const uint8_t* bytes, size_t size);
 /// grey and report nothing.
 std::string jpeg_defect(const uint8_t* bytes, size_t size);
 
+/// Empty when a PNG or JPEG without defect is large enough for the pixels that it declares: nothing
+/// compresses better than 1032 bytes into one (deflate) or 8 blocks of 64 pixels into one byte (a bit each).
+/// So the memory that decoding takes is bounded by the size of the file, whatever its header says.
+std::string png_shortage(const uint8_t* bytes, size_t size);
+std::string jpeg_shortage(const uint8_t* bytes, size_t size);
+
 }  // namespace rtfq::data

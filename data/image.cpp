@@ -137,6 +137,8 @@ Image decode_stb(const uint8_t* bytes, size_t size, Format format, int channels,
   if (!stbi_info_from_memory(bytes, length, &width, &height, &from))
     fail(origin, "damaged or unsupported: its header cannot be interpreted");
   check_dimensions(height, width, origin);
+  const std::string shortage = format == Format::png ? png_shortage(bytes, size) : jpeg_shortage(bytes, size);
+  if (!shortage.empty()) fail(origin, shortage);
   // The largest block of a sound file: 16-bit RGBA, interlaced, doubled by the decoder's growing buffers.
   decoder_block_limit += size_t{32} * static_cast<size_t>(width) * static_cast<size_t>(height);
   const std::unique_ptr<uint8_t, void (*)(void*)> pixels(
@@ -158,6 +160,8 @@ Image decode_jpeg(const uint8_t* bytes, size_t size, int channels, const std::st
     return decode_stb(bytes, size, Format::jpeg, channels, origin);
   const auto [height, width] = jpeg_dimensions(bytes, size);
   check_dimensions(height, width, origin);
+  const std::string shortage = jpeg_shortage(bytes, size);
+  if (!shortage.empty()) fail(origin, shortage);
   std::string error;
   Image image = decode_turbo(bytes, size, 0, &error);
   if (!error.empty()) fail(origin, "damaged or unsupported: " + error);

@@ -63,7 +63,9 @@ TEST_CASE("PNG: written and read back, every kind of channels") {
   REQUIRE(from_rgb.pixels.size() == 35);
   for (size_t i = 0; i < 35; ++i) {
     for (size_t k = 0; k < 3; ++k) CHECK(from_grey.pixels[3 * i + k] == grey.pixels[i]);
-    const int luma = (19595 * rgb.pixels[3 * i] + 38470 * rgb.pixels[3 * i + 1] + 7471 * rgb.pixels[3 * i + 2] + 32768) >> 16;
+    const int luma =
+        (19595 * rgb.pixels[3 * i] + 38470 * rgb.pixels[3 * i + 1] + 7471 * rgb.pixels[3 * i + 2] + 32768) >>
+        16;
     CHECK(from_rgb.pixels[i] == luma);
   }
   CHECK_THROWS_AS(load_image(g, 2), std::invalid_argument);
@@ -74,7 +76,8 @@ TEST_CASE("PNG: transparency is composited on black before grey is made") {
   const std::string rgba =
       folder.write("rgba.png", Image{1, 3, 4, {255, 0, 0, 255, 200, 100, 50, 0, 200, 100, 50, 128}});
   CHECK(load_image(rgba, 3).pixels == std::vector<uint8_t>{255, 0, 0, 0, 0, 0, 100, 50, 25});
-  CHECK(load_image(rgba, 1).pixels == std::vector<uint8_t>{76, 0, (19595 * 100 + 38470 * 50 + 7471 * 25 + 32768) >> 16});
+  CHECK(load_image(rgba, 1).pixels ==
+        std::vector<uint8_t>{76, 0, (19595 * 100 + 38470 * 50 + 7471 * 25 + 32768) >> 16});
   const std::string ga = folder.write("ga.png", Image{1, 3, 2, {255, 255, 90, 0, 201, 128}});
   CHECK(load_image(ga, 1).pixels == std::vector<uint8_t>{255, 0, 101});
   CHECK(load_image(ga, 3).pixels == std::vector<uint8_t>{255, 255, 255, 0, 0, 0, 101, 101, 101});
@@ -189,6 +192,11 @@ TEST_CASE("JPEG: scans that refer to what is not there") {
   CHECK_THAT(why(without("\xFF\xC0", 0)), Contains("a scan before the frame header"));
   CHECK_THAT(why(without("\xFF\xDA", 0)), Contains("a component of the image has no scan"));
   CHECK_THAT(why("\xFF\xD8\xFF\xD9"), Contains("no frame header"));
+  // A frame of arithmetic coding in front, whose dimensions nobody has checked.
+  const auto [frame, frame_size] = segment("\xFF\xC0", 0);
+  std::string arithmetic = jpg.substr(frame, frame_size);
+  arithmetic[1] = '\xC9';
+  CHECK_THAT(why(jpg.substr(0, frame) + arithmetic + jpg.substr(frame)), Contains("no frame header"));
   std::string other = jpg;
   other[segment("\xFF\xDA", 0).first + 5] = 77;
   CHECK_THAT(why(other), Contains("a scan of an unknown component"));
@@ -212,6 +220,21 @@ TEST_CASE("declared sizes are checked before memory is taken") {
   CHECK_THAT(message([&] { decode(with_dimension(png, 16, 0), 3); }), Contains("empty image"));
   // Within the limit but with too few pixels behind it: an error, not an image with garbage.
   CHECK_THAT(message([&] { decode(with_dimension(png, 20, 5000), 3); }), Contains("damaged or unsupported"));
+  // Nor is memory taken for pixels that no file of its size can hold; those that one can hold are read.
+  CHECK_THAT(message([&] { decode(with_dimension(with_dimension(png, 16, 9000), 20, 9000), 3); }),
+             Contains("bytes cannot hold 9000 x 9000 pixels"));
+  std::string jpg = jpeg(pattern(16, 16, 3));
+  const size_t frame = jpg.find("\xFF\xC0");
+  jpg.replace(frame + 5, 4, "\x23\x28\x23\x28");
+  for (const auto decoder : {Decoding::Jpeg::best, Decoding::Jpeg::stb})
+    CHECK_THAT(message([&] {
+                 decode_image(reinterpret_cast<const uint8_t*>(jpg.data()), jpg.size(), 3, "memory",
+                              {decoder, false});
+               }),
+               Contains("bytes cannot hold 9000 x 9000 pixels"));
+  const std::string blank = read_bytes(folder.write("blank.png", constant(3000, 3000, 3, 0)));
+  CHECK(decode(blank, 3).height == 3000);
+  CHECK(decode(jpeg(constant(800, 800, 3, 128)), 3).height == 800);
   CHECK_THAT(message([&] { decode("P6 100000 100000 255 abc", 3); }), Contains("more than the limit"));
 
   // A header of 4 x 4 with four megabytes of zeros behind it, compressed: the inflater must stop early.
