@@ -6,6 +6,7 @@
 using namespace rtfq;
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, std::size_t size) {
+  const fuzz::Memory memory(size, 512);
   // A last line "key=value" is a setting of the command line.
   std::string text = fuzz::text_of(data, size);
   std::vector<std::string> settings;

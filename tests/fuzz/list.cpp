@@ -5,6 +5,8 @@
 using namespace rtfq;
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, std::size_t size) {
+  // A label may mean as many as 65,536 classes.
+  const fuzz::Memory memory(size, 512, std::size_t{8} << 20);
   static const bool made = [] {
     std::filesystem::create_directories(fuzz::folder().path("b"));
     for (const char* name : {"a.png", "b/c d.jpg", "../rtfq-outside.png"}) fuzz::folder().write(name, "x");

@@ -9,6 +9,7 @@
 using namespace rtfq;
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, std::size_t size) {
+  const fuzz::Memory memory(size, 1024);
   const std::string text = fuzz::text_of(data, size);
   fuzz::folder().write("log.jsonl", text);
   const std::string path = fuzz::folder().path("log.jsonl");

@@ -6,6 +6,7 @@
 using namespace rtfq;
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, std::size_t size) {
+  const fuzz::Memory memory(size, 64);
   formats::ArrayView array;
   if (!fuzz::accepts([&] { array = formats::read_npy({data, size}); }, true)) return 0;
   const std::vector<float> values = formats::to_f32(array);

@@ -6,6 +6,7 @@
 using namespace rtfq;
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, std::size_t size) {
+  const fuzz::Memory memory(size, 512);
   const std::string text = fuzz::text_of(data, size);
   const std::size_t mark = std::min(text.find("\n----\n"), text.size());
   fuzz::folder().write("k.cubin", mark < text.size() ? text.substr(mark + 6) : std::string());

@@ -7,6 +7,7 @@
 using namespace rtfq;
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, std::size_t size) {
+  const fuzz::Memory memory(size, 256);
   const std::string path = fuzz::folder().write("x.safetensors", fuzz::text_of(data, size));
   TensorFile file;
   if (fuzz::accepts([&] { file = load_tensors(path); })) {

@@ -5,6 +5,7 @@
 using namespace rtfq;
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, std::size_t size) {
+  const fuzz::Memory memory(size, 512);
   formats::TensorList list;
   if (!fuzz::accepts([&] { list = formats::read_torch({data, size}); }, true)) return 0;
   std::size_t elements = 0;
