@@ -232,8 +232,6 @@ TEST_CASE("declared sizes are checked before memory is taken") {
                               {decoder, false});
                }),
                Contains("bytes cannot hold 9000 x 9000 pixels"));
-  const std::string blank = read_bytes(folder.write("blank.png", constant(3000, 3000, 3, 0)));
-  CHECK(decode(blank, 3).height == 3000);
   CHECK(decode(jpeg(constant(800, 800, 3, 128)), 3).height == 800);
   CHECK_THAT(message([&] { decode("P6 100000 100000 255 abc", 3); }), Contains("more than the limit"));
 
@@ -241,6 +239,7 @@ TEST_CASE("declared sizes are checked before memory is taken") {
   const std::string big = read_bytes(folder.write("bomb.png", constant(2000, 2000, 1, 0)));
   const std::string bomb = with_dimension(with_dimension(big, 16, 4), 20, 4);
   CHECK(big.size() < 100000);
+  CHECK(decode(big, 3).height == 2000);
   CHECK_THAT(message([&] { decode(bomb, 3); }), Contains("damaged or unsupported"));
 }
 

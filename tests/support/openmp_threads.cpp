@@ -1,12 +1,16 @@
 // The part of libgomp that g++ calls for our loops, on std::thread: ThreadSanitizer does not see into
 // libgomp, whose barriers it would not know, and would report every loop. Linked in its place in the tsan
 // preset; static schedules need no more than this. A region has threads of its own, made and joined, which is
-// slow and exactly what TSan understands.
+// slow and exactly what TSan understands. oneDNN comes here as well, by the entries of older compilers: it
+// must see one and the same team.
+#include <algorithm>
 #include <barrier>
 #include <cstdlib>
 #include <memory>
 #include <thread>
 #include <vector>
+
+extern "C" int omp_get_max_threads();
 
 namespace {
 
@@ -17,13 +21,41 @@ int from_environment() {
 }
 
 struct Team {
-  int size = 1;
-  std::unique_ptr<std::barrier<>> barrier;
+  explicit Team(int threads) : size(threads), barrier(threads) {}
+  int size;
+  std::barrier<> barrier;
+  std::vector<std::thread> others;
+  Team* outer = nullptr;  ///< what the calling thread was in before
+  int outer_number = 0;
+};
+
+/// A loop of GOMP_loop_static_start, as one thread sees it.
+struct Loop {
+  long first, step, rounds, chunk, done;
 };
 
 thread_local int wanted = 0;  ///< by omp_set_num_threads
 thread_local int number = 0;
 thread_local Team* team = nullptr;
+thread_local Loop loop;
+
+void enter(void (*body)(void*), void* data, unsigned count) {
+  const int size = team ? 1 : count > 0 ? static_cast<int>(count) : omp_get_max_threads();
+  auto* const mine = new Team(size);
+  mine->outer = team, mine->outer_number = number;
+  for (int i = 1; i < size; ++i)
+    mine->others.emplace_back([=] {
+      team = mine, number = i;
+      body(data);
+    });
+  team = mine, number = 0;
+}
+
+void leave() {
+  const std::unique_ptr<Team> mine(team);
+  for (std::thread& thread : mine->others) thread.join();
+  team = mine->outer, number = mine->outer_number;
+}
 
 }  // namespace
 
@@ -48,23 +80,42 @@ int omp_in_parallel() {
 
 /// `count` 0: as many as usual; nested regions have one.
 void GOMP_parallel(void (*body)(void*), void* data, unsigned count, unsigned) {
-  Team* const outer = team;
-  const int outer_number = number;
-  const int size = outer ? 1 : count > 0 ? static_cast<int>(count) : omp_get_max_threads();
-  Team mine{size, std::make_unique<std::barrier<>>(size)};
-  const auto run = [&](int which) {
-    team = &mine, number = which;
-    body(data);
-  };
-  std::vector<std::thread> threads;
-  for (int i = 1; i < size; ++i) threads.emplace_back(run, i);
-  run(0);
-  for (std::thread& thread : threads) thread.join();
-  team = outer, number = outer_number;
+  enter(body, data, count);
+  body(data);
+  leave();
+}
+
+/// In the form of older compilers the caller runs its part by itself in between.
+void GOMP_parallel_start(void (*body)(void*), void* data, unsigned count) {
+  enter(body, data, count);
+}
+void GOMP_parallel_end() {
+  leave();
 }
 
 void GOMP_barrier() {
-  if (team) team->barrier->arrive_and_wait();
+  if (team) team->barrier.arrive_and_wait();
 }
+
+bool GOMP_loop_static_next(long* begin, long* end) {
+  const long size = omp_get_num_threads();
+  long from = 0, to = 0;
+  if (loop.chunk == 0) {  // one part a thread
+    if (loop.done++) return false;
+    from = loop.rounds * number / size, to = loop.rounds * (number + 1) / size;
+  } else {
+    from = (loop.done++ * size + number) * loop.chunk;
+    to = std::min(loop.rounds, from + loop.chunk);
+  }
+  if (from >= to) return false;
+  *begin = loop.first + from * loop.step, *end = loop.first + to * loop.step;
+  return true;
+}
+bool GOMP_loop_static_start(long first, long last, long step, long chunk, long* begin, long* end) {
+  const long rounds = step > 0 ? (last - first + step - 1) / step : (first - last - step - 1) / -step;
+  loop = {first, step, std::max(rounds, 0L), chunk, 0};
+  return GOMP_loop_static_next(begin, end);
+}
+void GOMP_loop_end_nowait() {}
 
 }  // extern "C"
