@@ -12,6 +12,11 @@ Group::Group(const Launch& launch) : launch_(launch) {
   Socket listener;
   if (launch_.launcher == Launcher::mpi && has_mpi()) {
     mpi_ = start_mpi();
+    if (mpi_->ranks() != launch_.ranks)
+      throw std::runtime_error("[ranks] the environment speaks of " + std::to_string(launch_.ranks) +
+                               " ranks, MPI of " + std::to_string(mpi_->ranks()) +
+                               ": start with the mpirun of the MPI that this was built with, or set RANK, "
+                               "WORLD_SIZE and MASTER_ADDR");
     int port = 0;
     if (launch_.rank == 0) {
       listener = listen_on(0, launch_.ranks + 16);
@@ -22,9 +27,10 @@ Group::Group(const Launch& launch) : launch_(launch) {
   } else {
     if (launch_.address.empty())
       throw std::invalid_argument(
-          "[ranks] mpirun started this process, but this build has no MPI: install libopenmpi-dev and "
-          "configure "
-          "again, or set MASTER_ADDR to the host of rank 0 and the ranks meet by TCP");
+          "[ranks] mpirun started this process on several hosts, but this build has no MPI: install "
+          "libopenmpi-dev and configure again, or set MASTER_ADDR to the host of rank 0 and the ranks meet "
+          "by "
+          "TCP");
     if (launch_.rank == 0) listener = listen_on(launch_.port, 2 * launch_.ranks + 16);
   }
   Meeting meeting = meet(launch_, std::move(listener));

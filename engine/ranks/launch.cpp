@@ -39,6 +39,14 @@ int port_of(const Variable& variable, int otherwise) {
   return port.empty() ? otherwise : number("MASTER_PORT", port, 1, 65535);
 }
 
+/// Jobs that share a host must not meet at one port. `job`: its number.
+int port_of_job(const std::string& job) {
+  uint64_t value = 0;
+  const auto [end, error] = std::from_chars(job.data(), job.data() + job.size(), value);
+  if (job.empty() || error != std::errc() || end != job.data() + job.size()) return default_port;
+  return 20000 + static_cast<int>(value % 20000);
+}
+
 }  // namespace
 
 std::string environment_variable(const std::string& name) {
@@ -66,17 +74,21 @@ std::optional<Launch> read_launch(const Variable& variable) {
     launch->port = port_of(variable, default_port);
     return launch;
   }
+  // A batch script has SLURM_PROCID as well, but only srun says how many tasks its step has.
+  const std::string tasks = variable("SLURM_STEP_NUM_TASKS");
   for (const auto& [rank, ranks] :
        {std::pair{"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"}, {"PMI_RANK", "PMI_SIZE"}}) {
     auto launch = read_pair(variable, Launcher::mpi, rank, ranks);
-    if (!launch) continue;
+    // srun speaks for MPI libraries too, which need not be ours.
+    const bool of_slurm = tasks == variable(ranks) && variable("SLURM_PROCID") == variable(rank);
+    if (!launch || of_slurm) continue;
     if (launch->ranks == 1) return std::nullopt;
     launch->address = variable("MASTER_ADDR");
-    launch->port = port_of(variable, default_port);
+    launch->port = port_of(variable, port_of_job(variable("PMIX_NAMESPACE")));
+    if (launch->address.empty() && variable("OMPI_COMM_WORLD_LOCAL_SIZE") == variable(ranks))
+      launch->address = "127.0.0.1";
     return launch;
   }
-  // A batch script has SLURM_PROCID as well, but only srun says how many tasks its step has.
-  const std::string tasks = variable("SLURM_STEP_NUM_TASKS");
   if (tasks.empty() || tasks == "1") return std::nullopt;
   auto launch = read_pair(variable, Launcher::slurm, "SLURM_PROCID", "SLURM_STEP_NUM_TASKS");
   launch->address = variable("MASTER_ADDR");
@@ -85,10 +97,7 @@ std::optional<Launch> read_launch(const Variable& variable) {
   if (launch->address.empty())
     fail("srun started " + tasks +
          " tasks, but neither SLURM_STEP_NODELIST nor MASTER_ADDR says where rank 0 is");
-  // Jobs that share a host must not meet at one port.
-  const std::string job = variable("SLURM_JOB_ID");
-  const int own = job.empty() ? default_port : 20000 + number("SLURM_JOB_ID", job, 0, 2147483647) % 20000;
-  launch->port = port_of(variable, own);
+  launch->port = port_of(variable, port_of_job(variable("SLURM_JOB_ID")));
   return launch;
 }
 

@@ -16,7 +16,7 @@ enum class Launcher {
 struct Launch {
   Launcher launcher = Launcher::variables;
   int rank = 0, ranks = 1;
-  std::string address;  ///< of rank 0; empty with mpi, where the ranks tell each other
+  std::string address;  ///< of rank 0; may be empty with mpi, where the ranks tell each other
   int port = 0;
 };
 

@@ -61,6 +61,11 @@ class MpiJob final : public Mpi {
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
   }
   ~MpiJob() override { MPI_Finalize(); }
+  int ranks() const override {
+    int ranks = 0;
+    check(MPI_Comm_size(MPI_COMM_WORLD, &ranks), "counting the ranks");
+    return ranks;
+  }
 
   void share_address(std::string& address, int& port) override {
     char host[MPI_MAX_PROCESSOR_NAME + 1] = {};

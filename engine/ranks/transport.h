@@ -27,6 +27,7 @@ bool has_mpi();
 class Mpi {
  public:
   virtual ~Mpi() = default;
+  virtual int ranks() const = 0;
   virtual void share_address(std::string& address, int& port) = 0;
   virtual std::unique_ptr<Transport> transport() = 0;
 };

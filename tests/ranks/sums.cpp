@@ -106,6 +106,14 @@ TEST_CASE("ranks: what the environment says") {
   const auto mpi = launch_with({{"OMPI_COMM_WORLD_RANK", "1"}, {"OMPI_COMM_WORLD_SIZE", "2"}});
   REQUIRE(mpi);
   CHECK(mpi->launcher == Launcher::mpi);
+  CHECK(mpi->address.empty());
+  const auto here = launch_with({{"OMPI_COMM_WORLD_RANK", "1"},
+                                 {"OMPI_COMM_WORLD_SIZE", "2"},
+                                 {"OMPI_COMM_WORLD_LOCAL_SIZE", "2"},
+                                 {"PMIX_NAMESPACE", "3000000011"}});
+  REQUIRE(here);
+  CHECK(here->address == "127.0.0.1");
+  CHECK(here->port == 20011);
   // A batch script is no rank; a task of srun is one.
   CHECK_FALSE(launch_with({{"SLURM_PROCID", "0"}, {"SLURM_NTASKS", "8"}}));
   const auto slurm = launch_with({{"SLURM_PROCID", "2"},
@@ -114,7 +122,14 @@ TEST_CASE("ranks: what the environment says") {
                                   {"SLURM_JOB_ID", "1000007"}});
   REQUIRE(slurm);
   CHECK(slurm->address == "gpu03");
-  CHECK(slurm->port == 20007 + 0);
+  CHECK(slurm->port == 20007);
+  const auto with_pmi = launch_with({{"PMI_RANK", "2"},
+                                     {"PMI_SIZE", "8"},
+                                     {"SLURM_PROCID", "2"},
+                                     {"SLURM_STEP_NUM_TASKS", "8"},
+                                     {"SLURM_STEP_NODELIST", "a,b"}});
+  REQUIRE(with_pmi);
+  CHECK(with_pmi->launcher == Launcher::slurm);
   CHECK(first_host("a1") == "a1");
   CHECK(first_host("a1,b2") == "a1");
   CHECK(first_host("n[7,9]-ib,m") == "n7-ib");

@@ -180,11 +180,10 @@ TEST_CASE("ranks: one that dies or hangs ends the job by its name, and fewer go 
   CHECK(place.logged_steps("run") == steps_to(400));
 }
 
-TEST_CASE("ranks: mpirun gives the bits that TCP gives") {
-  if (!ranks::has_mpi()) return test::skip("this build has no MPI");
-  if (!fs::exists("/usr/bin/mpirun")) return test::skip("there is no mpirun");
-  const Workplace place;
-  require_done(Job(place, 2, place.train("tcp", {})).wait());
+namespace {
+
+/// `rtfq arguments` as two ranks of mpirun, which is told not to wait for cores of their own.
+Process mpirun(const Workplace& place, const std::vector<std::string>& arguments) {
   std::vector<std::string> words{"OMPI_ALLOW_RUN_AS_ROOT=1",
                                  "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1",
                                  "/usr/bin/mpirun",
@@ -195,11 +194,29 @@ TEST_CASE("ranks: mpirun gives the bits that TCP gives") {
                                  "-n",
                                  "2",
                                  RTFQ_BINARY};
-  const std::vector<std::string> arguments = place.train("mpi", {});
   words.insert(words.end(), arguments.begin(), arguments.end());
-  const Outcome outcome = Process(place.root, words, -1, "/usr/bin/env").wait();
+  return Process(place.root, words, -1, "/usr/bin/env");
+}
+
+}  // namespace
+
+TEST_CASE("ranks: mpirun gives the bits that TCP gives, and passes on that it is time to save") {
+  if (!fs::exists("/usr/bin/mpirun")) return test::skip("there is no mpirun");
+  const Workplace place;
+  require_done(Job(place, 2, place.train("tcp", {})).wait());
+  const Outcome outcome = mpirun(place, place.train("mpi", {})).wait();
   INFO(outcome.err);
   REQUIRE(outcome.status == 0);
-  CHECK_THAT(outcome.err, Contains("2 ranks on 1 host, MPI"));
+  // Without MPI in the build the ranks meet by TCP.
+  CHECK_THAT(outcome.err, Contains(ranks::has_mpi() ? "2 ranks on 1 host, MPI" : "2 ranks on 1 host, TCP"));
   CHECK(contents(place.at("mpi/checkpoint.safetensors")) == contents(place.at("tcp/checkpoint.safetensors")));
+
+  const Process job = mpirun(place, place.train("long", {"--set", "train.steps=400"}));
+  wait_for_steps(place, "long", 2);
+  job.signal(SIGUSR1);
+  const Outcome stopped = job.wait();
+  INFO(stopped.err);
+  CHECK(stopped.status == 75);
+  CHECK_THAT(stopped.err, Contains("saved. Go on with"));
+  CHECK_NOTHROW(load_tensors(place.at("long/checkpoint.safetensors")));
 }
