@@ -29,7 +29,7 @@ void Parameter::move_to(Device device) {
 
 Variable Tape::leaf(Parameter& parameter) const {
   if (!recording_) return constant(parameter.value);
-  parameter.touched = true;
+  on_host([&parameter] { parameter.touched = true; });
   return {parameter.value, -1, parameter.gradient};
 }
 
@@ -37,7 +37,7 @@ Variable Tape::leaf(Parameter& weight, int64_t k, int64_t c) const {
   const int inner = weight.value.rank() - 1;
   const auto corner = [&](const Tensor& t) { return t.leading(0, k).leading(inner, c); };
   if (!recording_) return constant(corner(weight.value));
-  weight.touched = true;
+  on_host([&weight] { weight.touched = true; });
   return {corner(weight.value), -1, corner(weight.gradient)};
 }
 

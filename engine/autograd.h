@@ -63,7 +63,12 @@ struct Gradient {
 
 class Tape {
  public:
-  explicit Tape(bool recording, Stream stream = {}) : recording_(recording), stream_(stream) {}
+  /// What operations change on the host, to be done again when the device's part of them is (as a graph).
+  using HostChanges = std::vector<std::function<void()>>;
+
+  /// `changes`: where on_host() notes them; null: nowhere.
+  explicit Tape(bool recording, Stream stream = {}, HostChanges* changes = nullptr)
+      : recording_(recording), stream_(stream), changes_(changes) {}
 
   bool recording() const { return recording_; }
   Stream stream() const { return stream_; }
@@ -73,6 +78,13 @@ class Tape {
   /// recording.
   Variable leaf(Parameter& parameter) const;
   Variable leaf(Parameter& weight, int64_t k, int64_t c) const;
+
+  /// Does `change`, which an operation makes on the host besides its launches, and notes it.
+  template <class Change>
+  void on_host(Change change) const {
+    change();
+    if (changes_) changes_->push_back(change);
+  }
 
   using Backward = std::function<void(Tape&, const Tensor& gradient)>;
   /// Appends an operation with result `data`; `backward` gets dL/d(data) and calls accumulate() for its
@@ -101,6 +113,7 @@ class Tape {
   };
   bool recording_;
   Stream stream_;
+  HostChanges* changes_;
   std::vector<Node> nodes_;
 };
 

@@ -48,29 +48,24 @@ struct Block {
   std::size_t size = 0;
 };
 
+/// Free blocks by size.
+using FreeBlocks = std::map<std::size_t, std::vector<void*>>;
+
 class Pool {
  public:
   explicit Pool(Device device) : device_(device) {}
 
-  Block take(std::size_t size) {
-    const std::lock_guard lock(mutex_);
-    ++statistics_.requests;
-    Block block = cached(size);
-    if (!block.memory) {
-      block = {from_system(size), size};
-      ++statistics_.misses;
-      statistics_.reserved += size;
-    }
-    statistics_.in_use += size;
-    statistics_.peak = std::max(statistics_.peak, statistics_.in_use);
-    return block;
-  }
-
+  /// From `arena` where there is one, else from the pool's own blocks.
+  Block take(std::size_t size, Arena::Blocks* arena);
   /// `size`: what was asked for.
-  void give(Block block, std::size_t size) noexcept {
+  void give(Block block, std::size_t size, Arena::Blocks* arena) noexcept;
+  /// Blocks of an arena that is gone.
+  void adopt(FreeBlocks& blocks) noexcept {
     const std::lock_guard lock(mutex_);
-    statistics_.in_use -= size;
-    free_[block.size].push_back(block.memory);
+    for (auto& [size, all] : blocks) {
+      auto& mine = free_[size];
+      mine.insert(mine.end(), all.begin(), all.end());
+    }
   }
 
   MemoryStatistics statistics() {
@@ -88,12 +83,14 @@ class Pool {
     drop_cached();
   }
 
+  std::mutex& mutex() { return mutex_; }
+
  private:
   /// A free block of `size`, or else of up to four times that: the passes of a step have as many tensors of
   /// about as many different sizes, so that smaller subnets live in the blocks of the largest instead of
   /// beside them.
-  Block cached(std::size_t size) {
-    for (auto at = free_.lower_bound(size); at != free_.end() && at->first <= 4 * size; ++at) {
+  static Block cached(FreeBlocks& free, std::size_t size) {
+    for (auto at = free.lower_bound(size); at != free.end() && at->first <= 4 * size; ++at) {
       auto& blocks = at->second;
       if (blocks.empty()) continue;
       void* memory = blocks.back();
@@ -143,7 +140,7 @@ class Pool {
 
   Device device_;
   std::mutex mutex_;
-  std::map<std::size_t, std::vector<void*>> free_;
+  FreeBlocks free_;
   MemoryStatistics statistics_;
 };
 
@@ -157,13 +154,73 @@ Pool& pool(Device device) {
   return *found;
 }
 
+/// The arena of this thread's allocations on a device, where a scope has set one.
+thread_local std::shared_ptr<Arena::Blocks> current;
+thread_local Device current_device;
+
+}  // namespace
+
+struct Arena::Blocks {
+  explicit Blocks(Device device) : from(pool(device)) {}
+  ~Blocks() { from.adopt(free); }
+  Blocks(const Blocks&) = delete;
+  Blocks& operator=(const Blocks&) = delete;
+
+  Pool& from;
+  FreeBlocks free;
+  std::size_t in_use = 0;
+};
+
+namespace {
+
+Block Pool::take(std::size_t size, Arena::Blocks* arena) {
+  const std::lock_guard lock(mutex_);
+  ++statistics_.requests;
+  Block block = cached(arena ? arena->free : free_, size);
+  if (!block.memory) {
+    block = {from_system(size), size};
+    ++statistics_.misses;
+    statistics_.reserved += size;
+  }
+  statistics_.in_use += size;
+  statistics_.peak = std::max(statistics_.peak, statistics_.in_use);
+  if (arena) arena->in_use += size;
+  return block;
+}
+
+void Pool::give(Block block, std::size_t size, Arena::Blocks* arena) noexcept {
+  const std::lock_guard lock(mutex_);
+  statistics_.in_use -= size;
+  if (arena) arena->in_use -= size;
+  (arena ? arena->free : free_)[block.size].push_back(block.memory);
+}
+
 }  // namespace
 
 std::shared_ptr<void> allocate(Device device, std::size_t bytes) {
   const std::size_t size = size_class(bytes);
   Pool& from = pool(device);
-  const Block block = from.take(size);
-  return {block.memory, [&from, block, size](void*) { from.give(block, size); }};
+  auto arena = current && current_device == device ? current : nullptr;
+  const Block block = from.take(size, arena.get());
+  return {block.memory,
+          [&from, block, size, arena = std::move(arena)](void*) { from.give(block, size, arena.get()); }};
+}
+
+Arena::Arena(Device device) : device_(device), blocks_(std::make_shared<Blocks>(device)) {}
+Arena::~Arena() = default;
+
+std::size_t Arena::in_use() const {
+  const std::lock_guard lock(blocks_->from.mutex());
+  return blocks_->in_use;
+}
+
+Arena::Scope::Scope(Arena& arena) {
+  if (current) throw std::logic_error("[memory] an arena's scope within another's");
+  current = arena.blocks_;
+  current_device = arena.device_;
+}
+Arena::Scope::~Scope() {
+  current.reset();
 }
 
 MemoryStatistics statistics(Device device) {

@@ -39,5 +39,36 @@ void reset_peak(Device);
 /// Gives cached blocks back to the system.
 void release_cached(Device);
 
+/// Blocks for work that is recorded once and launched again (runtime::Graph): it keeps the addresses that it
+/// was recorded with, so nobody else may be given them. Its blocks count in the device's statistics, are not
+/// given back to the system while it lives, and go to the device's pool with it: whatever was recorded must
+/// be gone by then.
+class Arena {
+ public:
+  explicit Arena(Device);
+  ~Arena();
+  Arena(const Arena&) = delete;
+  Arena& operator=(const Arena&) = delete;
+
+  /// Bytes of its blocks that somebody holds.
+  std::size_t in_use() const;
+
+  /// While it lives, what this thread allocates on the arena's device comes from the arena. They may not
+  /// nest.
+  class Scope {
+   public:
+    explicit Scope(Arena&);
+    ~Scope();
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+  };
+
+  struct Blocks;
+
+ private:
+  Device device_;
+  std::shared_ptr<Blocks> blocks_;
+};
+
 }  // namespace memory
 }  // namespace rtfq

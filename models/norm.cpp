@@ -89,8 +89,8 @@ SwitchableNorm::SwitchableNorm(const std::string& name, int64_t channels, const 
       }
 }
 
-void SwitchableNorm::update(Set& s, int slot, const ops::NormStatistics& batch, std::size_t segment,
-                            NormMode mode) {
+void SwitchableNorm::update(const Tape& tape, Set& s, int slot, const ops::NormStatistics& batch,
+                            std::size_t segment, NormMode mode) {
   const int64_t c = s.mean.dim(1);
   float& seen = s.count.as<float>()[slot];
   const double n = batch.counts[segment];
@@ -105,7 +105,7 @@ void SwitchableNorm::update(Set& s, int slot, const ops::NormStatistics& batch, 
       compute_stream(s.mean.device()), {c},
       {s.mean.as<float>() + slot * c, s.variance.as<float>() + slot * c, batch.mean.as<float>() + from,
        batch.variance.as<float>() + from, weight, unbiased, training ? 0.0 : weight * (1 - weight)});
-  seen = static_cast<float>(seen + n);
+  tape.on_host([&seen, n] { seen = static_cast<float>(seen + n); });
 }
 
 ops::NormInput SwitchableNorm::input(Tape& tape, const Variable& x, SubnetPlace at,
@@ -130,7 +130,7 @@ ops::NormInput SwitchableNorm::input(Tape& tape, const Variable& x, SubnetPlace 
   }
   in.statistics = ops::norm_statistics(tape.stream(), x.data, in.segments, epsilon);
   if (mode != NormMode::batch)
-    for (std::size_t i = 0; i < used.size(); ++i) update(*used[i], at.slot, in.statistics, i, mode);
+    for (std::size_t i = 0; i < used.size(); ++i) update(tape, *used[i], at.slot, in.statistics, i, mode);
   return in;
 }
 

@@ -103,7 +103,7 @@ class SwitchableNorm {
                 [static_cast<std::size_t>(arch)];
   }
   ops::NormStatistics stored(std::span<Set* const>, int slot) const;
-  void update(Set&, int slot, const ops::NormStatistics&, std::size_t segment, NormMode);
+  void update(const Tape&, Set&, int slot, const ops::NormStatistics&, std::size_t segment, NormMode);
 
   std::string name_;
   std::vector<int> float_slots_;  ///< full precision at each resolution, the largest first

@@ -8,9 +8,11 @@
 #include <chrono>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "engine/random.h"
 #include "training/network.h"
+#include "training/pass_graphs.h"
 #include "training/step.h"
 
 namespace {
@@ -20,6 +22,7 @@ using namespace rtfq;
 struct Arguments {
   std::string arch = "resnet50", precision = "f32", device = "cpu";
   int resolution = 224, batch = 32, classes = 31, passes = 4, steps = 3, warmup = 1;
+  bool graphs = false;
 };
 
 Config configuration(const Arguments& a) {
@@ -82,6 +85,9 @@ int run(const Arguments& a) {
   run_step(student, nullptr, optimizer, config, first);
   teacher.copy_parameters(student);
 
+  std::optional<PassGraphs> graphs;
+  if (a.graphs) input.graphs = &graphs.emplace(student, config);
+
   std::vector<double> seconds;
   for (int i = 0; i < a.warmup + a.steps; ++i) {
     const auto start = std::chrono::steady_clock::now();
@@ -100,6 +106,7 @@ int run(const Arguments& a) {
                                     {"precision", config.precision},
                                     {"passes", input.passes.size()},
                                     {"device", config.device},
+                                    {"graphs", graphs ? graphs->graphs() : 0},
                                     {"threads", kernels::runtime::threads()},
                                     {"step_s", sorted[sorted.size() / 2]},
                                     {"steps", seconds},
@@ -134,6 +141,7 @@ int main(int argc, char** argv) {
   app.add_option("--warmup", a.warmup, "steps before them")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
+  app.add_flag("--graphs", a.graphs, "passes as graphs; they are recorded in the second step: --warmup 2");
   CLI11_PARSE(app, argc, argv);
   try {
     return run(a);

@@ -136,6 +136,7 @@ void Trainer::State::move_to_device() {
   const Device device = device_of(config);
   student->move_to(device);
   if (teacher) teacher->move_to(device);
+  if (config.graphs) graphs = std::make_unique<PassGraphs>(*student, config);
   images = std::make_unique<DeviceImages>(device, config.data.mean, config.data.deviation);
 }
 

@@ -87,6 +87,8 @@ void check(Config& config, const std::string& origin) {
   } catch (const std::invalid_argument& error) {
     fail(origin, error.what());
   }
+  if (config.graphs && config.device == "cpu")
+    fail(origin, "graphs=true expects device=cuda or simt, got cpu: it has no graphs");
   const DataConfig& data = config.data;
   if (data.channels == 2) fail(origin, "data.channels expects 1 (grey) or 3 (RGB), got 2");
   const auto one_a_channel = [&](const char* key, const std::vector<float>& values) {

@@ -119,6 +119,7 @@ struct Config {
   /// compute on integer codes.
   std::string precision = "f32";
   std::string device = "cpu";
+  bool graphs = false;  ///< passes that come again are launched as one (training/pass_graphs.h)
   int threads = 0;  ///< 0: all processors
 };
 

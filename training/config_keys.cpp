@@ -206,6 +206,10 @@ std::vector<Field> describe() {
            "what computes: cpu; cuda: an NVIDIA GPU (the first that CUDA_VISIBLE_DEVICES leaves), in a build "
            "with "
            "RTFQ_CUDA; simt: the CUDA kernels on the CPU, to test them"),
+      yes_no(KEY(graphs),
+             "on cuda and simt: the kernels of a pass are recorded when its subnet comes the second time, and "
+             "launched as one graph from then on; the same bits with less work for the host. Not yet run on a "
+             "GPU"),
       number(KEY(threads), threads, "that compute; 0: one a processor"),
   };
 }

@@ -46,6 +46,8 @@ class PassLoss {
   double total() const;
   /// Gives it what a copy of `losses` to the host holds, so that it need not make one.
   void read(std::span<const float> losses) { values_.assign(losses.begin(), losses.end()); }
+  /// Lets go of all device memory: from now on only read(), terms() and total() work.
+  void let_go() { logits_ = gradient_ = losses_ = {}; }
 
  private:
   struct Rows {

@@ -9,6 +9,7 @@
 #include "training/divergence.h"
 #include "training/exchange.h"
 #include "training/network.h"
+#include "training/pass_graphs.h"
 #include "training/phases.h"
 
 namespace rtfq {
@@ -106,41 +107,6 @@ struct Step {
   std::vector<PassLoss> losses;  ///< the same
 };
 
-void information_maximization(PassLoss& loss, const Step& step, const PassPlan& pass) {
-  const LossConfig& weights = step.config.loss;
-  ClassShares* shares = step.input.shares;
-  const bool averages = shares && weights.information_average > 0;
-  const bool prior = shares && weights.information_prior == "teacher";
-  const auto mean = loss.information_maximization(
-      step.input.ramp * weights.information, averages ? shares->student : Tensor(),
-      weights.information_average, prior ? shares->teacher : Tensor());
-  // The other passes of a step see the same images and use the average as it stands.
-  if (averages && pass.role == Role::largest) shares->student = mean;
-}
-
-void add_losses(PassLoss& loss, const Step& step, const PassPlan& pass) {
-  const LossConfig& weights = step.config.loss;
-  loss.source(step.labels, weights.smoothing, weights.source);
-  const bool single = step.config.train.method == "mcc";
-  if (step.input.target_rows() > 0) {
-    const double ramp = step.input.ramp;
-    const double confusion = single && weights.confusion == 0 ? 1.0 : weights.confusion;
-    if (confusion > 0) loss.class_confusion(weights.confusion_temperature, ramp * confusion);
-    if (single) return;
-    if (weights.information > 0) information_maximization(loss, step, pass);
-    if (pass.role == Role::largest) {
-      if (weights.pseudo_label > 0)
-        loss.pseudo_labels(step.teaching.labels, weights.pseudo_threshold, ramp * weights.pseudo_label);
-    } else if (weights.distillation > 0) {
-      loss.distillation(pass.role == Role::smallest ? step.teaching.mean : step.teaching.largest,
-                        weights.student_temperature, ramp * weights.distillation);
-    }
-  }
-  if (pass.learns_from >= 0 && weights.joint > 0)
-    loss.joint(softmax(step.logits[static_cast<std::size_t>(pass.learns_from)], weights.joint_temperature),
-               weights.joint_temperature, weights.joint);
-}
-
 constexpr const char* advice =
     "; lower optimizer.learning_rate or set optimizer.clip_norm and resume from the last checkpoint, or let "
     "train.on_divergence=retreat do so";
@@ -191,21 +157,29 @@ struct AllMeans {
   std::map<std::string, Means> roles;
 };
 
-void run_pass(Step& step, const PassPlan& pass) {
-  Tape tape(true, step.student.stream());
-  const Variable logits = step.student.forward(tape, pass.subnet, step.images.at(pass.subnet.resolution),
-                                               step.parts, NormMode::train);
-  PassLoss loss(logits.data, step.input.source_rows(), step.ledger.of_pass(step.losses.size()));
-  add_losses(loss, step, pass);
-  if (pass.role == Role::largest) {
-    const int64_t rows = step.input.source_rows();
-    ops::launch<kernels::CountRight>(
-        tape.stream(), kernels::make_logits_shape(rows, logits.data.dim(1)),
-        {logits.data.as<float>(), step.labels.as<int32_t>(), step.ledger.right()});
-  }
-  tape.backward(logits, loss.gradient());
-  step.logits.push_back(logits.data);
-  step.losses.push_back(std::move(loss));
+/// The input of a pass of this step.
+PassInput input_of(Step& step, const PassPlan& plan) {
+  PassInput pass;
+  pass.plan = plan;
+  pass.parts = step.parts;
+  pass.images = step.images.at(plan.subnet.resolution);
+  pass.labels = step.labels;
+  pass.teaching = plan.role == Role::smallest ? step.teaching.mean : step.teaching.largest;
+  pass.pseudo_labels = step.teaching.labels;
+  if (plan.learns_from >= 0) pass.higher = step.logits[static_cast<std::size_t>(plan.learns_from)];
+  pass.ramp = step.input.ramp;
+  pass.shares = step.input.shares;
+  return pass;
+}
+
+void run_pass(Step& step, const PassPlan& plan) {
+  const PassInput pass = input_of(step, plan);
+  const Tensor losses = step.ledger.of_pass(step.losses.size());
+  float* right = step.ledger.right();
+  PassResult result = step.input.graphs ? step.input.graphs->run(pass, losses, right)
+                                        : rtfq::run_pass(step.student, step.config, pass, losses, right);
+  step.logits.push_back(std::move(result.logits));
+  step.losses.push_back(std::move(result.loss));
 }
 
 /// Waits for the losses and sums them up.

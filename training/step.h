@@ -6,17 +6,12 @@
 #include <map>
 #include <string>
 
-#include "training/losses.h"
 #include "training/optimizer.h"
-#include "training/sampler.h"
+#include "training/pass.h"
 
 namespace rtfq {
 
-/// Shares of the classes among the target's predictions, averaged over steps; undefined before the first.
-struct ClassShares {
-  Tensor student;  ///< [classes], of the largest subnet, for loss.information_average
-  Tensor teacher;  ///< for loss.information_prior
-};
+class PassGraphs;
 
 struct StepInput {
   Tensor images;        ///< f32 [source + target, R, R, C], source first, R the bank's largest resolution
@@ -28,6 +23,7 @@ struct StepInput {
   double ramp = 1;                ///< factor on the weights of the target's losses
   int64_t step = 0;               ///< for messages
   ClassShares* shares = nullptr;  ///< read and updated where a loss wants them
+  PassGraphs* graphs = nullptr;   ///< where there are some, they run the passes
 
   int64_t source_rows() const { return static_cast<int64_t>(labels.size()); }
   int64_t target_rows() const { return images.dim(0) - source_rows(); }

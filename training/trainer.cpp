@@ -74,6 +74,10 @@ Supernet& Trainer::student() {
   return *state_->student;
 }
 
+int64_t Trainer::graph_launches() const {
+  return state_->graphs ? state_->graphs->launches() : 0;
+}
+
 const std::string& Trainer::pretrained() const {
   return state_->pretrained;
 }
@@ -111,6 +115,7 @@ StepReport Trainer::train_step() {
     input.plain_target =
         s.images->images({target.plain}, {target.n, target.height, target.width, target.channels});
   input.shares = &s.shares;
+  input.graphs = s.graphs.get();
   input.labels = source.labels;
   input.labels_there = s.images->labels(source.labels);
   input.step = s.step;

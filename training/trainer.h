@@ -57,6 +57,8 @@ class Trainer {
   /// stays as `previous` unless that is empty.
   void save(const std::string& checkpoint, const std::string& previous = {}) const;
   Supernet& student();
+  /// Passes that were launched as graphs.
+  int64_t graph_launches() const;
   /// What the run started from, as training/start.h records it; empty: random weights.
   const std::string& pretrained() const;
   /// The same in full, for people, of a trainer that has just read it.

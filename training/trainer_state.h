@@ -4,6 +4,7 @@
 #include "training/device_images.h"
 #include "training/network.h"
 #include "training/optimizer.h"
+#include "training/pass_graphs.h"
 #include "training/trainer.h"
 
 namespace rtfq {
@@ -33,6 +34,7 @@ struct Trainer::State {
   std::vector<std::string> classes;
   std::unique_ptr<Supernet> student, teacher;
   std::unique_ptr<Optimizer> optimizer;
+  std::unique_ptr<PassGraphs> graphs;    ///< where the configuration wants them
   std::unique_ptr<DeviceImages> images;  ///< once the networks are on their device
   std::unique_ptr<data::Loader> source, target;
   ClassShares shares;

@@ -135,6 +135,27 @@ TEST_CASE("device: a resumed run on simt has the bits of an uninterrupted one; i
   CHECK(std::abs(here.front().entropy.value() - there.front().entropy.value()) < 0.05);
 }
 
+TEST_CASE("device: passes as graphs give the same bits, and the host still touches nothing") {
+  const GuardedDevice guarded;
+  const Stripes stripes(8);
+  Config config = tiny(stripes, "simt", "int8");
+  config.model.bank.widths = {1.0, 0.5};
+  config.model.bank.resolutions = {8};
+  config.model.bank.bits = {8, 4};
+  config.train.batch = 2;
+  config.train.steps = 5;
+  config.train.float_steps = config.train.source_steps = 1;
+  config.loss.ramp_steps = 0;
+  Trainer plain(config);
+  while (!plain.finished()) plain.train_step();
+  config.graphs = true;
+  Trainer trainer(config);
+  while (!trainer.finished()) trainer.train_step();
+  // The largest and the smallest come in every step of adaptation: once as always, then as graphs.
+  CHECK(trainer.graph_launches() >= 2 * 2);
+  CHECK(values_of(trainer.student()) == values_of(plain.student()));
+}
+
 TEST_CASE("device: without quantizers the steps of a run equal the CPU's to 1e-5") {
   const Stripes stripes(8);
   const auto run = [&](const char* device) {
