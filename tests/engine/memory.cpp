@@ -1,6 +1,7 @@
 #include "engine/memory.h"
 
 #include <catch2/catch.hpp>
+#include <thread>
 #include <vector>
 
 #include "engine/tensor.h"
@@ -55,6 +56,34 @@ TEST_CASE("memory: cached blocks go back to the system on request") {
   CHECK(memory::statistics({}).reserved > memory::statistics({}).in_use);
   memory::release_cached({});
   CHECK(memory::statistics({}).reserved == memory::statistics({}).in_use);
+}
+
+TEST_CASE("memory: an arena keeps its blocks to itself, and leaves them to the pool") {
+  memory::release_cached({});
+  const auto reserved = memory::statistics({}).reserved;
+  const void* block = nullptr;
+  {
+    memory::Arena arena({});
+    {
+      const memory::Arena::Scope scope(arena);
+      CHECK_THROWS_AS(memory::Arena::Scope(arena), std::logic_error);
+      const auto held = memory::allocate({}, 1 << 20);
+      block = held.get();
+      CHECK(arena.in_use() == 1 << 20);
+      std::thread([&] { CHECK(memory::allocate({}, 1 << 20).get() != block); }).join();
+      CHECK(arena.in_use() == 1 << 20);
+    }
+    CHECK(arena.in_use() == 0);
+    const auto elsewhere = memory::allocate({}, 1 << 20);
+    CHECK(elsewhere.get() != block);
+    memory::release_cached({});
+    CHECK(memory::statistics({}).reserved == reserved + (2 << 20));  // the arena's and `elsewhere`
+    const memory::Arena::Scope scope(arena);
+    CHECK(memory::allocate({}, 1 << 20).get() == block);
+  }
+  CHECK(memory::allocate({}, 1 << 20).get() != nullptr);
+  memory::release_cached({});
+  CHECK(memory::statistics({}).reserved == reserved);
 }
 
 TEST_CASE("memory: what is too much says how much was asked, who holds what, and what to lower") {
