@@ -9,9 +9,9 @@
 namespace rtfq {
 
 /// Graphs of `student`'s passes on its device. The first time that a subnet comes in a role, with as many
-/// images and the same factor on its losses, its pass runs as always, the second time it is recorded, and
-/// from then on launched. A pass stays without a graph where more than one rank joins its statistics, and
-/// where loss.information_average or loss.information_prior look at other steps. Bits are those of run_pass.
+/// images and the same factor on its losses, its pass runs as always, the second time it is recorded, and from
+/// then on launched. Where several ranks join their statistics, passes stay without graphs. Bits are those of
+/// run_pass.
 class PassGraphs {
  public:
   /// Both must outlive it. Throws std::invalid_argument on the cpu, which has no graphs.
