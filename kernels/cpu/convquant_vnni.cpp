@@ -18,13 +18,12 @@
 #include <cstring>
 
 #include "kernels/cpu/convquant.h"
-#include "kernels/cpu/lanes_avx512.h"
-#include "kernels/cpu/normquant_element.h"
+#include "kernels/cpu/convquant_finish.h"
 
 namespace rtfq::kernels::cpu {
 namespace {
 
-constexpr int64_t tile_pixels = 6, lanes = 16, group_vectors = 4, group_channels = lanes * group_vectors;
+constexpr int64_t tile_pixels = 6;
 constexpr int64_t most_image_channels = 4, most_taps = 49;
 
 int64_t up(int64_t value, int64_t multiple) {
@@ -64,11 +63,17 @@ struct Plan {
   }
 };
 
+/// Bytes that will be read soon: a few each step, so that fetching them hides behind the products.
+struct Ahead {
+  const uint8_t* from;
+  int64_t each_step;
+};
+
 /// Sums of P pixels by V vectors of output channels. rows[tap * P + pixel] is where a pixel's codes of a tap
 /// begin.
 template <int P, int V>
 void tile(const uint8_t* const* rows, int64_t taps, int64_t steps, const int8_t* w, const int32_t* start,
-          int32_t* sums) {
+          Ahead ahead, int32_t* sums) {
   __m512i acc[P][V];
 #pragma GCC unroll 8
   for (int i = 0; i < P; ++i)
@@ -82,6 +87,8 @@ void tile(const uint8_t* const* rows, int64_t taps, int64_t steps, const int8_t*
       __m512i weights[V];
 #pragma GCC unroll 8
       for (int v = 0; v < V; ++v) weights[v] = _mm512_loadu_si512(w + v * 64);
+      _mm_prefetch(ahead.from, _MM_HINT_T0);
+      ahead.from += ahead.each_step;
 #pragma GCC unroll 8
       for (int i = 0; i < P; ++i) {
         int32_t four;
@@ -98,109 +105,62 @@ void tile(const uint8_t* const* rows, int64_t taps, int64_t steps, const int8_t*
     for (int v = 0; v < V; ++v) _mm512_store_si512(sums + (i * V + v) * lanes, acc[i][v]);
 }
 
-using Tile = void (*)(const uint8_t* const*, int64_t, int64_t, const int8_t*, const int32_t*, int32_t*);
+using Tile = void (*)(const uint8_t* const*, int64_t, int64_t, const int8_t*, const int32_t*, Ahead,
+                      int32_t*);
 constexpr Tile tiles[tile_pixels][group_vectors] = {
     {tile<1, 1>, tile<1, 2>, tile<1, 3>, tile<1, 4>}, {tile<2, 1>, tile<2, 2>, tile<2, 3>, tile<2, 4>},
     {tile<3, 1>, tile<3, 2>, tile<3, 3>, tile<3, 4>}, {tile<4, 1>, tile<4, 2>, tile<4, 3>, tile<4, 4>},
     {tile<5, 1>, tile<5, 2>, tile<5, 3>, tile<5, 4>}, {tile<6, 1>, tile<6, 2>, tile<6, 3>, tile<6, 4>}};
 
-/// What becomes of the sums of a tile.
-template <bool quantized, rtfq_residual residual, rtfq_identity identity>
-class Finish {
- public:
-  Finish(const ConvQuantShape& s, const ConvQuantArgs& a)
-      : a_(a),
-        k_(s.conv.k),
-        quantizer_(quantized ? a.step : nullptr, s.qp),
-        identity_quantizer_(identity == RTFQ_IDENTITY_CODES ? a.identity_step : nullptr, s.identity_qp),
-        residual_step_(_mm512_set1_ps(residual == RTFQ_RESIDUAL_CODES ? *a.residual_step : 0.0f)) {}
+/// An output pixel.
+struct Position {
+  int64_t n, p, q;
 
-  /// `first`: the first output channel.
-  RTFQ_INLINE void operator()(const int32_t* sums, int64_t pixel, int64_t pixels, int64_t first,
-                              int64_t vectors) const {
-    for (int64_t v = 0; v < vectors; ++v) {
-      const int64_t k = first + v * lanes, n = std::min(lanes, k_ - k);
-      if (n == lanes)
-        finish(sums + v * lanes, vectors * lanes, pixel, pixels, k, n, std::true_type{});
-      else
-        finish(sums + v * lanes, vectors * lanes, pixel, pixels, k, n, std::false_type{});
-    }
+  RTFQ_INLINE Position(const Plan& plan, int64_t pixel)
+      : n(pixel / (plan.q * plan.p)), p(pixel / plan.q % plan.p), q(pixel % plan.q) {}
+  RTFQ_INLINE void advance(const Plan& plan) {
+    if (++q < plan.q) return;
+    q = 0;
+    if (++p == plan.p) p = 0, ++n;
   }
-
- private:
-  template <bool whole>
-  RTFQ_INLINE void finish(const int32_t* sums, int64_t stride, int64_t pixel, int64_t pixels, int64_t k,
-                          int64_t n, std::bool_constant<whole> all) const {
-    const auto channels = [&](const float* of) RTFQ_INLINE_LAMBDA { return read<Avx512>(of + k, n, all); };
-    const __m512 scale = channels(a_.scale), mean = channels(a_.mean), factor = channels(a_.factor),
-                 shift = channels(a_.shift);
-    for (int64_t i = 0; i < pixels; ++i) {
-      const int64_t at = (pixel + i) * k_ + k;
-      const __m512 y = _mm512_mul_ps(scale, _mm512_cvtepi32_ps(_mm512_load_si512(sums + i * stride)));
-      __m512 z = _mm512_fmadd_ps(_mm512_sub_ps(y, mean), factor, shift);
-      if constexpr (residual == RTFQ_RESIDUAL_VALUES)
-        z = _mm512_add_ps(z, read<Avx512>(static_cast<const float*>(a_.residual) + at, n, all));
-      if constexpr (residual == RTFQ_RESIDUAL_CODES)
-        z = _mm512_add_ps(z,
-                          _mm512_mul_ps(read<Avx512>(static_cast<const uint8_t*>(a_.residual) + at, n, all),
-                                        residual_step_));
-      if constexpr (!quantized) {
-        write<Avx512>(static_cast<float*>(a_.y) + at, z, n, all);
-        continue;
-      }
-      store(static_cast<uint8_t*>(a_.y) + at, quantizer_.codes(z), n, all);
-      if constexpr (identity == RTFQ_IDENTITY_CODES)
-        store(static_cast<uint8_t*>(a_.identity) + at, identity_quantizer_.codes(z), n, all);
-      if constexpr (identity == RTFQ_IDENTITY_VALUES)
-        write<Avx512>(static_cast<float*>(a_.identity) + at, _mm512_max_ps(_mm512_setzero_ps(), z), n, all);
-    }
-  }
-
-  template <bool whole>
-  RTFQ_INLINE static void store(uint8_t* to, __m128i codes, int64_t n, std::bool_constant<whole>) {
-    if constexpr (whole)
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(to), codes);
-    else
-      _mm_mask_storeu_epi8(to, static_cast<__mmask16>((1u << n) - 1), codes);
-  }
-
-  ConvQuantArgs a_;
-  int64_t k_;
-  UnsignedQuantizer<Avx512> quantizer_, identity_quantizer_;
-  __m512 residual_step_;
 };
 
-/// Where the codes of `count` pixels from `pixel` on begin, for every tap.
-void find_rows(const Plan& plan, const uint8_t* x, const uint8_t* zeros, int64_t pixel, int64_t count,
+/// Where the codes of `count` pixels from `at` on begin, for every tap; `at` moves behind them.
+void find_rows(const Plan& plan, const uint8_t* x, const uint8_t* zeros, Position& at, int64_t count,
                const uint8_t** rows) {
   const Conv2dShape& s = plan.s;
-  int64_t q = pixel % plan.q, p = pixel / plan.q % plan.p, n = pixel / (plan.q * plan.p);
-  for (int64_t i = 0; i < count; ++i) {
-    const int64_t top = p * s.stride, left = q * s.stride;
+  for (int64_t i = 0; i < count; ++i, at.advance(plan)) {
+    const int64_t top = at.p * s.stride, left = at.q * s.stride;
+    const uint8_t** to = rows + i;
     if (plan.image) {
-      const uint8_t* from = x + n * plan.padded_image + top * plan.padded_row + left * s.c;
-      for (int64_t r = 0; r < s.r; ++r) rows[r * count + i] = from + r * plan.padded_row;
-    } else {
-      const int64_t h0 = top - s.pad, w0 = left - s.pad;
-      const uint8_t** to = rows + i;
-      if (h0 >= 0 && w0 >= 0 && h0 + s.r <= s.h && w0 + s.s <= s.w) {
-        const uint8_t* from = x + ((n * s.h + h0) * s.w + w0) * s.c;
-        for (int64_t r = 0; r < s.r; ++r, from += s.w * s.c)
-          for (int64_t t = 0; t < s.s; ++t, to += count) *to = from + t * s.c;
-      } else {
-        for (int64_t r = 0; r < s.r; ++r)
-          for (int64_t t = 0; t < s.s; ++t, to += count) {
-            const int64_t h = h0 + r, w = w0 + t;
-            const bool inside = h >= 0 && h < s.h && w >= 0 && w < s.w;
-            *to = inside ? x + ((n * s.h + h) * s.w + w) * s.c : zeros;
-          }
+      const uint8_t* from = x + at.n * plan.padded_image + top * plan.padded_row + left * s.c;
+      for (int64_t r = 0; r < s.r; ++r, to += count) *to = from + r * plan.padded_row;
+      continue;
+    }
+    const int64_t h0 = top - s.pad, w0 = left - s.pad;
+    const uint8_t* from = x + ((at.n * s.h + h0) * s.w + w0) * s.c;
+    if (h0 >= 0 && w0 >= 0 && h0 + s.r <= s.h && w0 + s.s <= s.w) {
+      for (int64_t r = 0; r < s.r; ++r, from += s.w * s.c)
+        for (int64_t t = 0; t < s.s; ++t, to += count) *to = from + t * s.c;
+      continue;
+    }
+    for (int64_t r = 0; r < s.r; ++r, from += s.w * s.c)
+      for (int64_t t = 0; t < s.s; ++t, to += count) {
+        const int64_t h = h0 + r, w = w0 + t;
+        *to = h >= 0 && h < s.h && w >= 0 && w < s.w ? from + t * s.c : zeros;
       }
-    }
-    if (++q == plan.q) {
-      q = 0;
-      if (++p == plan.p) p = 0, ++n;
-    }
   }
+}
+
+/// The lowest row of what the tile at `next` reads; the others have been read before.
+Ahead bytes_ahead(const Plan& plan, const uint8_t* x, const Position& next) {
+  const Conv2dShape& s = plan.s;
+  const int64_t line = plan.image ? plan.padded_row : s.w * s.c,
+                height = plan.image ? plan.padded_image : s.h * line, pad = plan.image ? 0 : s.pad;
+  const int64_t bytes = tile_pixels * s.stride * s.c;
+  return {x + std::max<int64_t>(0, next.n * height + (next.p * s.stride - pad + s.r - 1) * line +
+                                       (next.q * s.stride - pad) * s.c),
+          (bytes + plan.taps * plan.steps - 1) / (plan.taps * plan.steps)};
 }
 
 /// The s8 image with its padding, 128 added to each code.
@@ -244,10 +204,13 @@ void convolve(const Plan& plan, const uint8_t* x, const uint8_t* zeros, const in
     const int32_t* start = starts + group * group_channels;
     const uint8_t* rows[most_taps * tile_pixels];
     alignas(64) int32_t sums[tile_pixels * group_channels];
+    Position position(plan, first * tile_pixels);
     for (int64_t t = first; t < last; ++t) {
       const int64_t pixel = t * tile_pixels, count = std::min(tile_pixels, plan.pixels - pixel);
-      find_rows(plan, x, zeros, pixel, count, rows);
-      tiles[count - 1][vectors - 1](rows, plan.taps, plan.steps, w, start, sums);
+      finish.fetch(pixel, count, group * group_channels);
+      find_rows(plan, x, zeros, position, count, rows);
+      tiles[count - 1][vectors - 1](rows, plan.taps, plan.steps, w, start, bytes_ahead(plan, x, position),
+                                    sums);
       finish(sums, pixel, count, group * group_channels, vectors);
     }
   }

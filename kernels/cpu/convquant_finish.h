@@ -1,0 +1,151 @@
+#pragma once
+// What becomes of the sums of a tile of the fused convolution. Included by the file that names instructions
+// (convquant_vnni.cpp).
+
+#include <algorithm>
+
+#include "kernels/convquant.h"
+#include "kernels/cpu/lanes_avx512.h"
+#include "kernels/cpu/normquant_element.h"
+
+namespace rtfq::kernels::cpu {
+
+/// Channels of a vector, and of the group that a tile covers.
+inline constexpr int64_t lanes = 16, group_vectors = 4, group_channels = lanes * group_vectors;
+
+/// z and its codes from sums [pixels][vectors][16].
+template <bool quantized, rtfq_residual residual, rtfq_identity identity>
+class Finish {
+ public:
+  Finish(const ConvQuantShape& s, const ConvQuantArgs& a)
+      : a_(a),
+        k_(s.conv.k),
+        quantizer_(quantized ? a.step : nullptr, s.qp),
+        identity_quantizer_(identity == RTFQ_IDENTITY_CODES ? a.identity_step : nullptr, s.identity_qp),
+        residual_step_(_mm512_set1_ps(residual == RTFQ_RESIDUAL_CODES ? *a.residual_step : 0.0f)) {}
+
+  /// What a tile will read and write besides x and weights, into the cache while its products are computed.
+  RTFQ_INLINE void fetch(int64_t pixel, int64_t pixels, int64_t first) const {
+    constexpr int64_t size = quantized ? 1 : 4;
+    for (int64_t i = 0; i < pixels; ++i) {
+      const int64_t at = (pixel + i) * k_ + first;
+      if constexpr (residual == RTFQ_RESIDUAL_CODES)
+        _mm_prefetch(static_cast<const uint8_t*>(a_.residual) + at, _MM_HINT_T0);
+      if constexpr (residual == RTFQ_RESIDUAL_VALUES)
+        for (int64_t v = 0; v < group_channels; v += lanes)
+          _mm_prefetch(static_cast<const float*>(a_.residual) + at + v, _MM_HINT_T0);
+      __builtin_prefetch(static_cast<const uint8_t*>(a_.y) + size * at, 1);
+    }
+  }
+
+  /// `first`: the first output channel.
+  RTFQ_INLINE void operator()(const int32_t* sums, int64_t pixel, int64_t pixels, int64_t first,
+                              int64_t vectors) const {
+    if (vectors == group_vectors && first + group_channels <= k_)
+      return finish_group(sums, pixel, pixels, first);
+    for (int64_t v = 0; v < vectors; ++v) {
+      const int64_t k = first + v * lanes, n = std::min(lanes, k_ - k);
+      if (n == lanes)
+        finish(sums + v * lanes, vectors * lanes, pixel, pixels, k, n, std::true_type{});
+      else
+        finish(sums + v * lanes, vectors * lanes, pixel, pixels, k, n, std::false_type{});
+    }
+  }
+
+ private:
+  template <bool whole>
+  RTFQ_INLINE void finish(const int32_t* sums, int64_t stride, int64_t pixel, int64_t pixels, int64_t k,
+                          int64_t n, std::bool_constant<whole> all) const {
+    const auto channels = [&](const float* of) RTFQ_INLINE_LAMBDA { return read<Avx512>(of + k, n, all); };
+    const __m512 scale = channels(a_.scale), mean = channels(a_.mean), factor = channels(a_.factor),
+                 shift = channels(a_.shift);
+    for (int64_t i = 0; i < pixels; ++i) {
+      const int64_t at = (pixel + i) * k_ + k;
+      const __m512 y = _mm512_mul_ps(scale, _mm512_cvtepi32_ps(_mm512_load_si512(sums + i * stride)));
+      __m512 z = _mm512_fmadd_ps(_mm512_sub_ps(y, mean), factor, shift);
+      if constexpr (residual == RTFQ_RESIDUAL_VALUES)
+        z = _mm512_add_ps(z, read<Avx512>(static_cast<const float*>(a_.residual) + at, n, all));
+      if constexpr (residual == RTFQ_RESIDUAL_CODES)
+        z = _mm512_add_ps(z,
+                          _mm512_mul_ps(read<Avx512>(static_cast<const uint8_t*>(a_.residual) + at, n, all),
+                                        residual_step_));
+      if constexpr (!quantized) {
+        write<Avx512>(static_cast<float*>(a_.y) + at, z, n, all);
+        continue;
+      }
+      store(static_cast<uint8_t*>(a_.y) + at, quantizer_.codes(z), n, all);
+      if constexpr (identity == RTFQ_IDENTITY_CODES)
+        store(static_cast<uint8_t*>(a_.identity) + at, identity_quantizer_.codes(z), n, all);
+      if constexpr (identity == RTFQ_IDENTITY_VALUES)
+        write<Avx512>(static_cast<float*>(a_.identity) + at, _mm512_max_ps(_mm512_setzero_ps(), z), n, all);
+    }
+  }
+
+  /// A whole group, pixel by pixel: 64 codes are one store.
+  RTFQ_INLINE void finish_group(const int32_t* sums, int64_t pixel, int64_t pixels, int64_t first) const {
+    __m512 scale[group_vectors], mean[group_vectors], factor[group_vectors], shift[group_vectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < group_vectors; ++v) {
+      const int64_t k = first + v * lanes;
+      scale[v] = _mm512_loadu_ps(a_.scale + k), mean[v] = _mm512_loadu_ps(a_.mean + k);
+      factor[v] = _mm512_loadu_ps(a_.factor + k), shift[v] = _mm512_loadu_ps(a_.shift + k);
+    }
+    // In registers: a byte that is stored could be part of anything in memory.
+    const __m512 residual_step = residual_step_, r = quantizer_.r, high = quantizer_.high,
+                 identity_r = identity_quantizer_.r, identity_high = identity_quantizer_.high;
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const int64_t stride = k_;
+    const ConvQuantArgs a = a_;
+    for (int64_t i = 0; i < pixels; ++i, sums += group_channels) {
+      const int64_t at = (pixel + i) * stride + first;
+      __m512 z[group_vectors];
+#pragma GCC unroll 4
+      for (int v = 0; v < group_vectors; ++v) {
+        const __m512 y = _mm512_mul_ps(scale[v], _mm512_cvtepi32_ps(_mm512_load_si512(sums + v * lanes)));
+        z[v] = _mm512_fmadd_ps(_mm512_sub_ps(y, mean[v]), factor[v], shift[v]);
+        if constexpr (residual == RTFQ_RESIDUAL_VALUES)
+          z[v] = _mm512_add_ps(z[v], Avx512::load(static_cast<const float*>(a.residual) + at + v * lanes));
+        if constexpr (residual == RTFQ_RESIDUAL_CODES)
+          z[v] = _mm512_add_ps(
+              z[v], _mm512_mul_ps(Avx512::load(static_cast<const uint8_t*>(a.residual) + at + v * lanes),
+                                  residual_step));
+        if constexpr (!quantized) _mm512_storeu_ps(static_cast<float*>(a.y) + at + v * lanes, z[v]);
+        if constexpr (identity == RTFQ_IDENTITY_VALUES)
+          _mm512_storeu_ps(static_cast<float*>(a.identity) + at + v * lanes,
+                           _mm512_max_ps(_mm512_setzero_ps(), z[v]));
+      }
+      if constexpr (quantized)
+        _mm512_storeu_si512(static_cast<uint8_t*>(a.y) + at, codes_of(z, r, high, order));
+      if constexpr (identity == RTFQ_IDENTITY_CODES)
+        _mm512_storeu_si512(static_cast<uint8_t*>(a.identity) + at,
+                            codes_of(z, identity_r, identity_high, order));
+    }
+  }
+
+  /// 64 codes. The packing saturates at zero; a NaN, of which the minimum answers the second operand, becomes
+  /// the most negative integer, and so the lowest code.
+  RTFQ_INLINE static __m512i codes_of(const __m512 (&z)[group_vectors], __m512 r, __m512 high,
+                                      __m512i order) {
+    const auto code = [&](__m512 x) RTFQ_INLINE_LAMBDA {
+      return _mm512_cvtps_epi32(_mm512_min_ps(high, _mm512_mul_ps(x, r)));
+    };
+    const __m512i words = _mm512_packus_epi16(_mm512_packs_epi32(code(z[0]), code(z[1])),
+                                              _mm512_packs_epi32(code(z[2]), code(z[3])));
+    return _mm512_permutexvar_epi32(order, words);
+  }
+
+  template <bool whole>
+  RTFQ_INLINE static void store(uint8_t* to, __m128i codes, int64_t n, std::bool_constant<whole>) {
+    if constexpr (whole)
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(to), codes);
+    else
+      _mm_mask_storeu_epi8(to, static_cast<__mmask16>((1u << n) - 1), codes);
+  }
+
+  ConvQuantArgs a_;
+  int64_t k_;
+  UnsignedQuantizer<Avx512> quantizer_, identity_quantizer_;
+  __m512 residual_step_;
+};
+
+}  // namespace rtfq::kernels::cpu
