@@ -3,7 +3,11 @@
 // maximum: an output pixel at a time, whole vectors of channels.
 #include "kernels/cpu/pool_codes.h"
 
+#include <immintrin.h>
+
 #include <algorithm>
+
+#include "kernels/cpu/policy.h"
 
 namespace rtfq::kernels::cpu {
 
@@ -44,16 +48,30 @@ void max_codes(const PoolShape& s, const MaxPoolForwardArgs& a, Stream) {
   const int64_t height = output_height(s), width = output_width(s);
 #pragma omp parallel for schedule(static)
   for (int64_t row = 0; row < s.n * height; ++row) {
-    const int64_t n = row / height, top = row % height * s.stride - s.pad;
+    const int64_t top = row % height * s.stride - s.pad, first = std::max<int64_t>(top, 0),
+                  last = std::min(top + s.window, s.h);
+    const uint8_t* image = x + row / height * s.h * s.w * s.c;
     for (int64_t q = 0; q < width; ++q) {
+      const int64_t start = q * s.stride - s.pad, left = std::max<int64_t>(start, 0),
+                    right = std::min(start + s.window, s.w);
       uint8_t* to = y + (row * width + q) * s.c;
-      std::fill(to, to + s.c, uint8_t{0});
-      const int64_t left = q * s.stride - s.pad;
-      for (int64_t h = std::max<int64_t>(top, 0); h < std::min(top + s.window, s.h); ++h)
-        for (int64_t w = std::max<int64_t>(left, 0); w < std::min(left + s.window, s.w); ++w) {
-          const uint8_t* from = x + ((n * s.h + h) * s.w + w) * s.c;
-          for (int64_t c = 0; c < s.c; ++c) to[c] = std::max(to[c], from[c]);
-        }
+      const auto each = [&](int64_t c, auto f) RTFQ_INLINE_LAMBDA {
+        for (int64_t h = first; h < last; ++h)
+          for (int64_t w = left; w < right; ++w) f(image + (h * s.w + w) * s.c + c);
+      };
+      int64_t c = 0;
+      for (; c + 32 <= s.c; c += 32) {
+        __m256i most = _mm256_setzero_si256();
+        each(c, [&](const uint8_t* from) RTFQ_INLINE_LAMBDA {
+          most = _mm256_max_epu8(most, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+        });
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + c), most);
+      }
+      for (; c < s.c; ++c) {
+        uint8_t most = 0;
+        each(c, [&](const uint8_t* from) { most = std::max(most, *from); });
+        to[c] = most;
+      }
     }
   }
 }
