@@ -1,10 +1,12 @@
 // rtfq-runtime: milliseconds of a packed network of random weights, for tools/compare_runtimes, which
 // alternates it with other runtimes' processes. Quantized with 8-bit ends, the identity path in the
 // convolutions' codes; a quantized network's time does not depend on its weights. Prints "ready"; then each
-// line "BITS RUNS" of its input is answered by a JSON list of times.
+// line "BITS RUNS" of its input is answered by a JSON list of pairs: by the clock, and of the process on
+// its processors.
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdio>
+#include <ctime>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
@@ -65,9 +67,12 @@ int run(const Arguments& a) {
     nlohmann::json times = nlohmann::json::array();
     for (int i = 0; i < runs; ++i) {
       const auto start = std::chrono::steady_clock::now();
+      const std::clock_t cpu = std::clock();
       session.run(images.data(), a.batch, logits.data());
+      const double used = 1e3 * static_cast<double>(std::clock() - cpu) / CLOCKS_PER_SEC;
       times.push_back(
-          std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
+          {std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count(),
+           used});
     }
     std::printf("%s\n", times.dump().c_str());
     std::fflush(stdout);
