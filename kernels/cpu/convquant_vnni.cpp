@@ -190,7 +190,7 @@ void convolve(const Plan& plan, const uint8_t* x, const uint8_t* zeros, const in
   const int64_t all_tiles = up(plan.pixels, tile_pixels) / tile_pixels, groups = plan.groups();
   // A chunk's codes stay in the second-level cache while groups of output channels take turns; and there are
   // enough chunks that threads share the work evenly.
-  constexpr int64_t chunk_bytes = 192 << 10, least_items = 16, serial_macs = 1 << 18;
+  constexpr int64_t chunk_bytes = 192 << 10, least_items = 16, serial_macs = 1 << 21;
   const int64_t pixel_bytes = s.stride * s.stride * s.c, wanted = up(least_items, groups) / groups;
   const int64_t chunk = std::clamp<int64_t>(chunk_bytes / (tile_pixels * pixel_bytes), 1,
                                             std::max<int64_t>(1, all_tiles / wanted));
