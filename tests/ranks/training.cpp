@@ -136,7 +136,7 @@ TEST_CASE("ranks: one, two and four ranks train the same") {
 
 TEST_CASE("ranks: one that dies or hangs ends the job by its name, and fewer go on") {
   const Workplace place;
-  const std::vector<std::string> settings{"--set", "train.steps=400", "--set", "train.checkpoint_every=5",
+  const std::vector<std::string> settings{"--set", "train.steps=150", "--set", "train.checkpoint_every=5",
                                           "--resume"};
   {
     const Job job(place, 4, place.train("run", settings));
@@ -177,7 +177,7 @@ TEST_CASE("ranks: one that dies or hangs ends the job by its name, and fewer go 
   }
   std::vector<std::string> alone = settings;
   succeed(place, place.train("run", alone));
-  CHECK(place.logged_steps("run") == steps_to(400));
+  CHECK(place.logged_steps("run") == steps_to(150));
 }
 
 namespace {
@@ -211,7 +211,7 @@ TEST_CASE("ranks: mpirun gives the bits that TCP gives, and passes on that it is
   CHECK_THAT(outcome.err, Contains(ranks::has_mpi() ? "2 ranks on 1 host, MPI" : "2 ranks on 1 host, TCP"));
   CHECK(contents(place.at("mpi/checkpoint.safetensors")) == contents(place.at("tcp/checkpoint.safetensors")));
 
-  const Process job = mpirun(place, place.train("long", {"--set", "train.steps=400"}));
+  const Process job = mpirun(place, place.train("long", {"--set", "train.steps=150"}));
   wait_for_steps(place, "long", 2);
   job.signal(SIGUSR1);
   const Outcome stopped = job.wait();
