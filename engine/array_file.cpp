@@ -13,7 +13,7 @@ Tensor permuted(const Tensor& x, const std::array<int, 4>& order) {
   if (x.rank() != 4 || !x.dense())
     throw std::invalid_argument("[tensor] expected a dense tensor of 4 dimensions");
   const Dims dims{x.dim(order[0]), x.dim(order[1]), x.dim(order[2]), x.dim(order[3])};
-  const Tensor y = Tensor::empty(dims);
+  Tensor y = Tensor::empty(dims);
   const float* from = x.as<float>();
   float* to = y.as<float>();
   for (int64_t a = 0; a < dims[0]; ++a)
