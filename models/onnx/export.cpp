@@ -175,7 +175,11 @@ class QuantizedForm : public Form {
     for (int64_t o = 0; o < k; ++o) {
       const auto [factor, offset] = affine(o);
       const double exact = factor * steps[model_.per_channel_weights() ? o : 0];
-      const double scale = std::max({std::abs(exact), std::abs(offset) / (most * input_step), 1e-30});
+      // Codes of fewer bits are shifted to the top of the byte, so that whole sums, which biases are, are
+      // finer. A negative factor leaves them a bit, in which the lowest code has an opposite.
+      const int spare = std::max(0, 8 - layer.used_bits(bits_) - (exact < 0 ? 1 : 0));
+      const double scale =
+          std::max({std::ldexp(std::abs(exact), -spare), std::abs(offset) / (most * input_step), 1e-30});
       for (int64_t i = 0; i < taps * c; ++i) {
         int8_t& code = codes[static_cast<std::size_t>(o * taps * c + i)];
         code = static_cast<int8_t>(std::clamp(std::nearbyint(code * exact / scale), -128.0, 127.0));

@@ -304,8 +304,8 @@ TEST_CASE("onnx: quantized subnets compute the packed ones' codes, but for borde
       CHECK(codes.quantizers > 5);
       CHECK(codes.most <= 1);
       INFO(codes.different << " of " << codes.compared << " codes differ");
-      // Biases are rounded to whole sums: about a 60th of a 4-bit code of these few channels.
-      CHECK(static_cast<double>(codes.different) < 0.02 * static_cast<double>(codes.compared));
+      // Biases are whole sums, which of these few channels are not much finer than a code.
+      CHECK(static_cast<double>(codes.different) < 0.01 * static_cast<double>(codes.compared));
       CHECK(relative_l2(got, logits) < 1e-5);
     }
   }
