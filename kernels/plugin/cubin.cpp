@@ -23,6 +23,9 @@ constexpr int machine_cuda = 190;  // EM_CUDA
 }
 
 std::string read(const std::string& file) {
+  std::error_code error;  // a folder, or a device that never ends
+  if (std::filesystem::exists(file, error) && !std::filesystem::is_regular_file(file, error))
+    fail(file, "is not a file that can be read whole");
   std::ifstream in(file, std::ios::binary);
   if (!in) fail(file, "cannot be read");
   return {std::istreambuf_iterator<char>(in), {}};
