@@ -7,9 +7,10 @@
 
 namespace rtfq {
 
-/// Shares of the classes among the target's predictions, averaged over steps; undefined before the first.
+/// Shares of the classes among the target's predictions, f32 [classes], averaged over steps; undefined before
+/// the first, and where no loss wants them.
 struct ClassShares {
-  Tensor student;  ///< [classes], of the largest subnet, for loss.information_average
+  Tensor student;  ///< of the largest subnet, for loss.information_average
   Tensor teacher;  ///< for loss.information_prior
 };
 
@@ -17,13 +18,13 @@ struct ClassShares {
 struct PassInput {
   PassPlan plan;
   std::vector<BatchPart> parts;
-  Tensor images;                  ///< f32 [n, R, R, C] at the subnet's resolution, source first
-  Tensor labels;                  ///< s32 [source rows]
-  Tensor teaching;                ///< f32 [target rows, k], the teacher's probabilities, to distil
-  Tensor pseudo_labels;           ///< the same at temperature 1
-  Tensor higher;                  ///< f32 [n, k], logits of the pass at the next higher bit-width
-  double ramp = 1;                ///< factor on the weights of the target's losses
-  ClassShares* shares = nullptr;  ///< read and updated where a loss wants them
+  Tensor images;         ///< f32 [n, R, R, C] at the subnet's resolution, source first
+  Tensor labels;         ///< s32 [source rows]
+  Tensor teaching;       ///< f32 [target rows, k], the teacher's probabilities, to distil
+  Tensor pseudo_labels;  ///< the same at temperature 1
+  Tensor higher;         ///< f32 [n, k], logits of the pass at the next higher bit-width
+  ClassShares shares;
+  double ramp = 1;  ///< factor on the weights of the target's losses
 
   int64_t source_rows() const { return labels.dim(0); }
   int64_t target_rows() const { return images.dim(0) - source_rows(); }
@@ -32,6 +33,7 @@ struct PassInput {
 struct PassResult {
   Tensor logits;  ///< f32 [n, k]
   PassLoss loss;
+  Tensor share;  ///< f32 [k], what ClassShares::student becomes; undefined where it stays
 };
 
 /// Trains `student` on it: gradients are added to the parameters', norms' running statistics follow.

@@ -23,16 +23,16 @@ Key key_of(const PassInput& pass) {
           pass.target_rows(),
           pass.ramp,
           pass.higher.defined(),
-          pass.shares && pass.shares->student.defined(),
-          pass.shares && pass.shares->teacher.defined()};
+          pass.shares.student.defined(),
+          pass.shares.teacher.defined()};
 }
 
-/// Where a pass leaves what is read later.
+/// Memory for what a pass leaves, outside the arena.
 struct Results {
   Tensor losses;  ///< f32 [PassLoss::most_terms]
   float* right;   ///< f32, on the device
   Tensor logits;  ///< f32 [n, k]
-  Tensor shares;  ///< f32 [k], ClassShares::student where the pass changes it
+  Tensor share;   ///< f32 [k]
 };
 
 /// A recorded pass. What it reads and writes besides the network is memory of its own, outside the arena,
@@ -40,9 +40,9 @@ struct Results {
 struct Recorded {
   Graph graph;
   PassInput input;
-  ClassShares shares;
   Results results;
   std::optional<PassLoss> loss;  ///< which terms there are
+  bool shares = false;           ///< it leaves one
   Tape::HostChanges changes;
 };
 
@@ -60,8 +60,11 @@ struct PassGraphs::State {
   State(Supernet& s, const Config& c) : student(s), config(c), arena(s.device()) {}
 
   Tensor empty(Dims dims) const { return Tensor::empty(dims, DType::f32, student.device()); }
-  Results results_of(const PassInput&, const Tensor& losses, float* right) const;
-  PassLoss run_once(const PassInput&, const Results&, Tape::HostChanges*);
+  Results results_of(const PassInput& pass, const Tensor& losses, float* right) const {
+    const int64_t classes = student.options().classes;
+    return {losses, right, empty({pass.images.dim(0), classes}), empty({classes})};
+  }
+  PassResult run_once(const PassInput&, const Results&, Tape::HostChanges*);
   void record(const PassInput&, Recorded&);
   PassResult launch(const Recorded&, const PassInput&, const Results&);
 
@@ -74,36 +77,23 @@ struct PassGraphs::State {
   int64_t launches = 0;
 };
 
-Results PassGraphs::State::results_of(const PassInput& pass, const Tensor& losses, float* right) const {
-  const int64_t classes = student.options().classes;
-  const LossConfig& loss = config.loss;
-  const bool averages = pass.shares && pass.plan.role == Role::largest && pass.target_rows() > 0 &&
-                        loss.information > 0 && loss.information_average > 0;
-  return {losses, right, empty({pass.images.dim(0), classes}), averages ? empty({classes}) : Tensor()};
-}
-
 /// In the arena, and afterwards nothing of it is in use, so that all passes may have the same blocks.
-PassLoss PassGraphs::State::run_once(const PassInput& pass, const Results& results,
-                                     Tape::HostChanges* changes) {
-  std::optional<PassLoss> loss;
-  {
+PassResult PassGraphs::State::run_once(const PassInput& pass, const Results& results,
+                                       Tape::HostChanges* changes) {
+  const auto run = [&] {
     const memory::Arena::Scope scope(arena);
-    ClassShares shares;
-    PassInput own = pass;
-    if (pass.shares) {
-      shares = *pass.shares;
-      own.shares = &shares;
-    }
-    PassResult result = run_pass(student, config, own, results.losses, results.right, changes);
+    PassResult result = run_pass(student, config, pass, results.losses, results.right, changes);
     results.logits.copy_from(result.logits);
-    if (results.shares.defined()) results.shares.copy_from(shares.student);
-    loss = std::move(result.loss);
-    loss->let_go();
-  }
+    copy(result.share, results.share);
+    result.loss.let_go();
+    return PassResult{results.logits, std::move(result.loss),
+                      result.share.defined() ? results.share : Tensor()};
+  };
+  PassResult result = run();
   if (const std::size_t held = arena.in_use())
     throw std::logic_error("[graphs] " + std::to_string(held) + " bytes of a pass of " +
                            id(pass.plan.subnet) + " are in use after it: it cannot be a graph");
-  return std::move(*loss);
+  return result;
 }
 
 void PassGraphs::State::record(const PassInput& pass, Recorded& recorded) {
@@ -116,10 +106,7 @@ void PassGraphs::State::record(const PassInput& pass, Recorded& recorded) {
   own.teaching = place_for(pass.teaching);
   own.pseudo_labels = place_for(pass.pseudo_labels);
   own.higher = place_for(pass.higher);
-  if (pass.shares) {
-    recorded.shares = {place_for(pass.shares->student), place_for(pass.shares->teacher)};
-    own.shares = &recorded.shares;
-  }
+  own.shares = {place_for(pass.shares.student), place_for(pass.shares.teacher)};
   // One tensor, of which the last is the number that were right.
   const Tensor numbers = empty({PassLoss::most_terms + 1});
   recorded.results =
@@ -128,7 +115,9 @@ void PassGraphs::State::record(const PassInput& pass, Recorded& recorded) {
   const Stream stream = student.stream();
   Graph::begin_capture(stream);
   try {
-    recorded.loss = run_once(own, recorded.results, &recorded.changes);
+    PassResult result = run_once(own, recorded.results, &recorded.changes);
+    recorded.loss = std::move(result.loss);
+    recorded.shares = result.share.defined();
     recorded.graph = Graph::end_capture(stream);
   } catch (...) {
     Graph::abandon_capture(stream);
@@ -145,10 +134,8 @@ PassResult PassGraphs::State::launch(const Recorded& recorded, const PassInput& 
   copy(pass.teaching, own.teaching);
   copy(pass.pseudo_labels, own.pseudo_labels);
   copy(pass.higher, own.higher);
-  if (pass.shares) {
-    copy(pass.shares->student, own.shares->student);
-    copy(pass.shares->teacher, own.shares->teacher);
-  }
+  copy(pass.shares.student, own.shares.student);
+  copy(pass.shares.teacher, own.shares.teacher);
   const Stream stream = student.stream();
   recorded.graph.launch(stream);
   ++launches;
@@ -156,11 +143,11 @@ PassResult PassGraphs::State::launch(const Recorded& recorded, const PassInput& 
   const Results& mine = recorded.results;
   results.losses.copy_from(mine.losses);
   results.logits.copy_from(mine.logits);
-  if (results.shares.defined()) results.shares.copy_from(mine.shares);
+  if (recorded.shares) results.share.copy_from(mine.share);
   if (pass.plan.role == Role::largest)
     kernels::runtime::copy(results.right, stream.device, mine.right, stream.device, sizeof *mine.right,
                            stream);
-  return {results.logits, *recorded.loss};
+  return {results.logits, *recorded.loss, recorded.shares ? results.share : Tensor()};
 }
 
 PassGraphs::PassGraphs(Supernet& student, const Config& config) {
@@ -177,24 +164,20 @@ PassResult PassGraphs::run(const PassInput& pass, const Tensor& losses, float* r
   const Key key = key_of(pass);
   const Results results = s.results_of(pass, losses, right);
   const auto found = s.passes.find(key);
-  const auto result = [&]() -> PassResult {
-    if (found == s.passes.end()) {
-      // First step sizes and the like come from the host, which a recording could not read.
-      PassLoss loss = s.run_once(pass, results, nullptr);
-      s.passes.emplace(key, nullptr);
-      return {results.logits, std::move(loss)};
-    }
-    if (found->second) {
-      for (const auto& change : found->second->changes) change();
-    } else {
-      auto recorded = std::make_unique<Recorded>();
-      s.record(pass, *recorded);
-      found->second = std::move(recorded);
-    }
-    return s.launch(*found->second, pass, results);
-  }();
-  if (results.shares.defined()) pass.shares->student = results.shares;
-  return result;
+  if (found == s.passes.end()) {
+    // First step sizes and the like come from the host, which a recording could not read.
+    PassResult result = s.run_once(pass, results, nullptr);
+    s.passes.emplace(key, nullptr);
+    return result;
+  }
+  if (found->second) {
+    for (const auto& change : found->second->changes) change();
+  } else {
+    auto recorded = std::make_unique<Recorded>();
+    s.record(pass, *recorded);
+    found->second = std::move(recorded);
+  }
+  return s.launch(*found->second, pass, results);
 }
 
 std::size_t PassGraphs::graphs() const {

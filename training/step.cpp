@@ -168,7 +168,7 @@ PassInput input_of(Step& step, const PassPlan& plan) {
   pass.pseudo_labels = step.teaching.labels;
   if (plan.learns_from >= 0) pass.higher = step.logits[static_cast<std::size_t>(plan.learns_from)];
   pass.ramp = step.input.ramp;
-  pass.shares = step.input.shares;
+  if (step.input.shares) pass.shares = *step.input.shares;
   return pass;
 }
 
@@ -178,6 +178,7 @@ void run_pass(Step& step, const PassPlan& plan) {
   float* right = step.ledger.right();
   PassResult result = step.input.graphs ? step.input.graphs->run(pass, losses, right)
                                         : rtfq::run_pass(step.student, step.config, pass, losses, right);
+  if (step.input.shares && result.share.defined()) step.input.shares->student = std::move(result.share);
   step.logits.push_back(std::move(result.logits));
   step.losses.push_back(std::move(result.loss));
 }
