@@ -1,13 +1,9 @@
-#include <algorithm>
-#include <cstdio>
 #include <filesystem>
 #include <memory>
-#include <numeric>
 
 #include "data/dataset.h"
-#include "engine/safetensors.h"
+#include "tools/answers.h"
 #include "tools/command.h"
-#include "tools/csv.h"
 #include "tools/deploy/rtfq.h"
 #include "tools/packed_file.h"
 #include "tools/progress.h"
@@ -55,33 +51,6 @@ std::size_t chosen(const Options& options, const std::shared_ptr<deploy::LoadedM
   return *best;
 }
 
-std::string header(std::size_t top) {
-  std::vector<std::string> names{"path"};
-  for (std::size_t i = 1; i <= top; ++i) {
-    const std::string number = i == 1 ? "" : std::to_string(i);
-    names.push_back("class" + number);
-    names.push_back("probability" + number);
-  }
-  return csv_line(names);
-}
-
-std::string line(const std::string& path, std::vector<float> logits, const std::vector<std::string>& classes,
-                 std::size_t top) {
-  rtfq_softmax(logits.data(), static_cast<int>(logits.size()));
-  std::vector<std::size_t> order(logits.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(),
-                   [&](std::size_t a, std::size_t b) { return logits[a] > logits[b]; });
-  std::vector<std::string> cells{path};
-  for (std::size_t i = 0; i < top; ++i) {
-    char probability[32];
-    std::snprintf(probability, sizeof probability, "%.6f", static_cast<double>(logits[order[i]]));
-    cells.push_back(classes[order[i]]);
-    cells.push_back(probability);
-  }
-  return csv_line(cells);
-}
-
 int infer(const Options& options) {
   const auto loaded = deploy::LoadedModel::from_file(options.file);
   const packed::Model& model = loaded->model();
@@ -91,20 +60,19 @@ int infer(const Options& options) {
   data::Decoding decoding;
   decoding.exif = model.preprocessing().exif;
 
-  const std::size_t top = std::min(static_cast<std::size_t>(options.top), model.classes().size());
-  std::string lines = header(top);
+  Answers answers(model.classes(), options.top);
   std::vector<data::Image> images;
   std::vector<std::string> names;
-  std::size_t bad = 0;
   CountProgress progress("classifying images:");
   const auto flush = [&] {
     if (images.empty()) return;
-    std::vector<float> logits(images.size() * model.classes().size());
-    session.run(images, logits.data());
+    const std::size_t classes = model.classes().size();
+    std::vector<float> rows(images.size() * classes);
+    session.run(images, rows.data());
     for (std::size_t i = 0; i < images.size(); ++i) {
-      const auto first = logits.begin() + static_cast<std::ptrdiff_t>(i * model.classes().size());
-      lines += line(names[i], {first, first + static_cast<std::ptrdiff_t>(model.classes().size())},
-                    model.classes(), top);
+      const std::span row = std::span(rows).subspan(i * classes, classes);
+      rtfq_softmax(row.data(), static_cast<int>(classes));
+      answers.add(names[i], row);
     }
     images.clear();
     names.clear();
@@ -116,18 +84,12 @@ int infer(const Options& options) {
     } catch (const std::runtime_error& error) {
       if (!options.skip_bad) throw;
       note(error.what());
-      ++bad;
     }
     if (images.size() == static_cast<std::size_t>(options.batch)) flush();
     progress(static_cast<int64_t>(i + 1), static_cast<int64_t>(paths.size()));
   }
   flush();
-  if (options.out.empty())
-    std::fputs(lines.c_str(), stdout);
-  else
-    write_file_atomically(options.out, lines);
-  note("answers of " + id(model.subnets()[subnet].subnet) + " for " + std::to_string(paths.size() - bad) +
-       " images" + (options.out.empty() ? "" : " are in " + options.out));
+  answers.write(options.out, model.subnets()[subnet].subnet);
   return done;
 }
 

@@ -1,11 +1,7 @@
-#include <algorithm>
-#include <cstdio>
 #include <memory>
-#include <numeric>
 
-#include "engine/safetensors.h"
+#include "tools/answers.h"
 #include "tools/command.h"
-#include "tools/csv.h"
 #include "tools/progress.h"
 #include "training/network.h"
 #include "training/predictions.h"
@@ -20,33 +16,6 @@ struct Options {
   int top = 1;
   bool skip_bad = false;
 };
-
-std::string probability(float value) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.6f", static_cast<double>(value));
-  return text;
-}
-
-/// "path,class,probability[,class2,probability2...]".
-std::string header(std::size_t top) {
-  std::vector<std::string> names{"path"};
-  for (std::size_t i = 1; i <= top; ++i) {
-    const std::string number = i == 1 ? "" : std::to_string(i);
-    names.push_back("class" + number);
-    names.push_back("probability" + number);
-  }
-  return csv_line(names);
-}
-
-/// The classes of the `top` highest probabilities, best first; of equal ones the first class.
-std::vector<std::size_t> best(std::span<const float> probabilities, std::size_t top) {
-  std::vector<std::size_t> order(probabilities.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(),
-                   [&](std::size_t a, std::size_t b) { return probabilities[a] > probabilities[b]; });
-  order.resize(top);
-  return order;
-}
 
 void say_what_is_missing(const data::Dataset& dataset, const std::vector<char>& answered) {
   constexpr int shown = 5;
@@ -73,33 +42,21 @@ int predict_images(const Options& options) {
   PreparedImages images(bank.config, dataset, inference_domain(bank.config),
                         PreparedImages::Order::as_listed);
 
-  const std::size_t top = std::min(static_cast<std::size_t>(options.top), bank.classes.size());
-  std::string lines = header(top);
+  Answers answers(bank.classes, options.top);
   std::vector<char> answered(dataset.samples.size());
   int64_t done_images = 0;
   CountProgress progress("predicting images:");
   predict(*bank.network, subnet, inference_domain(bank.config), images,
           [&](const Tensor& p, const data::Batch& batch) {
             for (std::size_t i = 0; i < batch.indices.size(); ++i) {
-              const std::span<const float> row(p.as<float>() + static_cast<int64_t>(i) * p.dim(1),
-                                               bank.classes.size());
-              std::vector<std::string> cells{dataset.samples[batch.indices[i]].path};
-              for (const std::size_t k : best(row, top)) {
-                cells.push_back(bank.classes[k]);
-                cells.push_back(probability(row[k]));
-              }
-              lines += csv_line(cells);
+              answers.add(dataset.samples[batch.indices[i]].path,
+                          {p.as<float>() + static_cast<int64_t>(i) * p.dim(1), bank.classes.size()});
               answered[batch.indices[i]] = true;
             }
             progress(done_images += batch.n, static_cast<int64_t>(dataset.samples.size()));
           });
   say_what_is_missing(dataset, answered);
-  if (options.out.empty())
-    std::fputs(lines.c_str(), stdout);
-  else
-    write_file_atomically(options.out, lines);
-  note("answers of " + id(subnet) + " for " + std::to_string(done_images) + " images" +
-       (options.out.empty() ? "" : " are in " + options.out));
+  answers.write(options.out, subnet);
   return done;
 }
 
