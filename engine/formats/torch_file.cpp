@@ -135,16 +135,16 @@ class Walk {
       std::string group;
       std::size_t depth;
     };
-    std::vector<Place> todo{{pickle_.root, "", 0}};
+    std::vector<Place> pending{{pickle_.root, "", 0}};
     std::unordered_set<PickleId> seen{pickle_.root};
-    for (std::size_t next = 0; next < todo.size(); ++next) {
-      const Place place = todo[next];
+    for (std::size_t next = 0; next < pending.size(); ++next) {
+      const Place place = pending[next];
       for (const auto& [key_id, value_id] : items(pickle_[place.id])) {
         const PickleNode &key = pickle_[key_id], &value = pickle_[value_id];
         if (key.kind != Kind::text) continue;
         if (is_dictionary(value)) {
           if (place.depth < deepest && seen.insert(value_id).second)
-            todo.push_back(
+            pending.push_back(
                 {value_id, place.group.empty() ? key.text : place.group + "/" + key.text, place.depth + 1});
         } else if (const std::optional<ArrayView> array = tensor(value_id, key.text)) {
           tensors_.push_back({place.group, key.text, *array});
