@@ -8,6 +8,7 @@
 #include <new>
 
 #include "kernels/catalog/catalog.h"
+#include "kernels/runtime/huge_pages.h"
 
 namespace rtfq::kernels::catalog {
 namespace {
@@ -61,12 +62,13 @@ Buffer::Buffer(std::size_t bytes) : bytes_(bytes), before_(zone), after_(zone) {
     if (mapping_ == MAP_FAILED) throw std::bad_alloc();
     std::byte* begin = static_cast<std::byte*>(mapping_) + page();
     if (::mprotect(begin, inner, PROT_READ | PROT_WRITE) != 0) throw std::bad_alloc();
+    runtime::use_huge_pages(begin, inner);
     data_ = begin + inner - rounded;
     after_ = rounded - bytes;
     remember({static_cast<std::byte*>(mapping_), static_cast<std::byte*>(mapping_) + mapped_, data_, bytes});
   } else {
-    const std::size_t total = (bytes + 2 * zone + alignment - 1) / alignment * alignment;
-    storage_ = static_cast<std::byte*>(std::aligned_alloc(alignment, total));
+    const std::size_t total = bytes + 2 * zone;
+    storage_ = static_cast<std::byte*>(runtime::allocate_host(total));
     if (!storage_) throw std::bad_alloc();
     data_ = storage_ + zone;
   }

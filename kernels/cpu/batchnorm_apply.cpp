@@ -54,6 +54,7 @@ void normalize_row(const NormalizeLanes& f, const T* x, T* y, int64_t lanes) {
   for (; l + 8 <= lanes; l += 8) {
     const __m256 mean = _mm256_load_ps(f.mean + l), factor = _mm256_load_ps(f.factor + l),
                  shift = _mm256_load_ps(f.shift + l);
+    prefetch(x, l);
     __m256 value = _mm256_fmadd_ps(_mm256_sub_ps(load8(x + l), mean), factor, shift);
     if constexpr (relu) value = _mm256_max_ps(_mm256_setzero_ps(), value);  // its second operand for a NaN
     store8<stream>(y + l, value);
@@ -97,6 +98,8 @@ template <bool stream, class T>
 void apply_row(const ApplyLanes& f, const T* x, const T* g, T* dx, int64_t lanes) {
   int64_t l = 0;
   for (; l + 8 <= lanes; l += 8) {
+    prefetch(x, l);
+    prefetch(g, l);
     const __m256 centred = _mm256_sub_ps(_mm256_load_ps(f.mean + l), load8(x + l));
     const __m256 projected = _mm256_fmadd_ps(centred, _mm256_load_ps(f.slope + l),
                                              _mm256_sub_ps(load8(g + l), _mm256_load_ps(f.mean_g + l)));

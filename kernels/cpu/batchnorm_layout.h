@@ -12,16 +12,9 @@ namespace rtfq::kernels::cpu {
 
 /// A wide row is `fold` rows, `lanes` = fold*c floats; lane l belongs to channel l % c. Lanes are a multiple
 /// of 8 unless c > 256, where the rest of at most 7 does not matter.
-///
-/// Rows up to a page long are read from end to end, one after the other: any other order defeats the
-/// prefetchers (measured with statistics on an AMD Zen 4 core, rows of 1 KB: 16 to 20 GB/s, four rows at a
-/// time 5). The sums of longer rows do not fit in the first-level cache beside them: passes with sums work on
-/// four rows at a time, which fetches those once for four. Passes that store do not: streamed stores to
-/// several rows part the lines that they fill.
 struct WideRows {
   static constexpr int64_t tile = 2048;       ///< lanes at most, for arrays on the stack
   static constexpr int64_t room = tile + 16;  ///< of such an array: equal places of several share no set
-  static constexpr int64_t page = 1024;
 
   explicit WideRows(int64_t channels) : c(channels), fold(1) {
     if (c > 256) return;
@@ -31,7 +24,6 @@ struct WideRows {
   int64_t lanes() const { return fold * c; }
   /// Lanes to work on at a time; fold > 1 only where that is all.
   int64_t step() const { return std::min(lanes(), tile); }
-  bool four_rows() const { return lanes() > page; }
 
   int64_t c, fold;
 };

@@ -26,9 +26,13 @@ std::size_t partials_bytes(const BatchNormShape& s) {
   return static_cast<std::size_t>(blocks_of(s, WideRows(s.c)).total() * 2 * s.c) * sizeof(double);
 }
 
-/// What is summed: two values of an element x (and g), given its channel's centre.
+/// What is summed: two values of an element x (and g), given its channel's centre. A block is read from
+/// `places` places at once: pages that are fetched side by side keep more of memory busy than one page after
+/// the other (two cores of a Cascade Lake: 16 GB/s from one place, 19 with prefetching, 22 from four), and
+/// the sums are fetched once for all.
 struct SumSquares {
   static constexpr bool reads_g = false;
+  static constexpr int places = 4;
   static void add(__m256 x, __m256, __m256 centre, __m256& first, __m256& second) {
     const __m256 d = _mm256_sub_ps(x, centre);
     first = _mm256_add_ps(first, d);
@@ -43,6 +47,7 @@ struct SumSquares {
 
 struct SumProducts {
   static constexpr bool reads_g = true;
+  static constexpr int places = 2;
   static void add(__m256 x, __m256 g, __m256 centre, __m256& first, __m256& second) {
     first = _mm256_add_ps(first, g);
     second = _mm256_fmadd_ps(g, _mm256_sub_ps(x, centre), second);
@@ -53,42 +58,27 @@ struct SumProducts {
   }
 };
 
-/// Adds `rows` rows, `stride` apart, to the lanes' sums.
-template <class Sum, int rows, class T>
-void add_rows(const T* x, const T* g, int64_t stride, const float* centre, int64_t lanes, float* first,
+/// Adds a wide row of each of `places` places, `apart` elements apart, to the lanes' sums.
+template <class Sum, int places, class T>
+void add_rows(const T* x, const T* g, int64_t apart, const float* centre, int64_t lanes, float* first,
               float* second) {
   int64_t l = 0;
   for (; l + 8 <= lanes; l += 8) {
     const __m256 middle = _mm256_load_ps(centre + l);
     __m256 a = _mm256_load_ps(first + l), b = _mm256_load_ps(second + l);
-    for (int row = 0; row < rows; ++row) {
-      const __m256 value = load8(x + row * stride + l);
-      Sum::add(value, Sum::reads_g ? load8(g + row * stride + l) : value, middle, a, b);
+    for (int place = 0; place < places; ++place) {
+      const int64_t from = place * apart;
+      prefetch(x + from, l);
+      if constexpr (Sum::reads_g) prefetch(g + from, l);
+      const __m256 value = load8(x + from + l);
+      Sum::add(value, Sum::reads_g ? load8(g + from + l) : value, middle, a, b);
     }
     _mm256_store_ps(first + l, a);
     _mm256_store_ps(second + l, b);
   }
   for (; l < lanes; ++l)
-    for (int row = 0; row < rows; ++row)
-      Sum::add(load1(x + row * stride + l), Sum::reads_g ? load1(g + row * stride + l) : 0.0f, centre[l],
-               first[l], second[l]);
-}
-
-/// Sums over `rows` wide rows, of `lanes` floats each (a tile's, or those of a rest).
-template <class Sum, class T>
-void sum_rows(const WideRows& wide, const T* x, const T* g, int64_t rows, const float* centre, int64_t lanes,
-              float* first, float* second) {
-  const int64_t stride = wide.lanes();
-  std::fill_n(first, lanes, 0.0f);
-  std::fill_n(second, lanes, 0.0f);
-  const auto add = [&]<int at_once>(int64_t row) {
-    add_rows<Sum, at_once>(x + row * stride, Sum::reads_g ? g + row * stride : nullptr, stride, centre, lanes,
-                           first, second);
-  };
-  int64_t row = 0;
-  if (wide.four_rows())
-    for (; row + 4 <= rows; row += 4) add.template operator()<4>(row);
-  for (; row < rows; ++row) add.template operator()<1>(row);
+    for (int64_t at = l, place = 0; place < places; ++place, at += apart)
+      Sum::add(load1(x + at), Sum::reads_g ? load1(g + at) : 0.0f, centre[l], first[l], second[l]);
 }
 
 /// Adds lanes to their channels' doubles.
@@ -106,22 +96,28 @@ void sum_block(const WideRows& wide, const T* x, const T* g, const float* centre
   alignas(64) float arrays[3 * (WideRows::tile + 32)];
   const int64_t room = (wide.step() + 15) / 16 * 16 + 16;
   float *const middle = arrays, *const first = arrays + room, *const second = arrays + 2 * room;
-  const int64_t c = wide.c, lanes = wide.lanes(), whole = rows / wide.fold;
+  const int64_t c = wide.c, lanes = wide.lanes(), whole = rows / wide.fold, part = whole / Sum::places;
   std::fill_n(partial, 2 * c, 0.0);
   for (int64_t t = 0; t < lanes; t += wide.step()) {
     const int64_t width = std::min(wide.step(), lanes - t);
     for (int64_t l = 0; l < width; l += c)
       std::copy_n(centre + t, std::min(c, width - l), middle + l);  // t > 0 only where lanes == c
-    const auto add = [&](int64_t from, int64_t wide_rows, int64_t used) {
-      sum_rows<Sum>(wide, x + from, Sum::reads_g ? g + from : nullptr, wide_rows, middle, used, first,
-                    second);
+    const auto add = [&]<int places>(int64_t from, int64_t wide_rows, int64_t used) {
+      std::fill_n(first, used, 0.0f);
+      std::fill_n(second, used, 0.0f);
+      for (const int64_t end = from + wide_rows * lanes; from < end; from += lanes)
+        add_rows<Sum, places>(x + from, Sum::reads_g ? g + from : nullptr, part * lanes, middle, used, first,
+                              second);
       flush(first, used, c, partial + t);
       flush(second, used, c, partial + c + t);
     };
-    for (int64_t i = 0; i < whole; i += rows_per_sum)
-      add(row * c + i * lanes + t, std::min(rows_per_sum, whole - i), width);
+    constexpr int64_t together = rows_per_sum / Sum::places;
+    for (int64_t i = 0; i < part; i += together)
+      add.template operator()<Sum::places>(row * c + i * lanes + t, std::min(together, part - i), width);
+    if (const int64_t left = whole - part * Sum::places)
+      add.template operator()<1>(row * c + part * Sum::places * lanes + t, left, width);
     const int64_t rest = (rows - whole * wide.fold) * c;  // rows that do not fill a wide one
-    if (rest) add((row + whole * wide.fold) * c, 1, rest);
+    if (rest) add.template operator()<1>((row + whole * wide.fold) * c, 1, rest);
   }
 }
 

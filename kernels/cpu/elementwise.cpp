@@ -21,7 +21,11 @@ void map_blocks(int64_t count, const T* a, const T* b, T* y, F f) {
   for (int64_t n = 0; n < blocks; ++n) {
     const int64_t end = std::min(count, (n + 1) * block);
     int64_t i = n * block;
-    for (; i + 8 <= end; i += 8) store8<stream>(y + i, f(load8(a + i), load8(b + i)));
+    for (; i + 8 <= end; i += 8) {
+      prefetch(a, i);
+      if (b != a) prefetch(b, i);
+      store8<stream>(y + i, f(load8(a + i), load8(b + i)));
+    }
     for (; i < end; ++i) store1(y + i, f(load1(a + i), load1(b + i)));
     finish_stores<stream>();
   }

@@ -52,7 +52,11 @@ void backward_run(const Slopes& slopes, const T* x, const T* g, T* dx, int64_t c
   };
   int64_t i = 0;
   for (; i + 32 <= count; i += 32)
-    for (int part = 0; part < 4; ++part) eight(i + 8 * part, lanes.part[part]);
+    for (int part = 0; part < 4; ++part) {
+      prefetch(x + i, 8 * part);
+      prefetch(g + i, 8 * part);
+      eight(i + 8 * part, lanes.part[part]);
+    }
   for (; i + 8 <= count; i += 8) eight(i, lanes.part[0]);
   if (i == count) return;
   // Lanes beyond the end read as zero: their g*t is zero.
@@ -123,9 +127,15 @@ void abs_sum(const FakeQuantShape& s, const AbsSumArgs& a) {
       const auto add = [&](__m256& sum, __m256 value) {
         sum = _mm256_add_ps(sum, magnitude<is_signed>(value));
       };
-      int64_t i = 0;
-      for (; i + 32 <= n; i += 32)
-        for (int part = 0; part < 4; ++part) add(lanes.part[part], load8(run + i + 8 * part));
+      // Both halves at once: a core that reads one place at a time waits for memory longer.
+      const int64_t half = n / 64 * 32;
+      for (int64_t at_once = 0; at_once < half; at_once += 32)
+        for (const T* from : {run + at_once, run + half + at_once})
+          for (int part = 0; part < 4; ++part) {
+            prefetch(from, 8 * part);
+            add(lanes.part[part], load8(from + 8 * part));
+          }
+      int64_t i = 2 * half;
       for (; i + 8 <= n; i += 8) add(lanes.part[0], load8(run + i));
       if (i < n) add(lanes.part[1], load_first(run + i, n - i));
     });

@@ -53,9 +53,11 @@ inline void quantize_32(const Quantizer& q, const T* x, T* y, uint8_t* code) {
 template <bool values, bool codes, bool is_signed, bool stream, class T>
 void quantize_run(const Quantizer& q, const T* x, T* y, uint8_t* code, int64_t count) {
   int64_t i = 0;
-  for (; i + width <= count; i += width)
+  for (; i + width <= count; i += width) {
+    for (int64_t part = 0; part < width; part += 8) prefetch(x + i, part);
     quantize_32<values, codes, is_signed, stream>(q, x + i, values ? y + i : nullptr,
                                                   codes ? code + i : nullptr);
+  }
   if (i == count) return;
   const auto rest = static_cast<std::size_t>(count - i);
   alignas(32) T x_rest[width] = {}, y_rest[width];

@@ -12,6 +12,7 @@
 
 #include "kernels/runtime/cuda.h"
 #include "kernels/runtime/device.h"
+#include "kernels/runtime/huge_pages.h"
 #include "kernels/simt/executor.h"
 #include "kernels/simt/memory.h"
 
@@ -75,8 +76,7 @@ void* allocate(Device device, std::size_t bytes) {
   if (device.backend == Backend::simt) {
     pointer = simt::allocate(bytes);
   } else {
-    const std::size_t rounded = (bytes + 63) / 64 * 64;
-    pointer = std::aligned_alloc(64, rounded ? rounded : 64);
+    pointer = allocate_host(bytes);
   }
   if (!pointer)
     throw std::runtime_error("[memory] out of memory: " + std::to_string(bytes) +

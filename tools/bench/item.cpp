@@ -105,8 +105,9 @@ void to_json(json& j, const Row& r) {
        {"seconds", r.seconds},
        {"cpu_seconds", r.cpu_seconds},
        {"iterations", r.iterations},
-       {"bytes", r.bytes},
-       {"operations", r.operations},
+       {"bytes", r.cost.bytes},
+       {"operations", r.cost.operations},
+       {"only_reads", r.cost.only_reads},
        {"footprint", r.footprint},
        {"noisy", r.noisy}};
   if (!r.message.empty()) j["message"] = r.message;
@@ -115,6 +116,7 @@ void to_json(json& j, const Row& r) {
   if (r.prepare_seconds >= 0) j["prepare_seconds"] = r.prepare_seconds;
   if (!r.counters.empty()) j["counters"] = r.counters;
   if (!r.end_to_end.empty()) j["end_to_end"] = r.end_to_end;
+  if (!r.memory.empty()) j["memory"] = r.memory;
 }
 
 void from_json(const json& j, Row& r) {
@@ -127,11 +129,13 @@ void from_json(const json& j, Row& r) {
   r.compared = j.value("compared", std::size_t{0});
   r.seconds = j.value("seconds", std::vector<double>{});
   r.end_to_end = j.value("end_to_end", std::vector<double>{});
+  r.memory = j.value("memory", std::vector<double>{});
   r.cpu_seconds = j.value("cpu_seconds", 0.0);
   r.iterations = j.value("iterations", int64_t{0});
   r.prepare_seconds = j.value("prepare_seconds", -1.0);
-  r.bytes = j.value("bytes", 0.0);
-  r.operations = j.value("operations", 0.0);
+  r.cost.bytes = j.value("bytes", 0.0);
+  r.cost.operations = j.value("operations", 0.0);
+  r.cost.only_reads = j.value("only_reads", false);
   r.footprint = j.value("footprint", 0.0);
   r.noisy = j.value("noisy", false);
   if (j.contains("counters")) r.counters = j.at("counters").get<std::map<std::string, double>>();

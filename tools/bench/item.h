@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "kernels/operator.h"
+
 namespace rtfq::lab {
 
 using json = nlohmann::json;
@@ -68,7 +70,10 @@ struct Row {
   double cpu_seconds = 0;            ///< of a launch, all threads of this process
   int64_t iterations = 0;            ///< launches in a sample
   double prepare_seconds = -1;       ///< laying out weights; negative: there is nothing to lay out
-  double bytes = 0, operations = 0, footprint = 0;
+  kernels::Cost cost{};              ///< as the operator declares it
+  double footprint = 0;              ///< bytes of all operands
+  /// Of operands beyond the caches of the CPU: memory's rate beside each sample, bytes a second.
+  std::vector<double> memory{};
   bool noisy = false;  ///< the stated noise was not reached
   std::map<std::string, double> counters{};
 

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "kernels/operator.h"
 #include "kernels/runtime/device.h"
 
 namespace rtfq::lab {
@@ -16,14 +17,14 @@ struct Machine {
   std::string by = "oneDNN";             ///< whose matrix products those are
   double cache = 0;                      ///< bytes of a GPU's level-two cache; 0: ask the processor
 
-  /// The floor of memory traffic: what a kernel that reads and writes can hope for.
-  double bandwidth() const { return copy > triad ? copy : triad; }
+  /// The floor of memory traffic: what a kernel that reads and writes (or only reads) can hope for.
+  double bandwidth(bool only_reads = false) const { return only_reads ? read : copy > triad ? copy : triad; }
   double peak(const std::string& dtype) const {
     if (dtype == "u8" && int8 > 0) return int8;
     return dtype == "bf16" && bf16 > 0 ? bf16 : f32;
   }
   /// Seconds below which no launch of such cost can be on the roofline.
-  double floor_seconds(double bytes, double operations, const std::string& dtype) const;
+  double floor_seconds(const kernels::Cost&, const std::string& dtype) const;
 };
 void to_json(nlohmann::json&, const Machine&);
 void from_json(const nlohmann::json&, Machine&);

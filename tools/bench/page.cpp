@@ -64,12 +64,12 @@ std::string roofline(const NamedResults& file) {
   for (const std::string& op : ops_of({file})) {
     report::Series points{.name = op};
     for (const Row& row : file.results.rows) {
-      if (row.item.op != op || row.seconds.empty() || row.item.device == "simt" || !(row.operations > 0))
+      if (row.item.op != op || row.seconds.empty() || row.item.device == "simt" || !(row.cost.operations > 0))
         continue;
-      const double intensity = row.operations / row.bytes;
+      const double intensity = row.cost.operations / row.cost.bytes;
       least = std::min(least, intensity / 2);
       most = std::max(most, intensity * 2);
-      points.points.push_back({intensity, row.operations / row.median() / 1e9, 0,
+      points.points.push_back({intensity, row.cost.operations / row.median() / 1e9, 0,
                                row.item.name() + ": " + time_text(row.median()) + ", " +
                                    percent(roofline_share(row, m)) + " of the roofline"});
     }
@@ -116,7 +116,7 @@ std::string bars(const std::vector<NamedResults>& files, const std::string& op) 
         if (row.item.op == op && row.item.case_text() == name &&
             row.item.implementation == side.implementation && row.item.device == side.device &&
             !row.seconds.empty()) {
-          const double gb = row.bytes / row.median() / 1e9;
+          const double gb = row.cost.bytes / row.median() / 1e9;
           bar = {gb, gb * spread(row.seconds) / 2,
                  name + ", " + one.name + ": " + time_text(row.median()) + ", " + rounded(gb) + " GB/s"};
         }
@@ -163,8 +163,8 @@ std::string rows_table(const NamedResults& file) {
       const double median = row.median();
       line.push_back(number(time_text(median)));
       line.push_back(number(report::fixed(100 * spread(row.seconds), 1) + " %"));
-      line.push_back(number(report::fixed(row.bytes / median / 1e9, 1)));
-      line.push_back(number(report::fixed(row.operations / median / 1e9, 1)));
+      line.push_back(number(report::fixed(row.cost.bytes / median / 1e9, 1)));
+      line.push_back(number(report::fixed(row.cost.operations / median / 1e9, 1)));
       line.push_back(number(percent(roofline_share(row, file.results.machine)) +
                             (in_cache(row, file.results.machine) ? ", in cache" : "")));
       line.push_back({row.item.where.substr(0, 80)});
@@ -270,9 +270,9 @@ std::string results_markdown(const Results& results) {
           " GB/s; arithmetic: f32 " + giga(m.f32) + ", bf16 " + giga(m.bf16) + ", int8 " + giga(m.int8) +
           " Gop/s" + (gpu ? " by " + m.by : "") + "; measured " + m.date + "\n";
   text +=
-      "- floor: declared bytes at the better of copy and triad, or declared operations at the peak of the "
-      "type, whichever is "
-      "longer; an operator that only reads can be faster than this floor\n\n";
+      "- floor: declared bytes at the better of copy and triad (of reading alone, where an operator writes "
+      "next to nothing), or "
+      "declared operations at the peak of the type, whichever is longer\n\n";
   std::vector<const Row*> beyond, within, other;
   for (const Row& row : results.rows)
     if (row.seconds.empty())
@@ -290,13 +290,12 @@ std::string results_markdown(const Results& results) {
             "\n\n| operator | case | by | verdict | median | spread | GB/s | Gop/s | floor | of the floor |\n"
             "|---|---|---|---|---|---|---|---|---|---|\n";
     for (const Row* row : rows) {
-      const double median = row->median(),
-                   floor = m.floor_seconds(row->bytes, row->operations, row->item.dtype);
+      const double median = row->median(), floor = m.floor_seconds(row->cost, row->item.dtype);
       text += "| " + row->item.op + " | " + row->item.case_text() + " | " + row->item.implementation + " | " +
               to_string(row->outcome) + " | " + time_text(median) + " | " +
               report::fixed(100 * spread(row->seconds), 1) + " % | " +
-              report::fixed(row->bytes / median / 1e9, 1) + " | " +
-              report::fixed(row->operations / median / 1e9, 1) + " | " + time_text(floor) + " | " +
+              report::fixed(row->cost.bytes / median / 1e9, 1) + " | " +
+              report::fixed(row->cost.operations / median / 1e9, 1) + " | " + time_text(floor) + " | " +
               percent(roofline_share(*row, m)) + " |\n";
     }
     text += "\n";

@@ -84,10 +84,8 @@ json measure_pairs(const json& request, const std::function<void(const std::stri
     phase("timing both", settings.limit + 10 * pairs * sample_seconds);
     Side a(*instance, item_a), b(*instance, item_b);
     const int64_t launches_a = a.calibrate(sample_seconds), launches_b = b.calibrate(sample_seconds);
-    const auto cost = instance->cost();
     for (auto* row : {&row_a, &row_b}) {
-      row->bytes = cost.bytes;
-      row->operations = cost.operations;
+      row->cost = instance->cost();
       row->footprint = static_cast<double>(instance->footprint());
     }
     // Who goes first is drawn for each pair: whatever drifts favours neither, and under the hypothesis that

@@ -1,5 +1,6 @@
 #include "tools/bench/results.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <fstream>
@@ -34,8 +35,8 @@ json iteration_entry(const Row& row, std::size_t sample) {
              {"real_time", row.seconds[sample] * 1e9},
              {"cpu_time", row.cpu_seconds * 1e9},
              {"time_unit", "ns"},
-             {"bytes_per_second", row.bytes / row.seconds[sample]},
-             {"items_per_second", row.operations / row.seconds[sample]}};
+             {"bytes_per_second", row.cost.bytes / row.seconds[sample]},
+             {"items_per_second", row.cost.operations / row.seconds[sample]}};
   for (const auto& [name, value] : row.counters) entry[name] = value;
   return entry;
 }
@@ -59,7 +60,14 @@ bool in_cache(const Row& row, const Machine& machine) {
 
 double roofline_share(const Row& row, const Machine& machine) {
   if (row.seconds.empty() || row.item.device == "simt") return std::nan("");
-  return machine.floor_seconds(row.bytes, row.operations, row.item.dtype) / row.median();
+  if (row.memory.size() != row.seconds.size())
+    return machine.floor_seconds(row.cost, row.item.dtype) / row.median();
+  std::vector<double> shares;
+  for (std::size_t i = 0; i < row.seconds.size(); ++i)
+    shares.push_back(
+        std::max(row.cost.bytes / row.memory[i], row.cost.operations / machine.peak(row.item.dtype)) /
+        row.seconds[i]);
+  return quantile(shares, 0.5);
 }
 
 void write_results(const Results& results, const std::string& file) {
@@ -138,8 +146,8 @@ std::string results_csv(const Results& results) {
                            std::to_string(row.seconds.size()),
                            std::to_string(row.iterations),
                            number(row.prepare_seconds, row.prepare_seconds >= 0),
-                           number(row.bytes / median, timed),
-                           number(row.operations / median, timed),
+                           number(row.cost.bytes / median, timed),
+                           number(row.cost.operations / median, timed),
                            number(share, !std::isnan(share)),
                            timed ? (in_cache(row, results.machine) ? "1" : "0") : "",
                            counter("cycles"),
@@ -178,8 +186,8 @@ std::string results_table(const std::vector<Row>& rows, const Machine& machine) 
       const double median = row.median(), share = roofline_share(row, machine);
       line.push_back(time_text(median));
       line.push_back(format("%.1f %%%s", 100 * spread(row.seconds), row.noisy ? "!" : ""));
-      line.push_back(format("%.1f", row.bytes / median / 1e9));
-      line.push_back(format("%.1f", row.operations / median / 1e9));
+      line.push_back(format("%.1f", row.cost.bytes / median / 1e9));
+      line.push_back(format("%.1f", row.cost.operations / median / 1e9));
       line.push_back(std::isnan(share)
                          ? "-"
                          : format("%.0f %%%s", 100 * share, in_cache(row, machine) ? " in cache" : ""));

@@ -3,10 +3,12 @@
 #include <benchmark/benchmark.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <stdexcept>
 
+#include "kernels/cpu/machine.h"
 #include "kernels/plugin/host.h"
 #include "tools/bench/counters.h"
 #include "tools/bench/statistics.h"
@@ -40,9 +42,14 @@ class Collector : public benchmark::BenchmarkReporter {
   Row& row_;
 };
 
-/// One call of Google Benchmark: `repetitions` samples.
-void sample(kernels::catalog::Instance& instance, const Settings& settings, bool own_clock, int repetitions,
-            Row& row) {
+/// What memory gives at this moment to who only reads, or to who writes too.
+double memory_rate(bool only_reads) {
+  static kernels::cpu::MemoryProbe probe;
+  return only_reads ? probe.read() : std::max(probe.copy(), probe.triad());
+}
+
+/// One sample by Google Benchmark.
+void sample(kernels::catalog::Instance& instance, const Settings& settings, bool own_clock, Row& row) {
   const bool manual = own_clock || settings.cold;
   auto* bench = benchmark::RegisterBenchmark(row.item.name().c_str(), [&](benchmark::State& state) {
     for (auto _ : state) {
@@ -57,7 +64,7 @@ void sample(kernels::catalog::Instance& instance, const Settings& settings, bool
       state.SetIterationTime(own_clock ? kernels::plugin::last_launch_seconds() : seconds);
     }
   });
-  bench->MeasureProcessCPUTime()->Repetitions(repetitions);
+  bench->MeasureProcessCPUTime();
   manual ? bench->UseManualTime() : bench->UseRealTime();
   // Later calls take as many launches as the first found right.
   if (row.iterations)
@@ -103,9 +110,14 @@ void time_launches(kernels::catalog::Instance& instance, const Settings& setting
   instance.launch();  // caches, pages and threads are what they will be
   const bool own_clock = !std::isnan(kernels::plugin::last_launch_seconds()) &&
                          kernels::plugin::find(row.item.op, row.item.implementation);
-  int repetitions = settings.samples;
+  // Of a slow kernel as many samples as the time allows, but one.
+  int repetitions = std::clamp(static_cast<int>(settings.seconds / since(start)), 1, settings.samples);
+  const bool beyond = static_cast<double>(instance.footprint()) >= largest_cache();
   for (;;) {
-    sample(instance, settings, own_clock, repetitions, row);
+    for (int i = 0; i < repetitions; ++i) {
+      sample(instance, settings, own_clock, row);
+      if (beyond) row.memory.push_back(memory_rate(row.cost.only_reads));
+    }
     if (quiet_enough(row, settings.noise)) break;
     const double left = settings.seconds - since(start),
                  each = row.median() * static_cast<double>(row.iterations);

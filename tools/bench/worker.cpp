@@ -78,11 +78,9 @@ class Bench {
       if (settings_.verify_only) return row;
       phase("making the data of " + item.name(), making_limit);
       auto& timed = timed_instance(item);
-      phase("timing " + item.name(), settings_.limit + 10 * settings_.seconds);
+      phase("timing " + item.name(), 2 * settings_.limit + 10 * settings_.seconds);
       timed.prepare(device.backend, item.implementation);
-      const auto cost = timed.cost();
-      row.bytes = cost.bytes;
-      row.operations = cost.operations;
+      row.cost = timed.cost();
       row.footprint = static_cast<double>(timed.footprint());
       if (!std::isnan(timed.prepare_seconds())) row.prepare_seconds = timed.prepare_seconds();
       if (device.backend == kernels::Backend::cuda)
