@@ -1,106 +1,14 @@
 // Experiment files: what is refused and with which words, which runs they list, and tables beside numbers by
 // hand.
-#include "training/experiment.h"
-
-#include <unistd.h>
-
 #include <catch2/catch.hpp>
 #include <cmath>
-#include <filesystem>
-#include <fstream>
 
-#include "training/experiment_tables.h"
+#include "tests/training/small_experiment.h"
 
 using namespace rtfq;
 using namespace rtfq::experiment;
 using Catch::Matchers::Contains;
 namespace fs = std::filesystem;
-
-namespace {
-
-/// A folder for files, gone when the test ends.
-class Files {
- public:
-  Files() { fs::create_directories(folder_ / "shared"); }
-  ~Files() { fs::remove_all(folder_); }
-  std::string at(const std::string& name) const { return (folder_ / name).string(); }
-  void write(const std::string& name, const std::string& text) const {
-    std::ofstream(folder_ / name) << text;
-  }
-  Experiment read(const std::string& text) const {
-    write("x.jsonc", text);
-    return read_experiment(at("x.jsonc"));
-  }
-  std::string refusal(const std::string& text) const {
-    try {
-      list_runs(read(text), {"out", {}, {}});
-    } catch (const std::invalid_argument& error) {
-      return error.what();
-    }
-    return "(accepted)";
-  }
-
- private:
-  fs::path folder_ = fs::temp_directory_path() / ("rtfq-experiment-" + std::to_string(::getpid()));
-};
-
-/// A whole file with `more` after its methods.
-std::string file(const std::string& more,
-                 const std::string& methods = R"("rtfq": {}, "float": {"bank.bits": [32]})") {
-  return R"({"name": "x", "title": "t", "claim": "c", "base": "glyphs", "tasks": {"a": {}, "b": {}}, "methods": {)" +
-         methods + R"(}, "seeds": [1, 2], )" + more + "}";
-}
-
-std::vector<std::string> ids(const std::vector<Run>& runs) {
-  std::vector<std::string> out;
-  for (const Run& run : runs) out.push_back(run.id());
-  return out;
-}
-
-SubnetScore score(double width, int bits, double accuracy, int64_t macs) {
-  const Subnet subnet{width, 1, 32, bits};
-  return {.subnet = subnet,
-          .cost = {.params = 10, .bytes = 100 * bits, .macs = macs, .bitops = macs * bits * bits},
-          .accuracy = accuracy,
-          .source_accuracy = {}};
-}
-
-/// A finished run of two widths at two bit-widths with accuracies large 8, large 4, small 8, small 4.
-RunResult finished(const Experiment& experiment, const std::string& task, const std::string& method,
-                   uint64_t seed, const std::vector<double>& accuracies) {
-  for (const Run& run : list_runs(experiment, {"out", {}, {}})) {
-    if (run.task != task || run.method != method || run.seed != seed) continue;
-    RunResult result{.run = run, .progress = {}, .record = {}, .scores = {}, .full_precision = {}};
-    if (accuracies.empty()) return result;
-    result.progress.state = State::finished;
-    result.scores = {score(1, 8, accuracies[0], 1000), score(1, 4, accuracies[1], 1000),
-                     score(0.5, 8, accuracies[2], 300), score(0.5, 4, accuracies[3], 300)};
-    result.full_precision = {.params = 10, .bytes = 4000, .macs = 1000, .bitops = 1024000};
-    return result;
-  }
-  throw std::logic_error("no such run");
-}
-
-const std::string bank =
-    R"("bank": {"widths": [1, 0.5], "resolutions": [32], "bits": [8, 4], "multiple": 8})";
-
-/// Two methods, two tasks, two seeds; "b/second" lacks its second seed.
-Results example(const Experiment& experiment) {
-  return {
-      experiment,
-      {finished(experiment, "a", "first", 1, {90, 88, 80, 70}),
-       finished(experiment, "a", "first", 2, {94, 86, 82, 74}),
-       finished(experiment, "b", "first", 1, {60, 60, 60, 60}),
-       finished(experiment, "b", "first", 2, {50, 50, 50, 50}),
-       finished(experiment, "a", "second", 1, {95, 80, 70, 60}),
-       finished(experiment, "a", "second", 2, {95, 80, 70, 60}),
-       finished(experiment, "b", "second", 1, {70, 70, 70, 70}), finished(experiment, "b", "second", 2, {})}};
-}
-
-const std::string two_methods =
-    R"("first": {)" + bank + R"(}, "second": {"title": "the, second", )" + bank + "}";
-
-}  // namespace
 
 TEST_CASE("experiment: errors name the file, the key and the nearest known one") {
   const Files files;
@@ -276,107 +184,6 @@ TEST_CASE("experiment: groups, absent numbers, missing runs") {
   REQUIRE(subnets.rows.size() == 2);
   CHECK(subnets.rows[0][0].text == "w0.5-d1-r32-b4");
   CHECK(subnets.rows[1][4].text == "90.00 (1)");
-}
-
-TEST_CASE("experiment: reductions and costs, by hand") {
-  const Files files;
-  const Experiment experiment = files.read(
-      file(R"("groups": {"alone": {"methods": ["large", "small"]}},
-              "tables": {"r": {"kind": "reduction", "methods": ["first"]},
-                         "c": {"kind": "cost", "methods": ["first"], "tasks": ["a"], "alone": "alone"}})",
-           R"("first": {"train.steps": 100, "train.float_steps": 1, "train.source_steps": 1, )" + bank +
-               R"(}, "large": {"train.steps": 50, "train.float_steps": 1, "train.source_steps": 1, )" + bank +
-               R"(}, "small": {"train.steps": 70, "train.float_steps": 1, "train.source_steps": 1, )" + bank +
-               "}"));
-  RunResult all = finished(experiment, "a", "first", 1, {90, 88, 80, 70});
-  all.record.step_seconds = 20;
-  all.train_macs = 4e6;
-  RunResult large = finished(experiment, "a", "large", 1, {90, 0, 0, 0});
-  large.scores.resize(1);
-  large.record.step_seconds = 10;
-  large.train_macs = 1e6;
-  RunResult small = finished(experiment, "a", "small", 1, {0, 0, 0, 70});
-  small.scores.erase(small.scores.begin(), small.scores.begin() + 3);
-  small.record.step_seconds = 3;
-  small.train_macs = 3e5;
-  const Results results(experiment, {all, large, small});
-
-  const Table reduction = make_table(experiment.tables[0], results);
-  REQUIRE(reduction.rows.size() == 5);
-  CHECK(reduction.rows[0][1].text == "4.00 KB");
-  CHECK(reduction.rows[1][0].text == "w0.5-d1-r32-b4");
-  CHECK(reduction.rows[1][2].text == "10.0x");                 // 4,000 / 400 bytes
-  CHECK(*reduction.rows[1][4].value == Approx(1000.0 / 300));  // MACs
-  CHECK(*reduction.rows[1][6].value == Approx(1024000.0 / 4800));
-  CHECK_THAT(reduction.note, Contains("2.40 KB"));  // 2 * (800 + 400)
-
-  // Seconds 10 at 1,000 MACs and 3 at 300: 0.01 a MAC, so 2 * (10 + 3) for the four; MACs likewise.
-  const Table cost = make_table(experiment.tables[1], results);
-  REQUIRE(cost.rows.size() == 5);
-  CHECK_THAT(cost.rows[3][0].text, Contains("extrapolated from 2"));
-  CHECK(*cost.rows[3][2].value == Approx(4 * 60));
-  CHECK(*cost.rows[3][3].value == Approx(26));
-  CHECK(*cost.rows[3][4].value == Approx(2.6e6));
-  CHECK(*cost.rows[4][3].value == Approx(1.3));
-  CHECK(cost.rows[4][4].text == "0.7x");
-}
-
-TEST_CASE("experiment: multiply-adds of training, by hand") {
-  const Files files;
-  const auto config = [&](const std::string& settings) {
-    const std::string methods = R"("m": {"train.batch": 10, )" + settings + bank + "}";
-    return list_runs(files.read(file("", methods)), {"out", {}, {}})[0].config;
-  };
-  const auto macs = [&](const Config& c, double width) {
-    SupernetOptions options;
-    options.arch = c.model.arch;
-    options.image_channels = c.data.channels;
-    options.bank = c.model.bank;
-    return static_cast<double>(subnet_cost(options, {width, 1, 32, 8}).macs);
-  };
-  const std::string phases = R"("train.steps": 9, "train.float_steps": 4, "train.source_steps": 2, )";
-  const std::string single = phases + R"("train.sampler": "fixed", "train.subnet": "width=0.5", )";
-  const Config alone =
-      config(single + R"("loss.pseudo_source": "own", "loss.information_prior": "uniform", )");
-  // 6 steps of 10 images, 3 steps of 20; its own labels and equal shares need no teacher.
-  CHECK(training_macs(alone, 10) == Approx(3 * (6 * 10 + 3 * 20) * macs(alone, 0.5)));
-  const Config taught = config(single + R"("loss.pseudo_source": "teacher", )");
-  CHECK(training_macs(taught, 10) == Approx((3 * (6 * 10 + 3 * 20) + 3 * 10) * macs(taught, 0.5)));
-  const Config source = config(phases + R"("train.method": "source_only", )");
-  CHECK(training_macs(source, 10) == Approx(3 * 9 * 10 * macs(source, 1)));
-  // Two passes, largest and smallest; the teacher's largest is asked once.
-  const Config two = config(phases + R"("train.passes": 2, "loss.ensemble": "largest", )");
-  const double both = macs(two, 1) + macs(two, 0.5);
-  CHECK(training_macs(two, 10) ==
-        Approx(3 * 4 * 10 * macs(two, 1) + 3 * 2 * 10 * both + 3 * (3 * 20 * both + 10 * macs(two, 1))));
-}
-
-TEST_CASE("experiment: the time of a run, from the speed of others") {
-  const Files files;
-  const Experiment experiment = files.read(
-      file("", R"("one": {"train.steps": 100, "train.float_steps": 10, "train.source_steps": 10, )" + bank +
-                   R"(}, "long": {"train.steps": 300, )" + bank + "}"));
-  const auto done = [&](const std::string& method, double train_seconds) {
-    RunResult result = finished(experiment, "a", method, 1, {90, 88, 80, 70});
-    result.record.classes = 10;
-    result.record.train_seconds = train_seconds;
-    result.record.eval_seconds = 2;
-    result.train_macs = training_macs(result.run.config, 10);
-    return result;
-  };
-  RunResult wanted = finished(experiment, "b", "long", 2, {});
-  CHECK_FALSE(estimated_seconds(experiment, wanted, {wanted}));
-  const RunResult one = done("one", 8), same = done("long", 58);
-  const double more = training_macs(wanted.run.config, 10) / one.train_macs;
-  CHECK(*estimated_seconds(experiment, wanted, {one, wanted}) == Approx(10 * more));
-  const double seed = training_macs(wanted.run.config, 10) / same.train_macs;  // its passes are others
-  CHECK(*estimated_seconds(experiment, wanted, {one, same, wanted}) == Approx(60 * seed));
-  const Speed speed{.mac_seconds = 1e-9, .subnet_seconds = 0.5, .classes = 10};
-  CHECK(*estimated_seconds(experiment, wanted, {wanted}, speed) ==
-        Approx(1e-9 * training_macs(wanted.run.config, 10) + 4 * 0.5));
-  CHECK(*estimated_seconds(experiment, wanted, {one, wanted}, speed) == Approx(10 * more));
-  wanted.progress = {State::started, 75, {}, ""};
-  CHECK(*estimated_seconds(experiment, wanted, {one, same, wanted}) == Approx(60 * seed * 0.75));
 }
 
 TEST_CASE("experiment: the files that ship can be listed") {
