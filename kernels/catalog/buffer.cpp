@@ -115,7 +115,7 @@ void describe_address(const void* address, char* text, std::size_t size) {
     if (!one.begin || at < one.begin || at >= one.end) continue;
     const bool behind = at >= one.data;
     const auto distance = behind ? at - one.data - static_cast<std::ptrdiff_t>(one.bytes) + 1 : one.data - at;
-    std::snprintf(text, size, "%zd bytes %s a buffer of %zu bytes", distance,
+    std::snprintf(text, size, "%zd byte%s %s a buffer of %zu bytes", distance, distance == 1 ? "" : "s",
                   behind ? "past the last byte of" : "before", one.bytes);
     return;
   }

@@ -88,6 +88,7 @@ std::unique_ptr<Instance> fakequant(const CustomRequest& request) {
   c.shape.type = request.type;
   c.step = request.step;
   c.given = request.given;
+  c.reference = request.reference;
   c.data = request.fill == Fill::special ? quantizer::Data::special
            : request.fill == Fill::zeros ? quantizer::Data::zeros
                                          : quantizer::Data::random;
@@ -112,8 +113,8 @@ std::unique_ptr<Instance> elementwise(const CustomRequest& request) {
     std::vector<float> a, b;
     const void* a_data = operand(*problem, request, &a, n, 51);
     const void* b_data = two ? operand(*problem, request, &b, n, 52) : a_data;
-    std::vector<double> values(n);
-    for (std::size_t i = 0; i < n; ++i)
+    std::vector<double> values(request.reference ? n : 0);
+    for (std::size_t i = 0; i < values.size(); ++i)
       values[i] =
           stored(request.type, expect(static_cast<double>(a[i]), static_cast<double>(two ? b[i] : a[i])));
     void* y = add_typed(problem.get(), request.type, n);

@@ -26,6 +26,7 @@ struct CustomRequest {
   std::shared_ptr<const std::vector<float>> given{};
   float step = 0.0371f;  ///< of quantizers
   Contract contract{};
+  bool reference = true;  ///< false: for timing only, nothing is expected of the outputs
 };
 
 /// What an operator's dims are called, for help and errors: "count | k,rs,c[,of][,per_row]"; empty: it takes

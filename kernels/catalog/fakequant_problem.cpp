@@ -21,6 +21,12 @@ bool dense(const FakeQuantShape& s) {
   return s.rows == 1 && s.groups == 1;
 }
 
+/// Where nothing is expected.
+FakeQuantShape nothing_of(FakeQuantShape s) {
+  s.rows = 0;
+  return s;
+}
+
 /// A slice's parent has a row more than the slice.
 std::size_t parent_count(const FakeQuantShape& s) {
   return dense(s) ? dense_count(s) : static_cast<std::size_t>((s.rows + 1) * s.row_stride);
@@ -118,8 +124,10 @@ struct Quantized {
   double v;        // rounded to f32, unless the contract says otherwise
   double code, t;  // t: d value / d step
   bool inside;
-  bool near_tie, near_border;  // another order of rounding may choose the neighbour
-  double neighbour;            // its code
+  // Another order of rounding may choose the neighbour; never where the contract's own scaling rounds nothing
+  // and the value is a tie or border itself.
+  bool near_tie, near_border;
+  double neighbour;  // its code
 };
 
 double rounded(double v, rtfq_ties ties) {
@@ -147,6 +155,17 @@ double scaled(float x, float step, rtfq_scaling scaling) {
   throw std::logic_error("[catalog] no such rule for scaling");
 }
 
+/// Whether the contract's scaling of x is x/step itself, nothing rounded on the way.
+bool scaled_exactly(float x, float step, double exact, rtfq_scaling scaling) {
+  const double wide_x = x, wide_step = step;
+  // Ties and borders are short numbers: their product with a step is exact in double, so this tells that
+  // `exact` is.
+  if (exact * wide_step != wide_x) return false;
+  if (scaling != RTFQ_RECIPROCAL || wide_x == 0) return true;
+  const double r = static_cast<float>(1.0 / wide_step);
+  return r * wide_step == 1 && std::abs(wide_x) >= std::numeric_limits<float>::min();
+}
+
 Quantized reference(const FakeQuantShape& s, float x, float step, const Contract& contract) {
   Quantized q{};
   q.v = scaled(x, step, contract.scaling);
@@ -161,8 +180,10 @@ Quantized reference(const FakeQuantShape& s, float x, float step, const Contract
   const double reach = 0x1p-22 * std::max(1.0, std::abs(exact));
   if (!std::isfinite(exact)) return q;
   const double below = std::floor(exact);
+  const bool no_excuse = scaled_exactly(x, step, exact, contract.scaling);
   q.near_border = std::abs(exact - low) <= reach || std::abs(exact - high) <= reach;
-  if (std::abs(exact - below - 0.5) > reach) return q;
+  if (no_excuse && (exact == low || exact == high)) q.near_border = false;
+  if (std::abs(exact - below - 0.5) > reach || (no_excuse && exact == below + 0.5)) return q;
   q.neighbour = clamp(q.code == clamp(below) ? below + 1 : below);
   q.near_tie = q.neighbour != q.code;
   return q;
@@ -212,9 +233,9 @@ std::unique_ptr<Problem<FakeQuantForward>> forward(const Case& c, bool values, b
 
   Expectation y{.name = "y", .buffer = 0, .type = s.type, .values = {}},
       code{.name = "codes", .buffer = 0, .values = {}};
-  if (values) y.values.reserve(dense_count(s));
-  if (codes) code.values.reserve(dense_count(s));
-  for_each_element(s, [&](int64_t row, std::size_t at, std::size_t) {
+  if (values && c.reference) y.values.reserve(dense_count(s));
+  if (codes && c.reference) code.values.reserve(dense_count(s));
+  for_each_element(c.reference ? s : nothing_of(s), [&](int64_t row, std::size_t at, std::size_t) {
     const float its_step = step[static_cast<std::size_t>(s.per_row ? row : 0)];
     const Quantized q = reference(s, x.get(at), its_step, contract);
     const auto value = [&](double which) { return stored(s.type, which * static_cast<double>(its_step)); };
@@ -263,7 +284,7 @@ std::unique_ptr<Problem<FakeQuantBackward>> backward(const Case& c, Wanted wante
   std::vector<double> dx(old_dx->begin(), old_dx->end()), ds(step.size()), weight(step.size());
   std::vector<double> neighbours = dx;
   double near_weight = 0;
-  for_each_element(s, [&](int64_t row, std::size_t at, std::size_t i) {
+  for_each_element(c.reference ? s : nothing_of(s), [&](int64_t row, std::size_t at, std::size_t i) {
     const auto which = static_cast<std::size_t>(s.per_row ? row : 0);
     const Quantized q = reference(s, x.get(at), step[which], contract);
     const auto gradient = static_cast<double>(g.get(i)), before = wanted.accumulate ? dx[at] : 0.0;
@@ -313,7 +334,7 @@ std::unique_ptr<Problem<AbsSum>> abs_sum(const Case& c, bool notable) {
   const Stored x = add(*problem, parent_count(s), s.type);
   fill_x(c, step, x, {}, notable);
   std::vector<double> sums(step.size());
-  for_each_element(s, [&](int64_t row, std::size_t at, std::size_t) {
+  for_each_element(c.reference ? s : nothing_of(s), [&](int64_t row, std::size_t at, std::size_t) {
     const auto value = static_cast<double>(x.get(at));
     sums[static_cast<std::size_t>(s.per_row ? row : 0)] += s.qn == 0 && value < 0 ? 0 : std::abs(value);
   });

@@ -21,7 +21,8 @@ struct Case {
   float step = 0.125f;
   bool large = false;
   std::shared_ptr<const std::vector<float>>
-      given{};  ///< x itself, repeated to its size, instead of drawn values
+      given{};            ///< x itself, repeated to its size, instead of drawn values
+  bool reference = true;  ///< false: nothing is expected of the outputs
 };
 
 struct Wanted {

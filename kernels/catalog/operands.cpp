@@ -1,0 +1,196 @@
+#include "kernels/catalog/operands.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+
+#include "kernels/batchnorm.h"
+#include "kernels/bf16.h"
+#include "kernels/conv2d.h"
+#include "kernels/elementwise.h"
+#include "kernels/fakequant.h"
+#include "kernels/linear.h"
+
+namespace rtfq::kernels::catalog {
+namespace {
+
+const char* type_word(rtfq_dtype type) {
+  constexpr const char* words[] = {"f32", "bf16", "f16", "u8", "s8", "s32"};
+  return words[type];
+}
+
+/// "name 5, other 7".
+class Words {
+ public:
+  Words& add(const char* name, int64_t value) { return add(std::string(name) + " " + std::to_string(value)); }
+  Words& add(const std::string& words) {
+    text_ += (text_.empty() ? "" : ", ") + words;
+    return *this;
+  }
+  std::string text() const { return text_; }
+
+ private:
+  std::string text_;
+};
+
+/// One element, and how many bytes it has.
+double value_at(rtfq_dtype type, const std::byte* data, std::size_t i) {
+  const auto as = [&](auto zero) {
+    std::memcpy(&zero, data + i * sizeof zero, sizeof zero);
+    return zero;
+  };
+  switch (type) {
+    case RTFQ_BF16:
+      return to_float(as(bf16{}));
+    case RTFQ_U8:
+      return as(uint8_t{});
+    case RTFQ_S8:
+      return as(int8_t{});
+    case RTFQ_S32:
+      return as(int32_t{});
+    default:
+      return as(float{});
+  }
+}
+
+std::string number(double value) {
+  char text[40];
+  std::snprintf(text, sizeof text, "%.9g", value);
+  return text;
+}
+
+template <class Args>
+Operands parameters(const rtfq_batchnorm_shape& s, const Args& a) {
+  Operands all;
+  const auto add = [&](const char* name, const float* const* rows) {
+    for (int32_t i = 0; i < s.segments; ++i)
+      all.push_back({std::string(name) + "[" + std::to_string(i) + "]", rows[i], RTFQ_F32});
+  };
+  add("scale", a.scale);
+  if constexpr (requires { a.shift; }) add("shift", a.shift);
+  return all;
+}
+
+}  // namespace
+
+Operands inputs_of(const rtfq_fakequant_shape& s, const FakeQuantForwardArgs& a) {
+  return {{"x", a.x, s.type}, {"step", a.step, RTFQ_F32}};
+}
+Operands inputs_of(const rtfq_fakequant_shape& s, const FakeQuantBackwardArgs& a) {
+  return {{"g", a.g, s.type}, {"x", a.x, s.type}, {"step", a.step, RTFQ_F32}};
+}
+Operands inputs_of(const rtfq_fakequant_shape& s, const AbsSumArgs& a) {
+  return {{"x", a.x, s.type}};
+}
+Operands inputs_of(const rtfq_conv2d_shape& s, const Conv2dForwardArgs& a) {
+  return {{"x", a.x, s.x_type}, {"w", a.packed, s.w_type}, {"scale", a.scale, RTFQ_F32}};
+}
+Operands inputs_of(const rtfq_conv2d_shape& s, const Conv2dDgradArgs& a) {
+  return {{"g", a.g, s.y_type}, {"w", a.packed, s.w_type}};
+}
+Operands inputs_of(const rtfq_conv2d_shape& s, const Conv2dWgradArgs& a) {
+  return {{"x", a.x, s.x_type}, {"g", a.g, s.y_type}, {"scale", a.scale, RTFQ_F32}};
+}
+Operands inputs_of(const rtfq_linear_shape& s, const LinearForwardArgs& a) {
+  return {
+      {"x", a.x, s.x_type}, {"w", a.w, s.w_type}, {"bias", a.bias, RTFQ_F32}, {"scale", a.scale, RTFQ_F32}};
+}
+Operands inputs_of(const rtfq_linear_shape& s, const LinearDgradArgs& a) {
+  return {{"g", a.g, s.y_type}, {"w", a.w, s.w_type}};
+}
+Operands inputs_of(const rtfq_linear_shape& s, const LinearWgradArgs& a) {
+  return {{"x", a.x, s.x_type}, {"g", a.g, s.y_type}};
+}
+Operands inputs_of(const rtfq_batchnorm_shape& s, const BatchNormStatisticsArgs& a) {
+  return {{"x", a.x, s.type}};
+}
+Operands inputs_of(const rtfq_batchnorm_shape& s, const BatchNormNormalizeArgs& a) {
+  Operands all = parameters(s, a);
+  all.insert(all.end(), {{"x", a.x, s.type}, {"mean", a.mean, RTFQ_F32}, {"variance", a.variance, RTFQ_F32}});
+  return all;
+}
+Operands inputs_of(const rtfq_batchnorm_shape& s, const BatchNormReduceArgs& a) {
+  return {
+      {"x", a.x, s.type}, {"g", a.g, s.type}, {"mean", a.mean, RTFQ_F32}, {"variance", a.variance, RTFQ_F32}};
+}
+Operands inputs_of(const rtfq_batchnorm_shape& s, const BatchNormApplyArgs& a) {
+  Operands all = parameters(s, a);
+  all.insert(all.end(), {{"x", a.x, s.type},
+                         {"g", a.g, s.type},
+                         {"mean", a.mean, RTFQ_F32},
+                         {"variance", a.variance, RTFQ_F32},
+                         {"sum_g", a.sum_g, RTFQ_F32},
+                         {"sum_gx", a.sum_gx, RTFQ_F32}});
+  return all;
+}
+Operands inputs_of(const rtfq_elementwise_shape& s, const ReluForwardArgs& a) {
+  return {{"x", a.x, s.type}};
+}
+Operands inputs_of(const rtfq_elementwise_shape& s, const ReluBackwardArgs& a) {
+  return {{"g", a.g, s.type}, {"y", a.y, s.type}};
+}
+Operands inputs_of(const rtfq_elementwise_shape& s, const AddArgs& a) {
+  return {{"a", a.a, s.type}, {"b", a.b, s.type}};
+}
+
+std::string shape_text(const rtfq_fakequant_shape& s) {
+  Words words;
+  words.add("rows", s.rows).add("groups", s.groups).add("cols", s.cols);
+  if (s.rows > 1 || s.groups > 1) words.add("row_stride", s.row_stride).add("group_stride", s.group_stride);
+  words.add("qn", s.qn).add("qp", s.qp);
+  if (s.per_row) words.add("a step per row");
+  return words.add(type_word(s.type)).text();
+}
+
+std::string shape_text(const rtfq_conv2d_shape& s) {
+  Words words;
+  words.add("n", s.n).add("h", s.h).add("w", s.w).add("c", s.c).add("k", s.k).add("r", s.r).add("s", s.s);
+  words.add("stride", s.stride).add("pad", s.pad).add("c_parent", s.c_parent);
+  return words.add(std::string("x ") + type_word(s.x_type))
+      .add(std::string("w ") + type_word(s.w_type))
+      .add(std::string("y ") + type_word(s.y_type))
+      .text();
+}
+
+std::string shape_text(const rtfq_linear_shape& s) {
+  return Words()
+      .add("n", s.n)
+      .add("c", s.c)
+      .add("k", s.k)
+      .add("c_parent", s.c_parent)
+      .add(std::string("x ") + type_word(s.x_type))
+      .add(std::string("w ") + type_word(s.w_type))
+      .add(std::string("y ") + type_word(s.y_type))
+      .text();
+}
+
+std::string shape_text(const rtfq_batchnorm_shape& s) {
+  std::string ends;
+  for (int32_t i = 0; i < s.segments; ++i) ends += (i ? " " : "") + std::to_string(s.segment_end[i]);
+  return Words()
+      .add("n", s.n)
+      .add("hw", s.hw)
+      .add("c", s.c)
+      .add("segments end at " + ends)
+      .add(type_word(s.type))
+      .text();
+}
+
+std::string shape_text(const rtfq_elementwise_shape& s) {
+  return Words().add("count", s.count).add(type_word(s.type)).text();
+}
+
+std::string changed_text(const Operands& inputs, const void* buffer, const std::string& otherwise,
+                         const void* before, std::size_t bytes) {
+  const auto *was = static_cast<const std::byte*>(before), *is = static_cast<const std::byte*>(buffer);
+  const auto at = static_cast<std::size_t>(std::mismatch(was, was + bytes, is).first - was);
+  for (const Operand& one : inputs) {
+    if (one.data != buffer) continue;
+    const std::size_t i = at / static_cast<std::size_t>(element_bytes(one.type));
+    return one.name + "[" + std::to_string(i) + "] was " + number(value_at(one.type, was, i)) + ", is " +
+           number(value_at(one.type, is, i));
+  }
+  return otherwise + ", byte " + std::to_string(at) + " of " + std::to_string(bytes);
+}
+
+}  // namespace rtfq::kernels::catalog
