@@ -17,14 +17,27 @@ std::string joined(const std::vector<std::string>& words) {
   return text;
 }
 
-/// What the file offers for the operator on the CPU.
-const Offer& offer_of(const kernels::plugin::Loaded& loaded, const std::string& family) {
-  std::vector<std::string> there;
+/// What the file offers for the operator on the CPU; the one called `name` where there are several.
+const Offer& offer_of(const kernels::plugin::Loaded& loaded, const std::string& family,
+                      const std::string& name) {
+  std::vector<std::string> there, names;
+  const Offer* found = nullptr;
   for (const Offer& offer : loaded.offers) {
-    if (offer.family == family && offer.backend == kernels::Backend::cpu) return offer;
     there.push_back(offer.family + " on " + kernels::to_string(offer.backend));
+    if (offer.family != family || offer.backend != kernels::Backend::cpu) continue;
+    names.push_back(kernels::plugin::declared_name(loaded, offer));
+    if (name.empty() || name == names.back()) found = &offer;
   }
-  throw UsageError("[kernel] " + loaded.file + " has no " + family + " for the CPU: it has " + joined(there));
+  if (names.empty())
+    throw UsageError("[kernel] " + loaded.file + " has no " + family + " for the CPU: it has " +
+                     joined(there));
+  if (!found)
+    throw UsageError("[kernel] " + loaded.file + " has no " + family + " called '" + name + "': there are " +
+                     joined(names));
+  if (name.empty() && names.size() > 1)
+    throw UsageError("[kernel] " + loaded.file + " has several of " + family + ": name one, --kernel " +
+                     family + "=" + loaded.file + ":NAME with NAME among " + joined(names));
+  return *found;
 }
 
 }  // namespace
@@ -36,17 +49,20 @@ void use_kernels(const std::vector<std::string>& settings) {
     const std::string family = setting.substr(0, equals);
     const auto families = kernels::plugin::families();
     if (equals == setting.npos || equals + 1 == setting.size())
-      throw UsageError("[kernel] expected --kernel OPERATOR=FILE such as fakequant.forward=./my.so, got '" +
-                       setting + "'");
+      throw UsageError(
+          "[kernel] expected --kernel OPERATOR=FILE or OPERATOR=FILE:NAME, such as "
+          "fakequant.forward=./my.so, got '" +
+          setting + "'");
     if (std::find(families.begin(), families.end(), family) == families.end())
       throw UsageError("[kernel] there is no operator '" + family + "' for plug-ins: they are " +
                        joined(families));
     try {
-      const Offer& offer = offer_of(kernels::plugin::load(setting.substr(equals + 1)), family);
+      const auto [file, name] = kernels::plugin::split_name(setting.substr(equals + 1));
+      const Offer& offer = offer_of(kernels::plugin::load(file), family, name);
       kernels::prefer(family, offer.implementation);
       preferred.push_back(family);
       const bool rounds = family == "fakequant.forward" || family == "fakequant.backward";
-      note(family + " by " + offer.implementation + " of " + setting.substr(equals + 1) +
+      note(family + " by " + offer.implementation + " of " + file +
            (rounds ? ", which rounds: " + kernels::plugin::rounding_text(*offer.op) : "") +
            "; shapes that it refuses are left to ours");
     } catch (const UsageError&) {

@@ -1,5 +1,5 @@
 #pragma once
-// `--kernel OPERATOR=FILE`: training with a plug-in's kernel (docs/lab.md).
+// `--kernel OPERATOR=FILE[:NAME]`: training with a plug-in's kernel (docs/lab.md).
 
 #include <string>
 #include <vector>

@@ -193,10 +193,17 @@ std::deque<Loaded>& all_loaded() {
   return all;
 }
 
-/// Two files may offer the same name: the second becomes "plugin:NAME.2".
-std::string implementation_name(const std::string& family, const std::string& name) {
+/// Two files, or one, may offer the same name: the second becomes "plugin:NAME.2". `before`: what this file
+/// offered so far.
+std::string implementation_name(const std::vector<Offer>& before, const std::string& family,
+                                const std::string& name) {
+  const auto taken = [&](const std::string& candidate) {
+    return find(family, candidate) || std::any_of(before.begin(), before.end(), [&](const Offer& o) {
+             return o.family == family && o.implementation == candidate;
+           });
+  };
   std::string candidate = "plugin:" + name;
-  for (int i = 2; find(family, candidate); ++i) candidate = "plugin:" + name + "." + std::to_string(i);
+  for (int i = 2; taken(candidate); ++i) candidate = "plugin:" + name + "." + std::to_string(i);
   return candidate;
 }
 
@@ -286,7 +293,7 @@ const Loaded& load(const std::string& file) {
   Loaded result{file, table->name ? table->name : "", table->version ? table->version : "", {}};
   for (std::size_t i = 0; i < table->count; ++i) {
     const rtfq_operator* op = table->operators[i];
-    const std::string name = implementation_name(op->family, op->name);
+    const std::string name = implementation_name(result.offers, op->family, op->name);
     const Backend backend = backend_of(op->device);
     for_each_family([&](auto family) {
       if (op->family == std::string(decltype(family)::name)) add<decltype(family)>(op, name, backend);
@@ -305,6 +312,23 @@ const Offer* find(const std::string& family, const std::string& implementation) 
     for (const Offer& offer : one.offers)
       if (offer.family == family && offer.implementation == implementation) return &offer;
   return nullptr;
+}
+
+std::string declared_name(const Loaded& loaded, const Offer& wanted) {
+  int before = 0;
+  for (const Offer& offer : loaded.offers) {
+    if (offer.op == wanted.op) break;
+    before += offer.family == wanted.family && offer.backend == wanted.backend &&
+              std::string(offer.op->name) == wanted.op->name;
+  }
+  return std::string(wanted.op->name) + (before ? "." + std::to_string(before + 1) : "");
+}
+
+std::pair<std::string, std::string> split_name(const std::string& text) {
+  const std::size_t colon = text.rfind(':');
+  if (colon == text.npos || std::filesystem::exists(text) || !std::filesystem::exists(text.substr(0, colon)))
+    return {text, ""};
+  return {text.substr(0, colon), text.substr(colon + 1)};
 }
 
 std::string rounding_text(const rtfq_operator& op) {

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels/plugin.h"
@@ -35,6 +36,11 @@ std::vector<Loaded> loaded();
 
 /// The offer behind an implementation's name, or nullptr for one of the build's own.
 const Offer* find(const std::string& family, const std::string& implementation);
+/// What tells an offer from the file's others of its family: the name it declares, with ".2" where the file
+/// gives one name twice.
+std::string declared_name(const Loaded&, const Offer&);
+/// "FILE:NAME" in two, where there is a file FILE and none called FILE:NAME; else all of it is the file.
+std::pair<std::string, std::string> split_name(const std::string& text);
 /// Families that plug-ins may implement.
 std::vector<std::string> families();
 

@@ -21,13 +21,20 @@ def message(error):
 
 
 try:
-    import numpy
+    try:
+        import numpy
+    except ImportError:
+        raise SystemExit(f"{sys.executable} has no NumPy, which plug-ins in Python need: `{sys.executable} -m pip install "
+                         "numpy`, or name an interpreter that has it in RTFQ_PYTHON") from None
     path = os.path.abspath(sys.argv[1])
     sys.path.insert(0, os.path.dirname(path))
     plugin = runpy.run_path(path)
     operators = plugin["OPERATORS"]
     keys = ("family", "name", "scaling", "ties", "finite_only")
     answer({"operators": [{key: operator[key] for key in keys if key in operator} for operator in operators]})
+except SystemExit as error:
+    answer({"error": str(error)})
+    sys.exit(1)
 except BaseException as error:
     answer({"error": message(error)})
     sys.exit(1)
