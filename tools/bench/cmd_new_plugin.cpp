@@ -42,12 +42,18 @@ int new_plugin(const std::string& family, const std::string& language, std::stri
   for (const auto& [name, text] : files) write(fs::path(folder) / name, fill(text));
   write(fs::path(folder) / "plugin.h", header_text("plugin.h"));
   write(fs::path(folder) / "shapes.h", header_text("shapes.h"));
-  const std::string at = cli::shell_word(folder), library = cli::shell_word(folder + "/plugin.so");
-  const std::string device = language == "cuda" ? " --device simt" : "";
-  note("wrote " + folder + ". It builds and is right as it is; make it fast:\n  make -C " + at + "\n  " +
-       program + " run --op " + family + device + " --impl ours,plugin:" + library +
-       (language == "cuda" ? " --shape count=65536" : "") + "\n  " + program + " compare --op " + family +
-       device + " --a ours --b plugin:" + library + (language == "cuda" ? " --shape count=65536" : ""));
+  const bool python = language == "python";
+  const std::string at = cli::shell_word(folder),
+                    library = cli::shell_word(folder + (python ? "/plugin.py" : "/plugin.so"));
+  const std::string device = language == "cuda" ? " --device simt" : "",
+                    shape = language == "cuda" ? " --shape count=65536" : "";
+  note("wrote " + folder + ". It " +
+       (python ? "needs an interpreter with NumPy (RTFQ_PYTHON names one) and " : "builds and ") +
+       "is right as it is; make it fast:\n" + (python ? "" : "  make -C " + at + "\n") + "  " + program +
+       " run --op " + family + device + " --impl ours,plugin:" + library + shape + "\n  " + program +
+       " compare --op " + family + device + " --a ours --b plugin:" + library + shape + "\nor `make -C " +
+       at + (python ? " test`, `compare`" : " test`, `verify`, `compare`, `debug`, `clean`") +
+       (language == "c" ? ", `train`" : "") + ".");
   return cli::done;
 }
 
@@ -62,7 +68,7 @@ void add_new_plugin(CLI::App& app, cli::Action& action) {
       app.add_subcommand("new-plugin", "a folder with a kernel of your own, which builds with `make`");
   command->add_option("family", options->family, "the operator: fakequant.forward, fakequant.backward")
       ->required();
-  command->add_option("--lang", options->language, "c, cuda or python")
+  command->add_option("--lang", options->language, "c, cuda or python (default: c)")
       ->check(CLI::IsMember({"c", "cuda", "python"}));
   command->add_option("--out", options->out, "the folder (default: the operator's name)")->type_name("DIR");
   command->footer(
