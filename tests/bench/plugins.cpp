@@ -142,9 +142,60 @@ TEST_CASE("plugins: new-plugin writes folders that build with one command and ar
     CHECK(right.status == 0);
     CHECK_THAT(right.out, Contains(" exact") && !Contains("near-tie"));
     CHECK(lab.run({"new-plugin", made.family, "--out", folder}).status == 2);  // it is not empty
+    if (std::string(made.device) == "cpu")
+      CHECK(std::system(("make -s -C '" + folder + "' debug verify >/dev/null 2>&1").c_str()) == 0);
+    CHECK(std::system(("make -s -C '" + folder + "' clean >/dev/null 2>&1").c_str()) == 0);
+    CHECK_FALSE(fs::exists(folder + "/plugin.so"));
   }
+  const Outcome python =
+      lab.run({"new-plugin", "fakequant.forward", "--lang", "python", "--out", lab.at("python")});
+  CHECK(python.status == 0);
+  CHECK_THAT(python.err, Contains("plugin:" + lab.at("python") + "/plugin.py") && !Contains("plugin.so"));
   CHECK(lab.run({"new-plugin", "conv3d", "--out", lab.at("none")}).status == 2);
   CHECK_FALSE(fs::exists(lab.at("none")));
+}
+
+TEST_CASE("plugins: of several operators in a file one is chosen by name") {
+  const Lab lab;
+  const std::string file = "plugin:" + plugin("several");
+  const auto run = [&](const std::string& implementation) {
+    return lab.run(
+        {"run", "--op", "relu.forward", "--impl", implementation, "--shape", "count=1003", "--verify-only"});
+  };
+  const Outcome right = run(file + ":plain");
+  INFO(right.out << right.err);
+  CHECK(right.status == 0);
+  CHECK_THAT(right.out,
+             Contains("plugin:plain ") && !Contains("plugin:scaled") && !Contains("plugin:plain.2"));
+  CHECK_THAT(run(file + ":plain.2").out, Contains("plugin:plain.2 ") && Contains(" exact"));
+  const Outcome all = run(file);
+  CHECK(all.status == 1);
+  CHECK_THAT(all.out, Contains("plugin:plain ") && Contains("plugin:scaled ") && Contains("plugin:plain.2 "));
+  CHECK_THAT(all.err, Contains("--impl " + file + ":scaled "));  // what repeats it
+  const Outcome unknown = run(file + ":absent");
+  CHECK(unknown.status == 2);
+  CHECK_THAT(unknown.err, Contains(file + ":plain on cpu") && Contains(file + ":scaled on cpu"));
+  const auto compare = [&](const std::string& b) {
+    return lab.run({"compare", "--op", "relu.forward", "--a", file + ":plain", "--b", b, "--shape",
+                    "count=1003", "--pairs", "8", "--sample-seconds", "0.0005"});
+  };
+  CHECK(compare(file + ":plain.2").status == 0);
+  const Outcome ambiguous = compare(file);
+  CHECK(ambiguous.status == 2);
+  CHECK_THAT(ambiguous.err, Contains("means 3 implementations") && Contains(file + ":scaled"));
+}
+
+TEST_CASE("plugins: list of a file shows what it declares and nothing else") {
+  const Lab lab;
+  const Outcome listed = lab.run({"list", plugin("none")});
+  CHECK(listed.status == 0);
+  CHECK(listed.out == "plugin:test of " + plugin("none") +
+                          ": fakequant.forward on cpu, rounds: multiply by the reciprocal, ties to even\n");
+  CHECK_THAT(lab.run({"list", "--op", "relu.forward", "--cases"}).out,
+             Contains(": count ") && Contains("; output y"));
+  const Outcome near = lab.run({"run", "--op", "fakequant.foward"});
+  CHECK(near.status == 2);
+  CHECK_THAT(near.err, Contains("did you mean fakequant.forward?"));
 }
 
 TEST_CASE("plugins: compare says which is faster, and by how much") {
@@ -204,5 +255,11 @@ TEST_CASE("plugins: training with a kernel of one's own") {
   refused("fakequant.sideways=x.so", "there is no operator 'fakequant.sideways'");
   refused("fakequant.backward=" + plugin("none"),
           "has no fakequant.backward for the CPU: it has fakequant.forward on cpu");
+  refused("relu.forward=" + plugin("several"), "NAME among plain, scaled, plain.2");
+  refused("relu.forward=" + plugin("several") + ":absent", "there are plain, scaled, plain.2");
+  const Outcome named =
+      succeed(place, place.train("named", {"--kernel", "relu.forward=" + plugin("several") + ":plain"}));
+  CHECK_THAT(named.err, Contains("relu.forward by plugin:plain of " + plugin("several") + ";"));
+  CHECK(losses("named") == losses("ours"));
   refused(kernel("abi"), "ABI version " + std::to_string(RTFQ_PLUGIN_ABI + 41));
 }

@@ -11,9 +11,7 @@ Lab::Lab() : root_(fs::temp_directory_path() / ("rtfq-lab-" + std::to_string(::g
   fs::create_directories(root_);
   ::setenv("XDG_CACHE_HOME", at("cache").c_str(), 1);
   lab::Machine made_up{"made up", "2026-01-01T00:00:00Z", 1, 10e9, 10e9, 10e9, 100e9, 0, 0};
-  const std::string file = lab::machine_file(1);
-  fs::create_directories(fs::path(file).parent_path());
-  std::ofstream(file) << nlohmann::json(made_up).dump();
+  lab::keep_machine(made_up, lab::machine_file(1));
 }
 
 Lab::~Lab() {

@@ -15,7 +15,7 @@ struct Options {
   Selection selection;
   Settings settings;
   std::string a = "ours", b, json_file;
-  int threads = 0, pairs = 40, repeat = 1;
+  int pairs = 40, repeat = 1;
   double confidence = 0.99;
 };
 
@@ -27,6 +27,7 @@ Offered side(const std::string& word, const std::string& op, const std::string& 
   std::string list;
   for (const Offered& one : known)
     if (one.op == op && one.device == device) list += (list.empty() ? "" : ", ") + spoken_name(one);
+  // The names to choose from stand in the list: plugin:FILE:NAME where a file has several.
   throw cli::UsageError("[compare] '" + word + "' means " + std::to_string(found.size()) +
                         " implementations of " + op + " on " + device + "; there are " + list);
 }
@@ -42,9 +43,9 @@ std::string sentence(const Verdict& v, const std::string& a, const std::string& 
 }
 
 int compare_all(Options& o) {
-  if (o.threads) {
-    kernels::runtime::set_threads(o.threads);
-    ::setenv("OMP_NUM_THREADS", std::to_string(o.threads).c_str(), 1);
+  if (o.settings.threads) {
+    kernels::runtime::set_threads(o.settings.threads);
+    ::setenv("OMP_NUM_THREADS", std::to_string(o.settings.threads).c_str(), 1);
   }
   o.settings.samples = 1;
   Selection both = o.selection;
@@ -108,7 +109,7 @@ int compare_all(Options& o) {
   }
   if (!o.json_file.empty()) {
     std::ofstream out(o.json_file);
-    out << json{{"environment", environment(o.threads)}, {"comparisons", report}}.dump(1) << "\n";
+    out << json{{"environment", environment(o.settings.threads)}, {"comparisons", report}}.dump(1) << "\n";
     if (!out.flush()) throw std::runtime_error("[compare] cannot write " + o.json_file);
   }
   return status;
@@ -120,12 +121,12 @@ void add_compare(CLI::App& app, cli::Action& action) {
   auto o = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("compare", "two implementations, alternating A B A B");
   command->add_option("--op", o->selection.ops, "operators: names or patterns")->delimiter(',')->required();
-  command->add_option("--a", o->a, "ours, a name, or plugin:FILE (default: ours)");
-  command->add_option("--b", o->b, "ours, a name, or plugin:FILE")->required();
+  command->add_option("--a", o->a, "ours, a name, plugin:FILE or plugin:FILE:NAME (default: ours)");
+  command->add_option("--b", o->b, "ours, a name, plugin:FILE or plugin:FILE:NAME")->required();
   command->add_option("--device", o->selection.devices, "cpu, simt, cuda or cuda:N (default: cpu)")
       ->delimiter(',');
   add_shape_options(*command, o->selection);
-  add_setting_options(*command, o->settings, o->threads);
+  add_setting_options(*command, o->settings);
   command->add_option("--pairs", o->pairs, "measurements of each (default 40)")->check(CLI::Range(8, 100000));
   command->add_option("--sample-seconds", o->settings.sample_seconds, "length of a measurement")
       ->check(CLI::PositiveNumber);

@@ -27,7 +27,15 @@ int list(const Options& options) {
     for (const std::string& op : operators())
       if (wanted(op))
         for (const CaseName& one : cases_of(op))
-          std::printf("%s %s%s\n", op.c_str(), one.name.c_str(), one.large ? " (large)" : "");
+          std::printf("%s %s%s: %s\n", op.c_str(), one.name.c_str(), one.large ? " (large)" : "",
+                      one.large ? "of a network" : case_description(op, one.name).c_str());
+    return cli::done;
+  }
+  if (!options.plugins.empty()) {
+    for (const Offered& one : known)
+      if (!one.file.empty() && wanted(one.op))
+        std::printf("%s of %s: %s on %s%s%s\n", one.implementation.c_str(), one.file.c_str(), one.op.c_str(),
+                    one.device.c_str(), one.rounding.empty() ? "" : ", rounds: ", one.rounding.c_str());
     return cli::done;
   }
   std::vector<std::vector<std::string>> rows{
@@ -45,10 +53,6 @@ int list(const Options& options) {
     }
   }
   std::fputs(cli::table(rows).c_str(), stdout);
-  for (const Offered& one : known)
-    if (!one.file.empty())
-      std::printf("%s of %s: %s on %s%s%s\n", one.implementation.c_str(), one.file.c_str(), one.op.c_str(),
-                  one.device.c_str(), one.rounding.empty() ? "" : ", rounds: ", one.rounding.c_str());
   return cli::done;
 }
 
@@ -57,10 +61,10 @@ int list(const Options& options) {
 void add_list(CLI::App& app, cli::Action& action) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("list", "operators, their implementations, devices and cases");
-  command->add_option("plugins", options->plugins, "plug-ins to load too")->type_name("FILE");
+  command->add_option("plugins", options->plugins, "plug-ins: only what they declare")->type_name("FILE");
   command->add_option("--op", options->ops, "only this operator; may be given again")
       ->allow_extra_args(false);
-  command->add_flag("--cases", options->cases, "the names of the catalog's cases instead");
+  command->add_flag("--cases", options->cases, "the catalog's cases and their shapes instead");
   command->footer(
       "Examples:\n  rtfq-bench list\n  rtfq-bench list ./my.so          does it load, what does it declare?\n"
       "  rtfq-bench list --op conv2d.forward --cases");

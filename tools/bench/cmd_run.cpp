@@ -1,3 +1,6 @@
+#include <unistd.h>
+
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -18,8 +21,7 @@ struct Options {
   Selection selection;
   Settings settings;
   std::string json_file, csv_file, noise = "2%", markdown_file;
-  int threads = 0;
-  bool profile = false, no_counters = false;
+  bool profile = false, no_counters = false, seconds_given = false;
 };
 
 /// The devices of a run, whose roofs must be one.
@@ -45,6 +47,57 @@ bool bad(const Row& row) {
          row.outcome == Outcome::failed;
 }
 
+/// What plug-ins print, on stderr; of one that prints at every launch not all of it.
+class Printed {
+ public:
+  void operator()(std::string_view text) {
+    constexpr std::size_t most = 1 << 16;
+    if (bytes_ >= most) return;
+    bytes_ += text.size();
+    std::fprintf(stderr, "%.*s", static_cast<int>(text.size()), text.data());
+    if (bytes_ >= most) std::fprintf(stderr, "\nrtfq-bench: more output of plug-ins is left out\n");
+  }
+
+ private:
+  std::size_t bytes_ = 0;
+};
+
+/// One line that tells how far a run is: written over on a terminal; elsewhere a line now and then, and one
+/// for each row that is not right.
+class Progress {
+ public:
+  Progress(std::size_t items) : items_(items) {}
+  ~Progress() { clear(); }
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+  void clear() {
+    if (shown_) std::fputs("\r\033[K", stderr);
+    shown_ = false;
+  }
+  void row(const Row& row) {
+    ++done_;
+    const std::string text = "rtfq-bench: " + std::to_string(done_) + " of " + std::to_string(items_) + ": " +
+                             row.item.name() + ": " + to_string(row.outcome) +
+                             (row.seconds.empty() ? "" : ", " + time_text(row.median()));
+    if (terminal_) {
+      // A line that wraps cannot be written over.
+      std::fprintf(stderr, "\r\033[K%.*s", 100, text.c_str());
+      shown_ = true;
+      if (bad(row)) std::fputs("\n", stderr), shown_ = false;
+      return;
+    }
+    const auto now = std::chrono::steady_clock::now();
+    if (!bad(row) && now - said_ < std::chrono::seconds(5)) return;
+    said_ = now;
+    std::fprintf(stderr, "%s\n", text.c_str());
+  }
+
+ private:
+  std::size_t items_, done_ = 0;
+  bool terminal_ = ::isatty(STDERR_FILENO) == 1, shown_ = false;
+  std::chrono::steady_clock::time_point said_ = std::chrono::steady_clock::now();
+};
+
 /// Why rows are not exact, each reason once.
 void explain(const std::vector<Row>& rows) {
   std::vector<std::string> said;
@@ -68,30 +121,40 @@ void explain(const std::vector<Row>& rows) {
 
 int run(Options& options, const std::string& command) {
   const kernels::Device device = roofed_device(options.selection.devices);
-  if (options.threads) kernels::runtime::set_threads(options.threads);
+  if (options.settings.threads) kernels::runtime::set_threads(options.settings.threads);
   // Workers learn it from the environment, before their OpenMP wakes up.
-  if (options.threads) ::setenv("OMP_NUM_THREADS", std::to_string(options.threads).c_str(), 1);
+  if (options.settings.threads)
+    ::setenv("OMP_NUM_THREADS", std::to_string(options.settings.threads).c_str(), 1);
   options.settings.noise = parse_share(options.noise, "--noise");
   options.settings.counters = !options.no_counters;
+  // A suite of a minute cannot give every row of a noisy machine four seconds.
+  if (options.selection.suite == "quick" && !options.seconds_given) options.settings.seconds = 1.2;
   const auto known = cli::as_usage([&] { return offers(plugin_files(options.selection)); });
   const auto items = cli::as_usage([&] { return items_of(options.selection, known); });
   if (options.profile) return profile(items, files_of(known));
-  Results results{environment(options.threads), command, {}, options.settings, {}};
+  Results results{environment(options.settings.threads), command, {}, options.settings, {}};
   if (!options.settings.verify_only) results.machine = this_machine(false, device);
-  std::size_t done = 0;
+  Progress progress(items.size());
+  Printed printed;
   // Kept on the way too, so that a run which is ended loses little.
   auto kept = std::chrono::steady_clock::now();
-  results.rows = measure(items, known, options.settings, [&](const Row& row) {
-    std::fprintf(stderr, "rtfq-bench: %zu of %zu: %s: %s%s\n", ++done, items.size(), row.item.name().c_str(),
-                 to_string(row.outcome), row.seconds.empty() ? "" : (", " + time_text(row.median())).c_str());
-    results.rows.push_back(row);
-    const auto now = std::chrono::steady_clock::now();
-    if (options.json_file.empty() || now - kept < std::chrono::seconds(10)) return;
-    const std::string part = options.json_file + ".part";
-    write_results(results, part);
-    std::filesystem::rename(part, options.json_file);
-    kept = now;
-  });
+  results.rows = measure(
+      items, known, options.settings,
+      [&](const Row& row) {
+        progress.row(row);
+        results.rows.push_back(row);
+        const auto now = std::chrono::steady_clock::now();
+        if (options.json_file.empty() || now - kept < std::chrono::seconds(10)) return;
+        const std::string part = options.json_file + ".part";
+        write_results(results, part);
+        std::filesystem::rename(part, options.json_file);
+        kept = now;
+      },
+      [&](std::string_view text) {
+        progress.clear();
+        printed(text);
+      });
+  progress.clear();
   if (!options.json_file.empty()) write_results(results, options.json_file);
   if (!options.csv_file.empty()) {
     std::ofstream out(options.csv_file);
@@ -99,6 +162,7 @@ int run(Options& options, const std::string& command) {
     if (!out.flush()) throw std::runtime_error("[run] cannot write " + options.csv_file);
   }
   std::fputs(results_table(results.rows, results.machine).c_str(), stdout);
+  std::fputs(results_footer(results.rows, results.machine).c_str(), stdout);
   std::fflush(stdout);
   explain(results.rows);
   if (std::any_of(results.rows.begin(), results.rows.end(), bad)) return cli::failed;
@@ -118,7 +182,9 @@ void add_run(CLI::App& app, cli::Action& action) {
   Selection& s = options->selection;
   command->add_option("--op", s.ops, "operators: names or patterns such as 'fakequant.*' (default: all)")
       ->delimiter(',');
-  command->add_option("--impl", s.implementations, "all, ours, names, or plugin:FILE (default: all)")
+  command
+      ->add_option("--impl", s.implementations,
+                   "all, ours, names, plugin:FILE or plugin:FILE:NAME (default: all)")
       ->delimiter(',');
   command->add_option("--device", s.devices, "cpu, simt, cuda or cuda:N (default: cpu)")->delimiter(',');
   add_shape_options(*command, s);
@@ -128,14 +194,16 @@ void add_run(CLI::App& app, cli::Action& action) {
           "rtfq: every shape of ResNet-18 and -50 at the 48 subnets; quick: a minute; paper; gpu: what "
           "tools/gpu_check measures")
       ->check(CLI::IsMember(suites()));
-  add_setting_options(*command, options->settings, options->threads);
+  add_setting_options(*command, options->settings);
   command->add_option("--samples", options->settings.samples, "samples of each row, at least")
       ->check(CLI::Range(1, 100000));
   command->add_option("--sample-seconds", options->settings.sample_seconds, "length of a sample")
       ->check(CLI::PositiveNumber);
   command->add_option("--noise", options->noise,
                       "half width of the median's 99 % interval that is enough (default 2%)");
-  command->add_option("--seconds", options->settings.seconds, "that a row may take to reach it")
+  command
+      ->add_option("--seconds", options->settings.seconds,
+                   "that a row may take to reach it (default 4; of --suite quick 1.2)")
       ->check(CLI::PositiveNumber);
   command->add_flag("--cold", options->settings.cold, "evict the caches before every launch");
   command->add_flag("--warm", options->settings.warm,
@@ -158,6 +226,7 @@ void add_run(CLI::App& app, cli::Action& action) {
       "  rtfq-bench run --suite quick --json today.json --csv today.csv");
   command->callback([&action, options, &app] {
     std::string line = "rtfq-bench run";
+    options->seconds_given = app.get_subcommand("run")->count("--seconds") > 0;
     for (const CLI::Option* option : app.get_subcommand("run")->get_options())
       if (option->count() && !option->get_lnames().empty()) {
         const std::string name = " --" + option->get_lnames().front();

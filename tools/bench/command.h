@@ -21,7 +21,7 @@ void note(const std::string& text);
 /// Options that say what is measured, shared by run and compare.
 void add_shape_options(CLI::App&, Selection&);
 /// Options that say how.
-void add_setting_options(CLI::App&, Settings&, int& threads);
+void add_setting_options(CLI::App&, Settings&);
 
 /// "10%" or "0.1" as 0.1; throws cli::UsageError.
 double parse_share(const std::string& text, const char* option);

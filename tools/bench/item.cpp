@@ -152,6 +152,7 @@ void to_json(json& j, const Settings& s) {
        {"verify_small", s.verify_small},
        {"counters", s.counters},
        {"limit", s.limit},
+       {"threads", s.threads},
        {"simt_seeds", s.simt_seeds}};
 }
 
@@ -166,6 +167,7 @@ void from_json(const json& j, Settings& s) {
   s.verify_small = j.value("verify_small", false);
   s.counters = j.at("counters");
   s.limit = j.at("limit");
+  s.threads = j.value("threads", 0);
   s.simt_seeds = j.at("simt_seeds");
 }
 

@@ -93,6 +93,7 @@ struct Settings {
   bool verify_small = false;  ///< shapes of one's own are verified with few images, timed with all
   bool warm = false;          ///< on GPUs, whose level-two cache is emptied otherwise
   double limit = 20;          ///< seconds a launch may take before it is taken for hanging
+  int threads = 0;            ///< of OpenMP; 0: as many as there are
   int simt_seeds = 20;        ///< thread orders under which kernels of the executor are verified
 };
 void to_json(json&, const Settings&);

@@ -1,8 +1,10 @@
 #include "tools/bench/lab.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <map>
 #include <optional>
+#include <sstream>
 #include <stdexcept>
 
 #include "tools/bench/process.h"
@@ -36,20 +38,47 @@ const Offered* offered(const std::vector<Offered>& known, const Item& item) {
   return nullptr;
 }
 
-/// The command that repeats a row's verification: `case_name` of the catalog, or its own shape.
-std::string repeat_command(const Item& item, const std::string& case_name,
-                           const std::vector<Offered>& known) {
+/// The command that repeats what came of a row, from any folder: `case_name` of the catalog, or its own
+/// shape. What happened while it was timed needs the timing again.
+std::string repeat_command(const Item& item, const std::string& case_name, bool timing,
+                           const Settings& settings, const std::vector<Offered>& known) {
+  namespace fs = std::filesystem;
   const Offered* offer = offered(known, item);
-  std::string text = program + " run --op " + item.op + " --impl " +
-                     cli::shell_word(offer ? spoken_name(*offer) : item.implementation);
+  std::string implementation = item.implementation;
+  if (offer && !offer->file.empty()) {
+    Offered there = *offer;
+    there.file = fs::absolute(there.file).lexically_normal().string();
+    implementation = spoken_name(there);
+  }
+  const bool is_path = program.find('/') != program.npos && program.find('\'') == program.npos;
+  std::string text = (is_path ? fs::absolute(program).lexically_normal().string() : program) + " run --op " +
+                     item.op + " --impl " + cli::shell_word(implementation);
+  const auto add = [&](const char* option, double value, double otherwise) {
+    std::ostringstream number;
+    number << value;
+    if (value != otherwise) text += std::string(" ") + option + " " + number.str();
+  };
   if (item.device != "cpu") text += " --device " + item.device;
-  if (!case_name.empty()) return text + " --case " + case_name + " --verify-only";
-  if (!item.catalog_case.empty()) return text + " --case " + item.catalog_case + " --verify-only";
-  text += " --shape " + dims_as_text(item.dims);
-  if (item.bits) text += " --bits " + std::to_string(item.bits) + (item.is_signed ? "s" : "");
-  if (item.dtype != "f32") text += " --dtype " + item.dtype;
-  if (item.data != "normal") text += " --data " + cli::shell_word(item.data);
-  return text + " --verify-only";
+  if (!case_name.empty() || !item.catalog_case.empty()) {
+    text += " --case " + (case_name.empty() ? item.catalog_case : case_name);
+  } else {
+    text += " --shape " + dims_as_text(item.dims);
+    if (item.bits) text += " --bits " + std::to_string(item.bits) + (item.is_signed ? "s" : "");
+    if (item.dtype != "f32") text += " --dtype " + item.dtype;
+    if (item.data != "normal") text += " --data " + cli::shell_word(item.data);
+    if (settings.verify_small) text += " --verify-small";
+  }
+  const Settings usual;
+  add("--threads", settings.threads, usual.threads);
+  add("--limit", settings.limit, usual.limit);
+  if (item.device == "simt") add("--seeds", settings.simt_seeds, usual.simt_seeds);
+  if (!timing) return text + " --verify-only";
+  add("--samples", settings.samples, usual.samples);
+  add("--sample-seconds", settings.sample_seconds, usual.sample_seconds);
+  add("--seconds", settings.seconds, usual.seconds);
+  if (settings.cold) text += " --cold";
+  if (settings.warm) text += " --warm";
+  return text;
 }
 
 /// The case that a phase "OP case NAME by ..." speaks of.
@@ -67,7 +96,8 @@ std::string who(const Item& item) {
 }  // namespace
 
 std::string spoken_name(const Offered& offer) {
-  return offer.file.empty() ? offer.implementation : "plugin:" + offer.file;
+  if (offer.file.empty()) return offer.implementation;
+  return "plugin:" + offer.file + (offer.alone ? "" : ":" + offer.name);
 }
 
 std::vector<std::string> files_of(const std::vector<Offered>& known) {
@@ -89,14 +119,16 @@ std::vector<Offered> offers(const std::vector<std::string>& plugins) {
 }
 
 std::vector<Row> measure(const std::vector<Item>& items, const std::vector<Offered>& known,
-                         const Settings& settings, const std::function<void(const Row&)>& done) {
+                         const Settings& settings, const std::function<void(const Row&)>& done,
+                         const Output& output) {
   std::vector<Row> rows(items.size());
   std::map<std::string, Row> ended;  // what crashed or hung, by implementation
   std::size_t next = 0;
   const auto finish = [&](std::size_t i, Row row) {
     if (row.outcome == Outcome::wrong || row.outcome == Outcome::crashed || row.outcome == Outcome::hung ||
         row.outcome == Outcome::failed)
-      row.repeat = repeat_command(row.item, row.repeat, known);
+      row.repeat = repeat_command(row.item, row.repeat,
+                                  row.message.find(", while timing ") != std::string::npos, settings, known);
     else
       row.repeat.clear();
     rows[i] = std::move(row);
@@ -128,15 +160,18 @@ std::vector<Row> measure(const std::vector<Item>& items, const std::vector<Offer
                        {"items", batch},
                        {"settings", settings},
                        {"limit", settings.limit}};
-    const WorkerEnd end = run_worker(request, [&](const json& event) {
-      if (event.contains("start")) running = event["start"].get<std::size_t>();
-      if (!event.contains("row")) return;
-      const std::size_t i = places[event["row"].get<std::size_t>()];
-      repeat_ended(i);
-      finish(i, event["result"].get<Row>());
-      next = i + 1;
-      running.reset();
-    });
+    const WorkerEnd end = run_worker(
+        request,
+        [&](const json& event) {
+          if (event.contains("start")) running = event["start"].get<std::size_t>();
+          if (!event.contains("row")) return;
+          const std::size_t i = places[event["row"].get<std::size_t>()];
+          repeat_ended(i);
+          finish(i, event["result"].get<Row>());
+          next = i + 1;
+          running.reset();
+        },
+        output);
     if (end.how == WorkerEnd::How::done) {
       repeat_ended(items.size());
       break;

@@ -99,12 +99,16 @@ Machine this_machine(bool refresh, const kernels::Device& device) {
   }
   const Machine machine =
       device.backend == kernels::Backend::cuda ? measure_gpu(device) : measure_processor(threads);
+  keep_machine(machine, file);
+  return machine;
+}
+
+void keep_machine(const Machine& machine, const std::string& file) {
   std::error_code ignored;
   std::filesystem::create_directories(std::filesystem::path(file).parent_path(), ignored);
   json kept = machine;
   kept["method"] = method;
   std::ofstream(file) << kept.dump(2) << "\n";
-  return machine;
 }
 
 }  // namespace rtfq::lab

@@ -32,6 +32,7 @@ void from_json(const nlohmann::json&, Machine&);
 /// From $XDG_CACHE_HOME/rtfq (else ~/.cache/rtfq), for this processor and number of threads; measured when it
 /// is not there or `refresh`. What is measured is noted on stderr.
 Machine this_machine(bool refresh, const kernels::Device& device = {});
+void keep_machine(const Machine&, const std::string& file);
 std::string machine_file(int threads, const kernels::Device& device = {});
 
 }  // namespace rtfq::lab

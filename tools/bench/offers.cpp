@@ -16,11 +16,14 @@ void to_json(nlohmann::json& j, const Offered& o) {
        {"implementation", o.implementation},
        {"device", o.device},
        {"file", o.file},
+       {"name", o.name},
+       {"alone", o.alone},
        {"rounding", o.rounding}};
 }
 
 void from_json(const nlohmann::json& j, Offered& o) {
-  o = {j.at("op"), j.at("implementation"), j.at("device"), j.at("file"), j.at("rounding")};
+  o = {j.at("op"),   j.at("implementation"), j.at("device"),  j.at("file"),
+       j.at("name"), j.at("alone"),          j.at("rounding")};
 }
 
 std::vector<std::string> operators() {
@@ -35,6 +38,12 @@ std::vector<CaseName> cases_of(const std::string& op) {
   for (const auto& entry : catalog::entries())
     if (entry.op == op) cases.push_back({entry.case_name, entry.large});
   return cases;
+}
+
+std::string case_description(const std::string& op, const std::string& name) {
+  for (const auto& entry : catalog::entries())
+    if (entry.op == op && entry.case_name == name) return entry.make()->description();
+  throw std::invalid_argument("[" + op + "] the catalog has no case '" + name + "'");
 }
 
 std::vector<Offered> all_offers() {
@@ -54,11 +63,18 @@ std::vector<Offered> all_offers() {
       }
       for (const std::string& name : names) {
         Item item{op, name, kernels::to_string(backend), {}};
-        std::string file;
+        Offered made{op, name, item.device};
+        made.rounding = rounding_of(item);
         for (const auto& plugin : kernels::plugin::loaded())
           for (const auto& offer : plugin.offers)
-            if (offer.family == op && offer.implementation == name) file = plugin.file;
-        all.push_back({op, name, item.device, file, rounding_of(item)});
+            if (offer.family == op && offer.implementation == name) {
+              made.file = plugin.file;
+              made.name = kernels::plugin::declared_name(plugin, offer);
+            }
+        for (Offered& other : all)
+          if (!made.file.empty() && other.op == op && other.device == made.device && other.file == made.file)
+            other.alone = made.alone = false;
+        all.push_back(std::move(made));
       }
     }
   }

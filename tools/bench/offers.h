@@ -12,6 +12,8 @@ namespace rtfq::lab {
 struct Offered {
   std::string op, implementation, device;
   std::string file{};      ///< of a plug-in
+  std::string name{};      ///< in that file, as it declares it
+  bool alone = true;       ///< it is the file's only one for the operator and device
   std::string rounding{};  ///< of a quantizer
 };
 void to_json(nlohmann::json&, const Offered&);
@@ -28,5 +30,7 @@ struct CaseName {
 };
 std::vector<std::string> operators();
 std::vector<CaseName> cases_of(const std::string& op);
+/// Its shape and outputs in words; makes the case.
+std::string case_description(const std::string& op, const std::string& name);
 
 }  // namespace rtfq::lab

@@ -19,8 +19,8 @@ void add_shape_options(CLI::App& app, Selection& s) {
       ->type_name("normal|zeros|RUN");
 }
 
-void add_setting_options(CLI::App& app, Settings& s, int& threads) {
-  app.add_option("--threads", threads, "OpenMP threads (default: as many as there are)")
+void add_setting_options(CLI::App& app, Settings& s) {
+  app.add_option("--threads", s.threads, "OpenMP threads (default: as many as there are)")
       ->check(CLI::Range(1, 4096));
   app.add_option("--limit", s.limit, "seconds that a launch may take before it is ended")
       ->check(CLI::PositiveNumber);

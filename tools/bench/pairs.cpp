@@ -70,7 +70,7 @@ json measure_pairs(const json& request, const std::function<void(const std::stri
       continue;
     }
     verifier.battery(side->item, *side);
-    if (side->outcome != Outcome::wrong) verifier.item(side->item, *side);
+    if (usable(side->outcome)) verifier.item(side->item, *side);
     side->rounding = rounding_of(side->item);
     right &= usable(side->outcome);
   }

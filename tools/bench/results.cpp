@@ -70,6 +70,13 @@ double roofline_share(const Row& row, const Machine& machine) {
   return quantile(shares, 0.5);
 }
 
+bool beyond_ceilings(const Row& row, const Machine& machine) {
+  const double share = roofline_share(row, machine);
+  if (!(share > 1.3)) return false;
+  // A cache is faster than memory; arithmetic is what it is.
+  return !in_cache(row, machine) || row.cost.operations / machine.peak(row.item.dtype) > 1.3 * row.median();
+}
+
 void write_results(const Results& results, const std::string& file) {
   json benchmarks = json::array();
   for (const Row& row : results.rows)
@@ -190,7 +197,8 @@ std::string results_table(const std::vector<Row>& rows, const Machine& machine) 
       line.push_back(format("%.1f", row.cost.operations / median / 1e9));
       line.push_back(std::isnan(share)
                          ? "-"
-                         : format("%.0f %%%s", 100 * share, in_cache(row, machine) ? " in cache" : ""));
+                         : format("%.0f %%%s%s", 100 * share, in_cache(row, machine) ? " in cache" : "",
+                                  beyond_ceilings(row, machine) ? " ?" : ""));
       if (prepares) line.push_back(row.prepare_seconds >= 0 ? time_text(row.prepare_seconds) : "-");
       if (counts) {
         const auto cycles = row.counters.find("cycles"), instructions = row.counters.find("instructions");
@@ -202,6 +210,38 @@ std::string results_table(const std::vector<Row>& rows, const Machine& machine) 
     lines.push_back(std::move(line));
   }
   return cli::table(lines);
+}
+
+std::string results_footer(const std::vector<Row>& rows, const Machine& machine) {
+  bool shares = false, probed = false, noisy = false, beyond = false, cached = false;
+  for (const Row& row : rows) {
+    if (std::isnan(roofline_share(row, machine))) continue;
+    shares = true;
+    probed |= !row.memory.empty();
+    noisy |= row.noisy;
+    beyond |= beyond_ceilings(row, machine);
+    cached |= in_cache(row, machine);
+  }
+  if (!shares) return "";
+  std::string text =
+      "roofline: the longer of bytes at memory's rate and operations at the peak, over the median. " +
+      machine.cpu + (machine.threads ? ", " + std::to_string(machine.threads) + " threads" : "") +
+      ", measured " + machine.date.substr(0, 10) +
+      format(": memory %.1f GB/s (%.1f read alone), f32 %.0f", machine.bandwidth() / 1e9, machine.read / 1e9,
+             machine.f32 / 1e9);
+  if (machine.bf16 > 0) text += format(", bf16 %.0f", machine.bf16 / 1e9);
+  if (machine.int8 > 0) text += format(", int8 %.0f", machine.int8 / 1e9);
+  text += " Gop/s";
+  if (probed) text += "; of operands beyond the caches memory's rate is the one measured beside the samples";
+  text += "\n";
+  if (cached) text += "in cache: the operands fit the last-level cache, and memory's rate is no bound\n";
+  if (noisy) text += "!: the stated noise was not reached in the time a row may take (--noise, --seconds)\n";
+  if (beyond)
+    text +=
+        "?: more than 130 % of the ceilings cannot be: measure them again, `rtfq-bench machine --refresh`, "
+        "and the "
+        "row, while nothing else runs\n";
+  return text;
 }
 
 }  // namespace rtfq::lab

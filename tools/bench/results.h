@@ -27,6 +27,10 @@ std::string results_csv(const Results&);
 
 /// Columns that every row has: median, spread, bytes and operations a second, percent of the roofline.
 std::string results_table(const std::vector<Row>&, const Machine&);
+/// What the table's shares are relative to, and what its marks mean; empty where nothing has a share.
+std::string results_footer(const std::vector<Row>&, const Machine&);
+/// A share of the roofline that cannot be: above 130 % of a ceiling that bounds the row.
+bool beyond_ceilings(const Row&, const Machine&);
 
 /// What a row reaches of the roofline, 0 to 1 (more where a case lies in the caches); NaN for the executor
 /// and what has no time.

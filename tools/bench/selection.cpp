@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <stdexcept>
 
+#include "kernels/plugin/host.h"
 #include "kernels/runtime/device.h"
 #include "tools/bench/shapes.h"
 
@@ -22,6 +23,35 @@ std::string joined(const std::vector<std::string>& words) {
   return text;
 }
 
+/// How many letters must be changed, added or left out to make one word of the other.
+std::size_t distance(const std::string& a, const std::string& b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t corner = row[0];
+    row[0] = i;
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t here = std::min({row[j] + 1, row[j - 1] + 1, corner + (a[i - 1] != b[j - 1])});
+      corner = row[j];
+      row[j] = here;
+    }
+  }
+  return row.back();
+}
+
+/// The word that is likely to be meant, or nothing where none is near.
+std::string nearest(const std::string& word, const std::vector<std::string>& words) {
+  std::string best;
+  std::size_t least = 1 + word.size() / 3;
+  for (const std::string& one : words)
+    if (const std::size_t letters = distance(word, one);
+        letters < least || (best.empty() && letters == least)) {
+      least = letters;
+      best = one;
+    }
+  return best;
+}
+
 std::vector<std::string> chosen_ops(const Selection& s) {
   std::vector<std::string> chosen;
   for (const std::string& pattern : s.ops.empty() ? std::vector<std::string>{"*"} : s.ops) {
@@ -29,9 +59,12 @@ std::vector<std::string> chosen_ops(const Selection& s) {
     for (const std::string& op : operators())
       if (fits(pattern, op) && std::find(chosen.begin(), chosen.end(), op) == chosen.end())
         chosen.push_back(op);
-    if (chosen.size() == before)
-      throw std::invalid_argument("[run] there is no operator '" + pattern + "': they are " +
+    if (chosen.size() == before) {
+      const std::string meant = nearest(pattern, operators());
+      throw std::invalid_argument("[run] there is no operator '" + pattern + "'" +
+                                  (meant.empty() ? "" : ", did you mean " + meant + "?") + " They are " +
                                   joined(operators()));
+    }
   }
   return chosen;
 }
@@ -96,7 +129,7 @@ std::vector<std::string> plugin_files(const Selection& s) {
   std::vector<std::string> files;
   for (const std::string& word : s.implementations)
     if (word.rfind("plugin:", 0) == 0 && word.find_first_of("./") != word.npos)
-      files.push_back(word.substr(7));
+      files.push_back(kernels::plugin::split_name(word.substr(7)).first);
   return files;
 }
 
@@ -107,6 +140,7 @@ std::vector<Offered> matching(const std::string& word, const std::string& op, co
     if (one.op != op || one.device != device) continue;
     const bool ours = one.file.empty();
     if (word == "all" || word == one.implementation || word == spoken_name(one) ||
+        (!ours && (word == "plugin:" + one.file || word == "plugin:" + one.file + ":" + one.name)) ||
         (word == "ours" && ours && found.empty()))
       found.push_back(one);
   }

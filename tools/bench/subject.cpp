@@ -25,7 +25,11 @@ std::string rounding_of(const Item& item) {
 }
 
 std::unique_ptr<catalog::Instance> make_instance(const Item& item, bool verifying) {
-  const catalog::Contract contract = contract_of(item);
+  return make_instance(item, verifying, contract_of(item));
+}
+
+std::unique_ptr<catalog::Instance> make_instance(const Item& item, bool verifying,
+                                                 const catalog::Contract& contract) {
   if (!item.catalog_case.empty()) {
     for (const auto& entry : catalog::entries())
       if (entry.op == item.op && entry.case_name == item.catalog_case) return entry.instance(contract);
@@ -42,6 +46,7 @@ std::unique_ptr<catalog::Instance> make_instance(const Item& item, bool verifyin
   if (item.bits) request.bits = item.bits;
   request.is_signed = item.is_signed;
   request.contract = contract;
+  request.reference = verifying;
   if (verifying && (item.quantizer() || item.op == "add" || item.op.rfind("relu.", 0) == 0)) {
     request.fill = catalog::Fill::special;
   } else if (item.data == "zeros") {

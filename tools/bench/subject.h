@@ -17,6 +17,9 @@ std::string rounding_of(const Item&);
 /// The catalog's problem for an item. `verifying`: with what is hard to get right instead of the item's data.
 /// Throws std::invalid_argument when there is no such case or shape.
 std::unique_ptr<kernels::catalog::Instance> make_instance(const Item&, bool verifying);
+/// The same held to another contract than the implementation declares.
+std::unique_ptr<kernels::catalog::Instance> make_instance(const Item&, bool verifying,
+                                                          const kernels::catalog::Contract&);
 
 /// Whether make_instance answers the same problem for both.
 bool same_problem(const Item&, const Item&);

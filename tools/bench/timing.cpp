@@ -42,11 +42,24 @@ class Collector : public benchmark::BenchmarkReporter {
   Row& row_;
 };
 
-/// What memory gives at this moment to who only reads, or to who writes too.
-double memory_rate(bool only_reads) {
-  static kernels::cpu::MemoryProbe probe;
-  return only_reads ? probe.read() : std::max(probe.copy(), probe.triad());
-}
+/// What memory gives at this moment to who only reads, or to who writes too; asked again after 50 ms, since
+/// asking takes as long as a sample.
+class MemoryRate {
+ public:
+  explicit MemoryRate(bool only_reads) : only_reads_(only_reads) {}
+  double now() {
+    static kernels::cpu::MemoryProbe probe;
+    if (known_ > 0 && since(at_) < 0.05) return known_;
+    known_ = only_reads_ ? probe.read() : std::max(probe.copy(), probe.triad());
+    at_ = Clock::now();
+    return known_;
+  }
+
+ private:
+  bool only_reads_;
+  double known_ = 0;
+  Clock::time_point at_;
+};
 
 /// One sample by Google Benchmark.
 void sample(kernels::catalog::Instance& instance, const Settings& settings, bool own_clock, Row& row) {
@@ -112,11 +125,12 @@ void time_launches(kernels::catalog::Instance& instance, const Settings& setting
                          kernels::plugin::find(row.item.op, row.item.implementation);
   // Of a slow kernel as many samples as the time allows, but one.
   int repetitions = std::clamp(static_cast<int>(settings.seconds / since(start)), 1, settings.samples);
+  MemoryRate memory(row.cost.only_reads);
   const bool beyond = static_cast<double>(instance.footprint()) >= largest_cache();
   for (;;) {
     for (int i = 0; i < repetitions; ++i) {
       sample(instance, settings, own_clock, row);
-      if (beyond) row.memory.push_back(memory_rate(row.cost.only_reads));
+      if (beyond) row.memory.push_back(memory.now());
     }
     if (quiet_enough(row, settings.noise)) break;
     const double left = settings.seconds - since(start),

@@ -1,7 +1,9 @@
 #include "tools/bench/verify.h"
 
 #include <algorithm>
+#include <stdexcept>
 
+#include "kernels/plugin/host.h"
 #include "kernels/simt/executor.h"
 
 namespace rtfq::lab {
@@ -28,6 +30,30 @@ void add(Row& row, const catalog::Verdict& verdict, const std::string& where) {
   }
 }
 
+/// "RTFQ_TIES_UP", or of both "RTFQ_DIVISION and RTFQ_TIES_UP": what `other` declares and `declared` does
+/// not.
+std::string rule_text(const catalog::Contract& other, const catalog::Contract& declared) {
+  constexpr const char* scalings[] = {"RTFQ_RECIPROCAL", "RTFQ_DIVISION", "RTFQ_EXACT"};
+  constexpr const char* ties[] = {"RTFQ_TIES_EVEN", "RTFQ_TIES_AWAY", "RTFQ_TIES_UP"};
+  std::string text;
+  if (other.scaling != declared.scaling) text = scalings[other.scaling];
+  if (other.ties != declared.ties) text += (text.empty() ? "" : " and ") + std::string(ties[other.ties]);
+  return text;
+}
+
+/// Every rule but the declared one, those that differ in one thing first.
+std::vector<catalog::Contract> other_rules(const catalog::Contract& declared) {
+  std::vector<catalog::Contract> rules;
+  for (const bool both : {false, true})
+    for (const auto scaling : {RTFQ_RECIPROCAL, RTFQ_DIVISION, RTFQ_EXACT})
+      for (const auto ties : {RTFQ_TIES_EVEN, RTFQ_TIES_AWAY, RTFQ_TIES_UP}) {
+        const bool other_scaling = scaling != declared.scaling, other_ties = ties != declared.ties;
+        if (both ? other_scaling && other_ties : other_scaling != other_ties)
+          rules.push_back({scaling, ties, declared.finite_only});
+      }
+  return rules;
+}
+
 /// The item with two images, or a million elements, of each of which an fp64 reference takes long.
 Item small(Item item) {
   const auto at_most = [&](const char* dim, int64_t most) {
@@ -43,29 +69,75 @@ Item small(Item item) {
 
 void Verifier::verify(catalog::Instance& instance, const Item& item, const std::string& case_name, Row& row) {
   const auto backend = kernels::parse_device(item.device).backend;
-  phase_(item.op + " case " + case_name + " by " + item.implementation + " on " + item.device,
+  const std::string description = case_name + " (" + instance.description() + ")";
+  phase_(item.op + " case " + case_name + " by " + item.implementation + " on " + item.device + " (" +
+             instance.description() + ")",
          settings_.limit);
+  const auto once = [&](const std::string& where) {
+    try {
+      add(row, instance.verify(backend, item.implementation, catalog::Ties::near), where);
+    } catch (const simt::Error& error) {
+      row.outcome = Outcome::wrong;
+      row.message = where + ": " + error.what();
+    } catch (const std::runtime_error& error) {
+      row.outcome = Outcome::failed;
+      row.message = where + ": " + error.what();
+    }
+    return usable(row.outcome);
+  };
   if (backend != kernels::Backend::simt) {
-    add(row, instance.verify(backend, item.implementation, catalog::Ties::near), "case " + case_name);
+    once("case " + description);
     return;
   }
   // A race shows under some thread orders only.
   const simt::ScopedOptions scope;
   for (int seed = 1; seed <= settings_.simt_seeds; ++seed) {
     simt::options().seed = static_cast<uint64_t>(seed);
-    const std::string where = "case " + case_name + ", thread order " + std::to_string(seed);
-    try {
-      add(row, instance.verify(backend, item.implementation, catalog::Ties::near), where);
-    } catch (const simt::Error& error) {
-      row.outcome = Outcome::wrong;
-      row.message = where + ": " + error.what();
-    }
-    if (row.outcome == Outcome::wrong) {
-      if (seed > 1)
-        row.message += " (right under " + std::to_string(seed - 1) + " other thread orders: a race)";
-      return;
-    }
+    if (once("case " + description + ", thread order " + std::to_string(seed))) continue;
+    if (row.outcome == Outcome::wrong && seed > 1)
+      row.message += " (right under " + std::to_string(seed - 1) + " other thread orders: a race)";
+    return;
   }
+}
+
+/// A quantizer that is off at ties may be right by another rule than the declared one. Asked where it was off
+/// first: of the case `first` of the catalog, then of every small one; or of the item's own shape, which then
+/// is all.
+std::string Verifier::agreement(const Item& item, const std::string& first, bool near) {
+  const bool rounds = item.op == "fakequant.forward" || item.op == "fakequant.backward";
+  if (!rounds || !kernels::plugin::find(item.op, item.implementation)) return "";
+  const catalog::Contract declared = contract_of(item);
+  const auto backend = kernels::parse_device(item.device).backend;
+  const auto agrees = [&](const std::string& name, const auto& make, catalog::Ties ties) {
+    phase_(item.op + " case " + name + " by " + item.implementation + " on " + item.device +
+               " (by another rule than the declared one)",
+           settings_.limit + making_limit);
+    const std::unique_ptr<catalog::Instance> instance = make();
+    if (!first.empty() && instance->cost().bytes > 8e5) return true;
+    if (!instance->unsupported(backend, item.implementation).empty()) return true;
+    return instance->verify(backend, item.implementation, ties).ok;
+  };
+  const auto agrees_everywhere = [&](const catalog::Contract& rule, catalog::Ties ties) {
+    if (first.empty())
+      return agrees(
+          item.case_text(), [&] { return make_instance(item, true, rule); }, ties);
+    for (const bool start : {true, false})
+      for (const auto& entry : catalog::entries())
+        if (entry.op == item.op && !entry.large && (entry.case_name == first) == start)
+          if (!agrees(
+                  entry.case_name, [&] { return entry.instance(rule); }, ties))
+            return false;
+    return true;
+  };
+  // floorf(v + 0.5f) rounds its sum, so that it has near-ties by its own rule.
+  for (const auto ties : {catalog::Ties::strict, catalog::Ties::near})
+    for (const catalog::Contract& rule : other_rules(declared))
+      if ((ties == catalog::Ties::strict || near) && agrees_everywhere(rule, ties))
+        return "; it agrees with " + rule_text(rule, declared) +
+               (first.empty() ? " in all elements" : " in every small case") +
+               (ties == catalog::Ties::near ? ", near-ties aside" : "") +
+               ": declare that, or change how it rounds";
+  return "";
 }
 
 void Verifier::battery(const Item& item, Row& row) {
@@ -76,6 +148,7 @@ void Verifier::battery(const Item& item, Row& row) {
     const GuardPages guarded;
     const catalog::Contract contract = contract_of(item);
     const auto backend = kernels::parse_device(item.device).backend;
+    std::string off;  // the case that showed it
     for (const auto& entry : catalog::entries()) {
       if (entry.op != item.op || entry.large) continue;
       phase_("making case " + entry.case_name + " of " + item.op, making_limit);
@@ -83,12 +156,18 @@ void Verifier::battery(const Item& item, Row& row) {
       // The executor takes a second for a million threads.
       if (backend == kernels::Backend::simt && instance->cost().bytes > 8e5) continue;
       if (!instance->unsupported(backend, item.implementation).empty()) continue;
+      const bool was_exact = known->second.outcome == Outcome::exact;
       verify(*instance, item, entry.case_name, known->second);
-      if (known->second.outcome == Outcome::wrong) {
-        known->second.item.catalog_case = entry.case_name;
+      if (was_exact && known->second.outcome != Outcome::exact) off = entry.case_name;
+      if (!usable(known->second.outcome)) {
+        known->second.item.catalog_case = off = entry.case_name;
         break;
       }
     }
+    // What wrote where it must not is not asked again.
+    if (!off.empty() && known->second.outcome != Outcome::failed &&
+        known->second.message.find("wrote ") == std::string::npos)
+      known->second.message += agreement(item, off, known->second.outcome == Outcome::wrong);
   }
   const Row& found = known->second;
   row.outcome = found.outcome;
@@ -114,8 +193,11 @@ bool Verifier::item(const Item& wanted, Row& row) {
     row.message = reason;
     return false;
   }
+  const bool was_exact = row.outcome == Outcome::exact;
   verify(*problem_, item, wanted.case_text(), row);
-  return row.outcome != Outcome::wrong;
+  if (was_exact && row.outcome == Outcome::near_tie && item.catalog_case.empty())
+    row.message += agreement(small(item), "", false);
+  return usable(row.outcome);
 }
 
 }  // namespace rtfq::lab

@@ -26,9 +26,14 @@ class Verifier {
   void battery(const Item&, Row&);
   /// The item's own shape. False: it is not to be timed, and the row says why.
   bool item(const Item&, Row&);
+  /// What `item` was asked of last; its operands lie between guard pages.
+  kernels::catalog::Instance* problem() { return problem_.get(); }
 
  private:
   void verify(kernels::catalog::Instance&, const Item&, const std::string& case_name, Row&);
+  /// "it agrees with RTFQ_TIES_UP in every small case: ...", or nothing. `first` is a case where it was off;
+  /// `near`: rules that it keeps but for near-ties count.
+  std::string agreement(const Item&, const std::string& first, bool near);
 
   Settings settings_;
   Phase phase_;

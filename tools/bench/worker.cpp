@@ -63,22 +63,28 @@ void phase(const std::string& what, double limit) {
 /// Problems and launches of one item after another.
 class Bench {
  public:
-  explicit Bench(const Settings& settings) : settings_(settings), verifier_(settings, phase) {}
+  explicit Bench(const Settings& settings)
+      : settings_(settings), verifier_(settings, [this](const std::string& what, double limit) {
+          doing_ = what;
+          phase(what, limit);
+        }) {}
 
   Row run(const Item& item) {
     Row row;
     row.item = item;
     row.rounding = rounding_of(item);
+    doing_.clear();
     try {
       const kernels::Device device = kernels::parse_device(item.device);
       kernels::catalog::use_cuda_device(device.index);
       verifier_.battery(item, row);
-      if (row.outcome == Outcome::wrong) return row;
+      if (!usable(row.outcome)) return row;
       if (!verifier_.item(item, row)) return row;
       if (settings_.verify_only) return row;
       phase("making the data of " + item.name(), making_limit);
       auto& timed = timed_instance(item);
-      phase("timing " + item.name(), 2 * settings_.limit + 10 * settings_.seconds);
+      doing_ = "timing " + item.name();
+      phase(doing_, 2 * settings_.limit + 10 * settings_.seconds);
       timed.prepare(device.backend, item.implementation);
       row.cost = timed.cost();
       row.footprint = static_cast<double>(timed.footprint());
@@ -89,7 +95,7 @@ class Bench {
         time_launches(timed, settings_, row);
     } catch (const std::exception& error) {
       row.outcome = Outcome::failed;
-      row.message = error.what();
+      row.message = error.what() + (doing_.empty() ? "" : ", while " + doing_);
     }
     return row;
   }
@@ -98,12 +104,15 @@ class Bench {
   kernels::catalog::Instance& timed_instance(const Item& item) {
     if (timed_ && same_problem(item, timed_item_)) return *timed_;
     timed_.reset();
+    // A case of the catalog has one set of data, and a large one's reference takes seconds.
+    if (!item.catalog_case.empty() && verifier_.problem()) return *verifier_.problem();
     timed_ = make_instance(item, false);
     timed_item_ = item;
     return *timed_;
   }
 
   Settings settings_;
+  std::string doing_;
   Verifier verifier_;
   Item timed_item_;
   std::unique_ptr<kernels::catalog::Instance> timed_;
@@ -137,6 +146,8 @@ void serve(const json& request) {
 int serve_worker() {
   events = ::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
   ::dup2(STDERR_FILENO, STDOUT_FILENO);
+  // What a plug-in printed before it crashed is worth most.
+  std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);
   catch_faults();
   std::string line;
   std::getline(std::cin, line);
@@ -146,6 +157,7 @@ int serve_worker() {
     tell({{"error", error.what()}});
     return 1;
   }
+  std::fflush(stdout);
   tell({{"done", true}});
   // Plug-ins' destructors are theirs: nothing of them runs after the results are out.
   ::_exit(0);

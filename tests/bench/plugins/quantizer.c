@@ -1,6 +1,8 @@
 /* Fake-quant forward with one fault, chosen by FAULT; without one it is right. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "kernels/plugin.h"
 
@@ -25,6 +27,11 @@
 #define LOADS 18    /* crashes when it is loaded */
 #define MULTIPLES 19 /* takes nothing but multiples of eight */
 
+#define UP 20       /* rounds ties up, declares them to even */
+#define SLEEPS 21   /* 1.5 seconds, once */
+#define TIRES 22    /* answers an error code for the third large tensor */
+#define PRINTS 23
+
 #ifndef FAULT
 #define FAULT NONE
 #endif
@@ -34,6 +41,7 @@ static float quantize(float x, float step, float low, float high) {
   if (FAULT == NAN_PASSES && isnan(v)) return v;
   const float top = FAULT == BORDER ? high + 1 : high;
   const float clamped = fminf(fmaxf(v, low), top);
+  if (FAULT == UP) return floorf(clamped + 0.5f) == 0 ? 0.0f : floorf(clamped + 0.5f);
   const float code = FAULT == TIES || FAULT == AWAY ? roundf(clamped) : rintf(clamped);
   return code == 0 ? 0.0f : code;
 }
@@ -51,6 +59,16 @@ static int launch(const rtfq_operator* self, void* state, const void* shape, con
   int64_t out = 0;
   (void)self, (void)state, (void)stream;
   if (FAULT == REFUSES) return 7;
+  static int slept, large, printed;
+  if (FAULT == SLEEPS && !slept++) {
+    const struct timespec time = {1, 500000000};
+    nanosleep(&time, NULL);
+  }
+  if (FAULT == TIRES && s->cols == 123457 && ++large == 3) return 7;
+  if (FAULT == PRINTS && !printed++) {
+    printf("printed to stdout\n");
+    fprintf(stderr, "printed to stderr\n");
+  }
   if (FAULT == EXITS) exit(3);
   if (FAULT == LOOP)
     for (volatile int i = 0;; ++i) {
