@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <csignal>
 #include <cstdio>
@@ -84,7 +85,7 @@ class Bench {
       phase("making the data of " + item.name(), making_limit);
       auto& timed = timed_instance(item);
       doing_ = "timing " + item.name();
-      phase(doing_, 2 * settings_.limit + 10 * settings_.seconds);
+      phase(doing_, 2 * settings_.limit + 10 * std::max(settings_.seconds, 4.0));
       timed.prepare(device.backend, item.implementation);
       row.cost = timed.cost();
       row.footprint = static_cast<double>(timed.footprint());
