@@ -96,18 +96,6 @@ std::ptrdiff_t Buffer::broken_guard() const {
   return 0;
 }
 
-uint64_t Buffer::checksum() const {
-  uint64_t sum = bytes_, word = 0;
-  std::size_t i = 0;
-  for (; i + 8 <= bytes_; i += 8) {
-    std::memcpy(&word, data_ + i, 8);
-    sum = (sum ^ word) * 0x9E3779B97F4A7C15u;
-    sum ^= sum >> 29;
-  }
-  for (; i < bytes_; ++i) sum = (sum ^ static_cast<uint64_t>(data_[i])) * 0x9E3779B97F4A7C15u;
-  return sum;
-}
-
 void describe_address(const void* address, char* text, std::size_t size) {
   const auto* at = static_cast<const std::byte*>(address);
   text[0] = 0;

@@ -50,8 +50,6 @@ class Buffer {
   /// behind it (1 is the byte right after the end); 0: none was.
   std::ptrdiff_t broken_guard() const;
   void poison();
-  /// A number that changes when the contents do.
-  uint64_t checksum() const;
 
  private:
   std::size_t bytes_ = 0, before_ = 0, after_ = 0;  ///< of the guard zones
