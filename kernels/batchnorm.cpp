@@ -72,13 +72,13 @@ int64_t count(const BatchNormShape& s, int segment) {
 // formulas with the per-channel factors taken out (subtract, add, multiply-add; subtract, multiply-add; and
 // so on).
 Cost cost(const BatchNormStatistics&, const BatchNormShape& s) {
-  return {values(s) + channels(s, 2), 4 * elements(s), true};
+  return {values(s) + channels(s, 2), 4 * elements(s)};
 }
 Cost cost(const BatchNormNormalize&, const BatchNormShape& s) {
   return {2 * values(s) + channels(s, 4), 3 * elements(s)};
 }
 Cost cost(const BatchNormReduce&, const BatchNormShape& s) {
-  return {2 * values(s) + channels(s, 4), 4 * elements(s), true};
+  return {2 * values(s) + channels(s, 4), 4 * elements(s)};
 }
 Cost cost(const BatchNormApply&, const BatchNormShape& s) {
   return {3 * values(s) + channels(s, 5), 5 * elements(s)};

@@ -75,7 +75,7 @@ Cost cost(const FakeQuantBackward&, const FakeQuantShape& s) {
   return {static_cast<double>(3 * element_bytes(s.type)) * elements(s), 7 * elements(s)};
 }
 Cost cost(const AbsSum&, const FakeQuantShape& s) {
-  return {static_cast<double>(element_bytes(s.type)) * elements(s), 2 * elements(s), true};
+  return {static_cast<double>(element_bytes(s.type)) * elements(s), 2 * elements(s)};
 }
 
 }  // namespace rtfq::kernels

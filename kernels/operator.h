@@ -65,8 +65,8 @@ const typename Op::Impl& choose(Backend backend, const typename Op::Shape& shape
   throw_no_implementation(Op::name, reasons);
 }
 
-/// The lists of an operator that plug-ins were added to, by backend (kernels/plugin/host.h); an empty one:
-/// the build's own list holds.
+/// The lists of an operator that plug-ins were added to, by backend (kernels/plugin/host.h); an empty one: the build's
+/// own list holds.
 template <class Op>
 inline std::vector<typename Op::Impl> extended_lists[3];
 
@@ -74,8 +74,7 @@ inline std::vector<typename Op::Impl> extended_lists[3];
 /// such backend or the operator no kernel for it.
 template <class Op>
 std::span<const typename Op::Impl> implementations_of(Backend backend) {
-  if (const auto& extended = extended_lists<Op>[static_cast<std::size_t>(backend)]; !extended.empty())
-    return extended;
+  if (const auto& extended = extended_lists<Op>[static_cast<std::size_t>(backend)]; !extended.empty()) return extended;
   if (backend == Backend::cpu) return Op::cpu();
   if constexpr (requires { Op::simt(); }) {
     if (backend == Backend::simt) return Op::simt();
@@ -93,8 +92,6 @@ const char* type_name(rtfq_dtype);
 struct Cost {
   double bytes = 0;
   double operations = 0;
-  bool only_reads =
-      false;  ///< next to nothing of the bytes is written: they are bound by the rate of reading alone
 };
 
 }  // namespace rtfq::kernels
@@ -104,9 +101,8 @@ struct Cost {
 #define RTFQ_OPERATOR(Name, text, ShapeType, ArgsType) RTFQ_OPERATOR_(Name, text, ShapeType, ArgsType, )
 
 /// Declares an operator that has kernels in kernels/cuda too. One list there is `Name::cuda()` where nvcc
-/// compiles it and `Name::simt()` where the host's compiler does, for the executor (kernels/cuda/gpu.h). The
-/// former is weak: a program linked without the CUDA backend has none, and everything else is compiled the
-/// same for both.
+/// compiles it and `Name::simt()` where the host's compiler does, for the executor (kernels/cuda/gpu.h). The former is
+/// weak: a program linked without the CUDA backend has none, and everything else is compiled the same for both.
 // clang-format off
 #define RTFQ_CUDA_OPERATOR(Name, text, ShapeType, ArgsType) \
   RTFQ_OPERATOR_(Name, text, ShapeType, ArgsType,           \

@@ -10,7 +10,7 @@ Cost cost(const MovingAverage&, const OptimizerShape& s) {
   return {12.0 * static_cast<double>(s.total), 3.0 * static_cast<double>(s.total)};
 }
 Cost cost(const SquaredNorm&, const OptimizerShape& s) {
-  return {4.0 * static_cast<double>(s.total), 2.0 * static_cast<double>(s.total), true};
+  return {4.0 * static_cast<double>(s.total), 2.0 * static_cast<double>(s.total)};
 }
 Cost cost(const ClipScale&, const OptimizerShape&) {
   return {12, 4};

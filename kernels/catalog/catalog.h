@@ -155,6 +155,8 @@ class Instance {
   virtual double prepare_seconds() const = 0;
   /// Bytes of all operands, packed weights and workspace: whether a case fits a cache.
   virtual std::size_t footprint() const = 0;
+  /// Whether next to nothing of the operands is written, so that memory's rate of reading alone bounds it.
+  virtual bool only_reads() const = 0;
   /// The shape in words and which outputs are wanted: "rows 1, groups 1, cols 1003, ...; outputs y, codes".
   virtual std::string description() const = 0;
 };
@@ -298,6 +300,14 @@ class ProblemInstance final : public Instance {
     std::size_t bytes = current_ ? current_->workspace->bytes() + current_->packed->bytes() : 0;
     for (const auto& buffer : problem_->buffers) bytes += buffer->bytes();
     return bytes;
+  }
+  bool only_reads() const override {
+    std::size_t all = 0, written = 0;
+    for (std::size_t i = 0; i < problem_->buffers.size(); ++i) {
+      all += problem_->buffers[i]->bytes();
+      if (is_output(i)) written += problem_->buffers[i]->bytes();
+    }
+    return written < all / 50;
   }
   Cost cost() const override { return declared_cost<Op>(problem_->shape); }
   std::string description() const override {

@@ -62,8 +62,8 @@ Machine measure_processor(int threads) {
 
 }  // namespace
 
-double Machine::floor_seconds(const kernels::Cost& cost, const std::string& dtype) const {
-  return std::max(cost.bytes / bandwidth(cost.only_reads), cost.operations / peak(dtype));
+double Machine::floor_seconds(const kernels::Cost& cost, bool only_reads, const std::string& dtype) const {
+  return std::max(cost.bytes / bandwidth(only_reads), cost.operations / peak(dtype));
 }
 
 void to_json(json& j, const Machine& m) {

@@ -24,7 +24,7 @@ struct Machine {
     return dtype == "bf16" && bf16 > 0 ? bf16 : f32;
   }
   /// Seconds below which no launch of such cost can be on the roofline.
-  double floor_seconds(const kernels::Cost&, const std::string& dtype) const;
+  double floor_seconds(const kernels::Cost&, bool only_reads, const std::string& dtype) const;
 };
 void to_json(nlohmann::json&, const Machine&);
 void from_json(const nlohmann::json&, Machine&);

@@ -272,7 +272,9 @@ std::string results_markdown(const Results& results) {
   text +=
       "- floor: declared bytes at the better of copy and triad (of reading alone, where an operator writes "
       "next to nothing), or "
-      "declared operations at the peak of the type, whichever is longer\n\n";
+      "declared operations at the peak of the type, whichever is longer; beyond the caches memory's rate is "
+      "taken beside "
+      "every sample, not from the line above\n\n";
   std::vector<const Row*> beyond, within, other;
   for (const Row& row : results.rows)
     if (row.seconds.empty())
@@ -290,7 +292,7 @@ std::string results_markdown(const Results& results) {
             "\n\n| operator | case | by | verdict | median | spread | GB/s | Gop/s | floor | of the floor |\n"
             "|---|---|---|---|---|---|---|---|---|---|\n";
     for (const Row* row : rows) {
-      const double median = row->median(), floor = m.floor_seconds(row->cost, row->item.dtype);
+      const double median = row->median(), floor = roofline_share(*row, m) * median;
       text += "| " + row->item.op + " | " + row->item.case_text() + " | " + row->item.implementation + " | " +
               to_string(row->outcome) + " | " + time_text(median) + " | " +
               report::fixed(100 * spread(row->seconds), 1) + " % | " +

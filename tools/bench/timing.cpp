@@ -125,7 +125,7 @@ void time_launches(kernels::catalog::Instance& instance, const Settings& setting
                          kernels::plugin::find(row.item.op, row.item.implementation);
   // Of a slow kernel as many samples as the time allows, but one.
   int repetitions = std::clamp(static_cast<int>(settings.seconds / since(start)), 1, settings.samples);
-  MemoryRate memory(row.cost.only_reads);
+  MemoryRate memory(row.only_reads);
   const bool beyond = static_cast<double>(instance.footprint()) >= largest_cache();
   for (;;) {
     for (int i = 0; i < repetitions; ++i) {
