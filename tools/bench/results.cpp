@@ -238,9 +238,9 @@ std::string results_footer(const std::vector<Row>& rows, const Machine& machine)
   if (noisy) text += "!: the stated noise was not reached in the time a row may take (--noise, --seconds)\n";
   if (beyond)
     text +=
-        "?: more than 130 % of the ceilings cannot be: measure them again, `rtfq-bench machine --refresh`, "
-        "and the "
-        "row, while nothing else runs\n";
+        "?: more than 130 % of the ceilings: the operator works in place, which can beat copies past the "
+        "caches, or they "
+        "were measured at a worse moment (`rtfq-bench machine --refresh` while nothing else runs)\n";
   return text;
 }
 

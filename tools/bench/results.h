@@ -29,7 +29,7 @@ std::string results_csv(const Results&);
 std::string results_table(const std::vector<Row>&, const Machine&);
 /// What the table's shares are relative to, and what its marks mean; empty where nothing has a share.
 std::string results_footer(const std::vector<Row>&, const Machine&);
-/// A share of the roofline that cannot be: above 130 % of a ceiling that bounds the row.
+/// A share of the roofline to be wondered at: above 130 % of a ceiling that bounds the row.
 bool beyond_ceilings(const Row&, const Machine&);
 
 /// What a row reaches of the roofline, 0 to 1 (more where a case lies in the caches); NaN for the executor
