@@ -14,11 +14,10 @@ void use_huge_pages(void* at, std::size_t bytes) noexcept {
 }
 
 void* allocate_host(std::size_t bytes) noexcept {
-  const std::size_t alignment = bytes >= huge_page ? huge_page : 64;
-  const std::size_t rounded = bytes ? (bytes + 63) / 64 * 64 : 64;
-  if (rounded < bytes) return nullptr;
-  void* const at = std::aligned_alloc(alignment, rounded);
-  if (at) use_huge_pages(at, rounded);
+  void* at = nullptr;
+  // Not aligned_alloc, which wants a multiple of the alignment.
+  if (::posix_memalign(&at, bytes >= huge_page ? huge_page : 64, bytes ? bytes : 64) != 0) return nullptr;
+  use_huge_pages(at, bytes);
   return at;
 }
 
