@@ -1,15 +1,10 @@
 #include "kernels/catalog/catalog.h"
 
-#include "kernels/bf16.h"
 #include "kernels/catalog/convquant.h"
 #include "kernels/philox.h"
 
 #include <cmath>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <numbers>
-#include <stdexcept>
 
 namespace rtfq::kernels::catalog {
 namespace {
@@ -18,24 +13,8 @@ void append(std::vector<Entry>& all, std::vector<Entry> some) {
   for (auto& entry : some) all.push_back(std::move(entry));
 }
 
-/// As many digits as tell floats apart.
-std::string number_text(double value) {
-  if (std::isnan(value)) return "nan";  // whatever its sign
-  char text[40];
-  std::snprintf(text, sizeof text, "%.9g", value);
-  return text;
-}
-
-double element(const Expectation& e, const Buffer& buffer, std::size_t i) {
-  if (e.is_double) return buffer.as<double>()[i];
-  switch (e.type) {
-    case RTFQ_F32: return buffer.as<float>()[i];
-    case RTFQ_U8: return buffer.as<uint8_t>()[i];
-    case RTFQ_S8: return buffer.as<int8_t>()[i];
-    case RTFQ_S32: return buffer.as<int32_t>()[i];
-    case RTFQ_BF16: return to_float(buffer.as<bf16>()[i]);
-    default: throw std::logic_error("[catalog] no comparison for this dtype");
-  }
+double found(const Expectation& e, const Buffer& buffer, std::size_t i) {
+  return e.is_double ? buffer.as<double>()[i] : element(e.type, buffer.data(), i);
 }
 
 std::size_t bytes_of(const Expectation& e) { return e.is_double ? 8 : static_cast<std::size_t>(element_bytes(e.type)); }
@@ -75,7 +54,7 @@ Verdict compare(const Expectation& e, const Buffer& buffer, Ties ties,
   };
   for (std::size_t n = 0; n < e.values.size(); ++n) {
     const std::size_t i = sampled ? e.at[n] : n;
-    const double want = e.values[n], got = element(e, buffer, i);
+    const double want = e.values[n], got = found(e, buffer, i);
     if (std::isnan(want) && std::isnan(got)) continue;
     if (want == got) continue;  // also equal infinities
     const double error = std::abs(got - want), tolerance = e.absolute + e.relative * std::abs(want);

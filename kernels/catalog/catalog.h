@@ -130,6 +130,7 @@ struct Verdict {
   std::size_t near_ties = 0;  ///< elements that are their neighbour's value, where that is allowed
   std::size_t compared = 0;   ///< elements
   std::string near_message{};  ///< the first of them
+  bool trespassed = false;     ///< it wrote to an input or outside its outputs
 };
 
 /// What comparisons allow. Tests of our own kernels hold them to the contract, bit for bit.
@@ -278,9 +279,9 @@ class ProblemInstance final : public Instance {
     for (std::size_t i = 0; i < p.buffers.size(); ++i)
       if (before[i] && p.buffers[i]->bytes() &&
           std::memcmp(before[i].get(), p.buffers[i]->data(), p.buffers[i]->bytes()) != 0)
-        fail(all, "wrote to an input: " + changed_text(inputs_of(p.shape, p.args), p.buffers[i]->data(), buffer_name(i),
-                                                       before[i].get(), p.buffers[i]->bytes()));
-    const bool comparable = all.ok;
+        trespass(all, "to an input: " + changed_text(inputs_of(p.shape, p.args), p.buffers[i]->data(), buffer_name(i),
+                                                     before[i].get(), p.buffers[i]->bytes()));
+    const bool comparable = !all.trespassed;
     for (const auto& expectation : p.expected) {
       if (!comparable) break;
       Verdict one = compare(expectation, *p.buffers[expectation.buffer], ties, p.inputs);
@@ -363,10 +364,14 @@ class ProblemInstance final : public Instance {
     all.ok = false;
     all.message += (all.message.empty() ? "" : "\n") + message;
   }
+  static void trespass(Verdict& all, const std::string& where) {
+    all.trespassed = true;
+    fail(all, "wrote " + where);
+  }
   static void check_guards(Verdict& all, const Buffer& buffer, const std::string& what) {
     if (const auto at = buffer.broken_guard())
-      fail(all, "wrote outside a buffer: " + what + ", " + std::to_string(at < 0 ? -at : at) +
-                    (at == 1 || at == -1 ? " byte" : " bytes") + (at < 0 ? " before its start" : " past its last"));
+      trespass(all, "outside a buffer: " + what + ", " + std::to_string(at < 0 ? -at : at) +
+                        (at == 1 || at == -1 ? " byte" : " bytes") + (at < 0 ? " before its start" : " past its last"));
   }
 
   std::unique_ptr<Problem<Op>> problem_;

@@ -1,8 +1,10 @@
 #include "kernels/catalog/operands.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <stdexcept>
 
 #include "kernels/batchnorm.h"
 #include "kernels/bf16.h"
@@ -13,11 +15,6 @@
 
 namespace rtfq::kernels::catalog {
 namespace {
-
-const char* type_word(rtfq_dtype type) {
-  constexpr const char* words[] = {"f32", "bf16", "f16", "u8", "s8", "s32"};
-  return words[type];
-}
 
 /// "name 5, other 7".
 class Words {
@@ -33,32 +30,6 @@ class Words {
   std::string text_;
 };
 
-/// One element, and how many bytes it has.
-double value_at(rtfq_dtype type, const std::byte* data, std::size_t i) {
-  const auto as = [&](auto zero) {
-    std::memcpy(&zero, data + i * sizeof zero, sizeof zero);
-    return zero;
-  };
-  switch (type) {
-    case RTFQ_BF16:
-      return to_float(as(bf16{}));
-    case RTFQ_U8:
-      return as(uint8_t{});
-    case RTFQ_S8:
-      return as(int8_t{});
-    case RTFQ_S32:
-      return as(int32_t{});
-    default:
-      return as(float{});
-  }
-}
-
-std::string number(double value) {
-  char text[40];
-  std::snprintf(text, sizeof text, "%.9g", value);
-  return text;
-}
-
 template <class Args>
 Operands parameters(const rtfq_batchnorm_shape& s, const Args& a) {
   Operands all;
@@ -72,6 +43,34 @@ Operands parameters(const rtfq_batchnorm_shape& s, const Args& a) {
 }
 
 }  // namespace
+
+std::string number_text(double value) {
+  if (std::isnan(value)) return "nan";  // whatever its sign
+  char text[40];
+  std::snprintf(text, sizeof text, "%.9g", value);
+  return text;
+}
+
+double element(rtfq_dtype type, const void* data, std::size_t i) {
+  const auto as = [&](auto value) {
+    std::memcpy(&value, static_cast<const std::byte*>(data) + i * sizeof value, sizeof value);
+    return value;
+  };
+  switch (type) {
+    case RTFQ_F32:
+      return as(float{});
+    case RTFQ_BF16:
+      return to_float(as(bf16{}));
+    case RTFQ_U8:
+      return as(uint8_t{});
+    case RTFQ_S8:
+      return as(int8_t{});
+    case RTFQ_S32:
+      return as(int32_t{});
+    default:
+      throw std::logic_error("[catalog] no comparison for this dtype");
+  }
+}
 
 Operands inputs_of(const rtfq_fakequant_shape& s, const FakeQuantForwardArgs& a) {
   return {{"x", a.x, s.type}, {"step", a.step, RTFQ_F32}};
@@ -139,16 +138,16 @@ std::string shape_text(const rtfq_fakequant_shape& s) {
   if (s.rows > 1 || s.groups > 1) words.add("row_stride", s.row_stride).add("group_stride", s.group_stride);
   words.add("qn", s.qn).add("qp", s.qp);
   if (s.per_row) words.add("a step per row");
-  return words.add(type_word(s.type)).text();
+  return words.add(type_name(s.type)).text();
 }
 
 std::string shape_text(const rtfq_conv2d_shape& s) {
   Words words;
   words.add("n", s.n).add("h", s.h).add("w", s.w).add("c", s.c).add("k", s.k).add("r", s.r).add("s", s.s);
   words.add("stride", s.stride).add("pad", s.pad).add("c_parent", s.c_parent);
-  return words.add(std::string("x ") + type_word(s.x_type))
-      .add(std::string("w ") + type_word(s.w_type))
-      .add(std::string("y ") + type_word(s.y_type))
+  return words.add(std::string("x ") + type_name(s.x_type))
+      .add(std::string("w ") + type_name(s.w_type))
+      .add(std::string("y ") + type_name(s.y_type))
       .text();
 }
 
@@ -158,9 +157,9 @@ std::string shape_text(const rtfq_linear_shape& s) {
       .add("c", s.c)
       .add("k", s.k)
       .add("c_parent", s.c_parent)
-      .add(std::string("x ") + type_word(s.x_type))
-      .add(std::string("w ") + type_word(s.w_type))
-      .add(std::string("y ") + type_word(s.y_type))
+      .add(std::string("x ") + type_name(s.x_type))
+      .add(std::string("w ") + type_name(s.w_type))
+      .add(std::string("y ") + type_name(s.y_type))
       .text();
 }
 
@@ -172,12 +171,12 @@ std::string shape_text(const rtfq_batchnorm_shape& s) {
       .add("hw", s.hw)
       .add("c", s.c)
       .add("segments end at " + ends)
-      .add(type_word(s.type))
+      .add(type_name(s.type))
       .text();
 }
 
 std::string shape_text(const rtfq_elementwise_shape& s) {
-  return Words().add("count", s.count).add(type_word(s.type)).text();
+  return Words().add("count", s.count).add(type_name(s.type)).text();
 }
 
 std::string changed_text(const Operands& inputs, const void* buffer, const std::string& otherwise,
@@ -187,8 +186,8 @@ std::string changed_text(const Operands& inputs, const void* buffer, const std::
   for (const Operand& one : inputs) {
     if (one.data != buffer) continue;
     const std::size_t i = at / static_cast<std::size_t>(element_bytes(one.type));
-    return one.name + "[" + std::to_string(i) + "] was " + number(value_at(one.type, was, i)) + ", is " +
-           number(value_at(one.type, is, i));
+    return one.name + "[" + std::to_string(i) + "] was " + number_text(element(one.type, was, i)) + ", is " +
+           number_text(element(one.type, is, i));
   }
   return otherwise + ", byte " + std::to_string(at) + " of " + std::to_string(bytes);
 }

@@ -69,6 +69,11 @@ std::string shape_text(const rtfq_linear_shape&);
 std::string shape_text(const rtfq_batchnorm_shape&);
 std::string shape_text(const rtfq_elementwise_shape&);
 
+/// As many digits as tell floats apart.
+std::string number_text(double);
+/// Element i of an array. Throws std::logic_error for f16, which no case has.
+double element(rtfq_dtype, const void* data, std::size_t i);
+
 /// "x[3] was 0.5, is 1.5", of the first byte that differs.
 std::string changed_text(const Operands&, const void* buffer, const std::string& otherwise,
                          const void* before, std::size_t bytes);

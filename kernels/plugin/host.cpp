@@ -17,6 +17,7 @@
 #include "kernels/plugin/cubin.h"
 #include "kernels/plugin/families.h"
 #include "kernels/plugin/python.h"
+#include "kernels/runtime/huge_pages.h"
 
 namespace rtfq::kernels::plugin {
 namespace {
@@ -97,7 +98,7 @@ State<Op>& state_of(std::size_t slot, const typename Op::Shape& shape) {
     if (op->create) require_success<Op>(op->create(op, &made.shape, &made.state), op, "create");
     if (!has_workspace<Op>)
       if (const std::size_t bytes = workspace_of(made)) {
-        made.workspace.reset(std::aligned_alloc(64, (bytes + 63) / 64 * 64));
+        made.workspace.reset(runtime::allocate_host(bytes));
         if (!made.workspace) throw std::bad_alloc();
       }
   } catch (...) {

@@ -62,8 +62,9 @@ Machine measure_processor(int threads) {
 
 }  // namespace
 
-double Machine::floor_seconds(const kernels::Cost& cost, bool only_reads, const std::string& dtype) const {
-  return std::max(cost.bytes / bandwidth(only_reads), cost.operations / peak(dtype));
+double Machine::floor_seconds(const kernels::Cost& cost, double bytes_a_second,
+                              const std::string& dtype) const {
+  return std::max(cost.bytes / bytes_a_second, cost.operations / peak(dtype));
 }
 
 void to_json(json& j, const Machine& m) {

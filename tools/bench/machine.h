@@ -23,8 +23,9 @@ struct Machine {
     if (dtype == "u8" && int8 > 0) return int8;
     return dtype == "bf16" && bf16 > 0 ? bf16 : f32;
   }
-  /// Seconds below which no launch of such cost can be on the roofline.
-  double floor_seconds(const kernels::Cost&, bool only_reads, const std::string& dtype) const;
+  /// Seconds below which no launch of such cost can be on the roofline, memory giving that many bytes a
+  /// second.
+  double floor_seconds(const kernels::Cost&, double bytes_a_second, const std::string& dtype) const;
 };
 void to_json(nlohmann::json&, const Machine&);
 void from_json(const nlohmann::json&, Machine&);

@@ -61,12 +61,10 @@ bool in_cache(const Row& row, const Machine& machine) {
 double roofline_share(const Row& row, const Machine& machine) {
   if (row.seconds.empty() || row.item.device == "simt") return std::nan("");
   if (row.memory.size() != row.seconds.size())
-    return machine.floor_seconds(row.cost, row.only_reads, row.item.dtype) / row.median();
+    return machine.floor_seconds(row.cost, machine.bandwidth(row.only_reads), row.item.dtype) / row.median();
   std::vector<double> shares;
   for (std::size_t i = 0; i < row.seconds.size(); ++i)
-    shares.push_back(
-        std::max(row.cost.bytes / row.memory[i], row.cost.operations / machine.peak(row.item.dtype)) /
-        row.seconds[i]);
+    shares.push_back(machine.floor_seconds(row.cost, row.memory[i], row.item.dtype) / row.seconds[i]);
   return quantile(shares, 0.5);
 }
 

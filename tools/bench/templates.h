@@ -17,7 +17,7 @@ std::string header_text(const std::string& name);
 /// Where this program was built from.
 std::string source_folder();
 
-/// One built-in file: "fakequant.forward.c/plugin.c".
+/// One built-in file: "fakequant.forward.c/plugin.c", or "c/Makefile", which all families share.
 struct TemplateFile {
   const char* path;
   const char* text;

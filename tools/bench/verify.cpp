@@ -75,7 +75,9 @@ void Verifier::verify(catalog::Instance& instance, const Item& item, const std::
          settings_.limit);
   const auto once = [&](const std::string& where) {
     try {
-      add(row, instance.verify(backend, item.implementation, catalog::Ties::near), where);
+      const catalog::Verdict verdict = instance.verify(backend, item.implementation, catalog::Ties::near);
+      trespassed_ = verdict.trespassed;
+      add(row, verdict, where);
     } catch (const simt::Error& error) {
       row.outcome = Outcome::wrong;
       row.message = where + ": " + error.what();
@@ -165,8 +167,7 @@ void Verifier::battery(const Item& item, Row& row) {
       }
     }
     // What wrote where it must not is not asked again.
-    if (!off.empty() && known->second.outcome != Outcome::failed &&
-        known->second.message.find("wrote ") == std::string::npos)
+    if (!off.empty() && known->second.outcome != Outcome::failed && !trespassed_)
       known->second.message += agreement(item, off, known->second.outcome == Outcome::wrong);
   }
   const Row& found = known->second;

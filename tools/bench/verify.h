@@ -37,6 +37,7 @@ class Verifier {
 
   Settings settings_;
   Phase phase_;
+  bool trespassed_ = false;               ///< the last verdict's
   std::map<std::string, Row> batteries_;  ///< by operator, implementation and device
   Item problem_item_;
   std::unique_ptr<kernels::catalog::Instance> problem_;
