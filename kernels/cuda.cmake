@@ -24,7 +24,7 @@ if(RTFQ_CUDA)
   set_property(TARGET rtfq_kernels APPEND PROPERTY INTERFACE_LINK_DEPENDS $<TARGET_FILE:rtfq_cuda>)
   add_dependencies(rtfq_kernels rtfq_cuda)
 else()
-  target_sources(rtfq_kernels PRIVATE cuda/runtime_absent.cpp cuda/gpu_clock_absent.cpp)
+  target_sources(rtfq_kernels PRIVATE cuda/runtime_absent.cpp cuda/gpu_clock_absent.cpp cuda/vendor/nccl_absent.cpp)
 endif()
 
 find_program(RTFQ_NVCC nvcc HINTS /usr/local/cuda/bin ENV CUDA_HOME PATH_SUFFIXES bin)

@@ -1,10 +1,10 @@
 #include "kernels/catalog/catalog.h"
 
-#include "kernels/catalog/convquant.h"
-#include "kernels/philox.h"
-
 #include <cmath>
 #include <numbers>
+
+#include "kernels/catalog/convquant.h"
+#include "kernels/philox.h"
 
 namespace rtfq::kernels::catalog {
 namespace {
@@ -17,7 +17,9 @@ double found(const Expectation& e, const Buffer& buffer, std::size_t i) {
   return e.is_double ? buffer.as<double>()[i] : element(e.type, buffer.data(), i);
 }
 
-std::size_t bytes_of(const Expectation& e) { return e.is_double ? 8 : static_cast<std::size_t>(element_bytes(e.type)); }
+std::size_t bytes_of(const Expectation& e) {
+  return e.is_double ? 8 : static_cast<std::size_t>(element_bytes(e.type));
+}
 
 }  // namespace
 
@@ -32,7 +34,8 @@ void fill_normal(float* x, std::size_t count, uint64_t seed, float mean, float d
   for (std::size_t i = 0; i < count; ++i) {
     const auto bits = philox4x32(seed, i, 1);
     const double u = (bits[0] + 0.5) * 0x1p-32, v = (bits[1] + 0.5) * 0x1p-32;
-    x[i] = mean + deviation * static_cast<float>(std::sqrt(-2 * std::log(u)) * std::cos(2 * std::numbers::pi * v));
+    x[i] = mean +
+           deviation * static_cast<float>(std::sqrt(-2 * std::log(u)) * std::cos(2 * std::numbers::pi * v));
   }
 }
 
@@ -42,15 +45,17 @@ Verdict compare(const Expectation& e, const Buffer& buffer, Ties ties,
   const bool sampled = !e.at.empty();
   if (e.values.empty() || e.values.size() != (sampled ? e.at.size() : elements) ||
       elements * bytes_of(e) != buffer.bytes())
-    return {false, e.name + ": the case expects " + std::to_string(e.values.size()) + " elements in " +
-                       std::to_string(buffer.bytes()) + " bytes", 0};
+    return {false,
+            e.name + ": the case expects " + std::to_string(e.values.size()) + " elements in " +
+                std::to_string(buffer.bytes()) + " bytes",
+            0};
   Verdict verdict{true, "", 0};
   verdict.compared = e.values.size();
   std::size_t wrong = 0;
   const auto element_text = [&](std::size_t i, double want, double got) {
     const std::string from = inputs ? inputs(e.name, i) : "";
-    return e.name + "[" + std::to_string(i) + "]: " + (from.empty() ? "" : from + "; ") + "expected " + number_text(want) +
-           ", found " + number_text(got);
+    return e.name + "[" + std::to_string(i) + "]: " + (from.empty() ? "" : from + "; ") + "expected " +
+           number_text(want) + ", found " + number_text(got);
   };
   for (std::size_t n = 0; n < e.values.size(); ++n) {
     const std::size_t i = sampled ? e.at[n] : n;
@@ -69,8 +74,8 @@ Verdict compare(const Expectation& e, const Buffer& buffer, Ties ties,
     if (!(ratio <= verdict.worst)) verdict.worst = ratio;
     if (error <= tolerance) continue;
     if (wrong++ == 0)
-      verdict.message =
-          element_text(i, want, got) + (tolerance > 0 ? ", tolerance " + number_text(tolerance) : ", tolerance 0");
+      verdict.message = element_text(i, want, got) +
+                        (tolerance > 0 ? ", tolerance " + number_text(tolerance) : ", tolerance 0");
   }
   if (wrong) {
     verdict.ok = false;
@@ -97,6 +102,7 @@ const std::vector<Entry>& entries() {
     append(list, optimizer_entries());
     append(list, codes_entries());
     append(list, running_entries());
+    append(list, moments_entries());
     append(list, answers_entries());
     return list;
   }();

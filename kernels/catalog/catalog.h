@@ -1,12 +1,8 @@
 #pragma once
-// The catalog: for each operator its cases (shape and data), fp64 reference, tolerance and declared cost. Tests, the kernel
-// bench and the coverage listing read it. An Entry makes an Instance: one operator on one shape, operands allocated in
-// guarded and poisoned buffers, expected results computed in fp64. How to add one: docs/architecture.md.
-
-#include "kernels/catalog/mirror.h"
-#include "kernels/catalog/operands.h"
-#include "kernels/operator.h"
-#include "kernels/plugin.h"
+// The catalog: for each operator its cases (shape and data), fp64 reference, tolerance and declared cost.
+// Tests, the kernel bench and the coverage listing read it. An Entry makes an Instance: one operator on one
+// shape, operands allocated in guarded and poisoned buffers, expected results computed in fp64. How to add
+// one: docs/architecture.md.
 
 #include <algorithm>
 #include <chrono>
@@ -20,10 +16,16 @@
 #include <type_traits>
 #include <vector>
 
+#include "kernels/catalog/mirror.h"
+#include "kernels/catalog/operands.h"
+#include "kernels/operator.h"
+#include "kernels/plugin.h"
+
 namespace rtfq::kernels::catalog {
 
-/// Memory of exactly `bytes` bytes between two guard zones, filled with poison (0xFF bytes: NaN in f32) at the start.
-/// With guard_pages(true), pages that nobody may touch follow the zones: what reaches beyond them ends the process.
+/// Memory of exactly `bytes` bytes between two guard zones, filled with poison (0xFF bytes: NaN in f32) at
+/// the start. With guard_pages(true), pages that nobody may touch follow the zones: what reaches beyond them
+/// ends the process.
 class Buffer {
  public:
   explicit Buffer(std::size_t bytes = 0);
@@ -46,8 +48,8 @@ class Buffer {
   std::size_t guard_after() const { return after_; }
   /// Nothing was written outside.
   bool guards_intact() const { return broken_guard() == 0; }
-  /// Distance of the first guard byte that was written from the nearest byte of the buffer: negative before it, positive
-  /// behind it (1 is the byte right after the end); 0: none was.
+  /// Distance of the first guard byte that was written from the nearest byte of the buffer: negative before
+  /// it, positive behind it (1 is the byte right after the end); 0: none was.
   std::ptrdiff_t broken_guard() const;
   void poison();
 
@@ -61,11 +63,12 @@ class Buffer {
 
 /// Whether buffers made from now on lie between guard pages; a page or two more each.
 void guard_pages(bool);
-/// What an address that could not be touched is to the buffers alive, for a handler of SIGSEGV: "12 bytes behind the end
-/// of a buffer of 400 bytes", or an empty string. Writes to `text` and allocates nothing.
+/// What an address that could not be touched is to the buffers alive, for a handler of SIGSEGV: "12 bytes
+/// behind the end of a buffer of 400 bytes", or an empty string. Writes to `text` and allocates nothing.
 void describe_address(const void* address, char* text, std::size_t size);
 
-/// What a quantizer declares about its rounding, and what it is not meant for; the default is this project's own.
+/// What a quantizer declares about its rounding, and what it is not meant for; the default is this project's
+/// own.
 struct Contract {
   rtfq_scaling scaling = RTFQ_RECIPROCAL;
   rtfq_ties ties = RTFQ_TIES_EVEN;
@@ -73,8 +76,8 @@ struct Contract {
   bool operator==(const Contract&) const = default;
 };
 
-/// What an output must hold. Passes when |found - expected| <= absolute + relative*|expected|, so NaN fails unless NaN is
-/// expected. Tolerances of zero mean bit-equal values (numerically: -0 equals 0).
+/// What an output must hold. Passes when |found - expected| <= absolute + relative*|expected|, so NaN fails
+/// unless NaN is expected. Tolerances of zero mean bit-equal values (numerically: -0 equals 0).
 struct Expectation {
   std::string name;  ///< "y", "dw"
   std::size_t buffer;
@@ -82,8 +85,9 @@ struct Expectation {
   std::vector<double> values;  ///< one for each element of the buffer, also those that must stay as they were
   double absolute = 0, relative = 0;
   bool is_double = false;  ///< the buffer holds f64
-  /// The other value of elements whose exact value lies so near to a tie or a border that another order of rounding gives
-  /// the neighbour: it is a near-tie, not a fault. As many as `values`, the same where there is none; empty: nowhere.
+  /// The other value of elements whose exact value lies so near to a tie or a border that another order of
+  /// rounding gives the neighbour: it is a near-tie, not a fault. As many as `values`, the same where there
+  /// is none; empty: nowhere.
   std::vector<double> neighbours{};
   double near_absolute = 0;  ///< what such elements may add to the tolerance of a sum over them
   /// Only these elements were computed: `values` has one for each of them; empty: all.
@@ -97,9 +101,9 @@ struct Problem {
   typename Op::Args args{};
   std::vector<std::unique_ptr<Buffer>> buffers;
   std::vector<Expectation> expected;
-  const void* weights = nullptr;       ///< for pack()
-  const void** packed = nullptr;       ///< where args wants the packed weights
-  void** workspace = nullptr;          ///< where args wants the workspace
+  const void* weights = nullptr;  ///< for pack()
+  const void** packed = nullptr;  ///< where args wants the packed weights
+  void** workspace = nullptr;     ///< where args wants the workspace
   std::function<void()> restore = [] {};
   /// The inputs of an element of an output, for a message: "x = 0.35, step = 0.1"; may be empty.
   std::function<std::string(const std::string& output, std::size_t index)> inputs{};
@@ -127,8 +131,8 @@ struct Verdict {
   bool ok = false;
   std::string message;  ///< of a failure: output, first differing index, expected, found, the greatest error
   double worst = 0;     ///< greatest |error| / tolerance (or absolute error where the tolerance is 0)
-  std::size_t near_ties = 0;  ///< elements that are their neighbour's value, where that is allowed
-  std::size_t compared = 0;   ///< elements
+  std::size_t near_ties = 0;   ///< elements that are their neighbour's value, where that is allowed
+  std::size_t compared = 0;    ///< elements
   std::string near_message{};  ///< the first of them
   bool trespassed = false;     ///< it wrote to an input or outside its outputs
 };
@@ -143,10 +147,11 @@ class Instance {
   virtual std::vector<std::string> implementations(Backend) const = 0;
   /// Why the implementation refuses this shape, or an empty string.
   virtual std::string unsupported(Backend, const std::string& implementation) const = 0;
-  /// Runs it once on poisoned outputs and compares every output, all guard zones, and that inputs stayed as they were.
+  /// Runs it once on poisoned outputs and compares every output, all guard zones, and that inputs stayed as
+  /// they were.
   virtual Verdict verify(Backend, const std::string& implementation, Ties = Ties::strict) = 0;
-  /// Packs the weights and sizes the workspace, then `launch` may be called any number of times. What was prepared for
-  /// an implementation is kept: preparing it again only switches to it.
+  /// Packs the weights and sizes the workspace, then `launch` may be called any number of times. What was
+  /// prepared for an implementation is kept: preparing it again only switches to it.
   virtual void prepare(Backend, const std::string& implementation) = 0;
   virtual void launch() = 0;
   /// The same on a stream of the backend's device.
@@ -170,7 +175,9 @@ struct Entry {
   /// The same for a quantizer that rounds otherwise; null where nothing is rounded.
   std::function<std::unique_ptr<Instance>(const Contract&)> make_for{};
 
-  std::unique_ptr<Instance> instance(const Contract& contract) const { return make_for ? make_for(contract) : make(); }
+  std::unique_ptr<Instance> instance(const Contract& contract) const {
+    return make_for ? make_for(contract) : make();
+  }
 };
 
 /// All families, in a fixed order. Families register here by name, one line each in catalog.cpp.
@@ -188,10 +195,11 @@ std::vector<Entry> loss_entries();
 std::vector<Entry> optimizer_entries();
 std::vector<Entry> codes_entries();
 std::vector<Entry> running_entries();
+std::vector<Entry> moments_entries();
 std::vector<Entry> answers_entries();
 
-/// Seeded data. Small integers times powers of two make every product and sum exact in f32, so that references are met
-/// with tolerance zero whatever the order of the sums; random floats come second.
+/// Seeded data. Small integers times powers of two make every product and sum exact in f32, so that
+/// references are met with tolerance zero whatever the order of the sums; random floats come second.
 void fill_exact(float* x, std::size_t count, uint64_t seed, int magnitude = 4, float scale = 1.0f);
 void fill_normal(float* x, std::size_t count, uint64_t seed, float mean = 0.0f, float deviation = 1.0f);
 
@@ -253,7 +261,8 @@ class ProblemInstance final : public Instance {
   }
   void launch() override { launch(current_->stream); }
   void launch(Stream stream) override {
-    current_->implementation->launch(problem_->shape, current_->operands ? current_->args : problem_->args, stream);
+    current_->implementation->launch(problem_->shape, current_->operands ? current_->args : problem_->args,
+                                     stream);
   }
   Verdict verify(Backend backend, const std::string& name, Ties ties) override {
     auto& p = *problem_;
@@ -279,8 +288,8 @@ class ProblemInstance final : public Instance {
     for (std::size_t i = 0; i < p.buffers.size(); ++i)
       if (before[i] && p.buffers[i]->bytes() &&
           std::memcmp(before[i].get(), p.buffers[i]->data(), p.buffers[i]->bytes()) != 0)
-        trespass(all, "to an input: " + changed_text(inputs_of(p.shape, p.args), p.buffers[i]->data(), buffer_name(i),
-                                                     before[i].get(), p.buffers[i]->bytes()));
+        trespass(all, "to an input: " + changed_text(inputs_of(p.shape, p.args), p.buffers[i]->data(),
+                                                     buffer_name(i), before[i].get(), p.buffers[i]->bytes()));
     const bool comparable = !all.trespassed;
     for (const auto& expectation : p.expected) {
       if (!comparable) break;
@@ -314,7 +323,8 @@ class ProblemInstance final : public Instance {
   std::string description() const override {
     std::string text = shape_text(problem_->shape), outputs;
     for (const auto& e : problem_->expected) outputs += (outputs.empty() ? "" : ", ") + e.name;
-    return text + (text.empty() ? "" : "; ") + (problem_->expected.size() > 1 ? "outputs " : "output ") + outputs;
+    return text + (text.empty() ? "" : "; ") + (problem_->expected.size() > 1 ? "outputs " : "output ") +
+           outputs;
   }
 
  private:
@@ -371,7 +381,8 @@ class ProblemInstance final : public Instance {
   static void check_guards(Verdict& all, const Buffer& buffer, const std::string& what) {
     if (const auto at = buffer.broken_guard())
       trespass(all, "outside a buffer: " + what + ", " + std::to_string(at < 0 ? -at : at) +
-                        (at == 1 || at == -1 ? " byte" : " bytes") + (at < 0 ? " before its start" : " past its last"));
+                        (at == 1 || at == -1 ? " byte" : " bytes") +
+                        (at < 0 ? " before its start" : " past its last"));
   }
 
   std::unique_ptr<Problem<Op>> problem_;
@@ -390,7 +401,8 @@ Entry entry(std::string case_name, std::function<std::unique_ptr<Problem<Op>>()>
 
 /// The same where the problem depends on how a quantizer rounds.
 template <class Op>
-Entry entry(std::string case_name, std::function<std::unique_ptr<Problem<Op>>(const Contract&)> build, bool large) {
+Entry entry(std::string case_name, std::function<std::unique_ptr<Problem<Op>>(const Contract&)> build,
+            bool large) {
   const auto make = [build = std::move(build)](const Contract& contract) -> std::unique_ptr<Instance> {
     return std::make_unique<ProblemInstance<Op>>(build(contract));
   };

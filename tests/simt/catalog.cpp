@@ -119,6 +119,8 @@ TEST_CASE("catalog on simt: codes, running statistics, answers") {
   check_family("dequantize", 3);
   check_family("scale_product", 3);
   check_family("batchnorm.running", 3);
+  check_family("batchnorm.moments", 3);
+  check_family("batchnorm.joint", 3);
   check_family("accumulate", 3);
   check_family("answers.", 3);
 }
