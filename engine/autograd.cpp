@@ -1,5 +1,6 @@
 #include "engine/autograd.h"
 
+#include <algorithm>
 #include <stdexcept>
 
 #include "engine/cancellation.h"
@@ -27,8 +28,19 @@ void Parameter::move_to(Device device) {
   momentum = momentum.to(device);
 }
 
+// Whoever reads a leaf is recorded after it.
+void Tape::note_read(Parameter& parameter, int64_t rows) const {
+  if (!watch_) return;
+  const auto [at, first] = read_at_.try_emplace(&parameter, reads_.size());
+  if (first)
+    reads_.push_back({&parameter, rows, nodes_.size()});
+  else
+    reads_[at->second].rows = std::max(reads_[at->second].rows, rows);
+}
+
 Variable Tape::leaf(Parameter& parameter) const {
   if (!recording_) return constant(parameter.value);
+  note_read(parameter, parameter.gradient.dim(0));
   on_host([&parameter] { parameter.touched = true; });
   return {parameter.value, -1, parameter.gradient};
 }
@@ -37,6 +49,7 @@ Variable Tape::leaf(Parameter& weight, int64_t k, int64_t c) const {
   const int inner = weight.value.rank() - 1;
   const auto corner = [&](const Tensor& t) { return t.leading(0, k).leading(inner, c); };
   if (!recording_) return constant(corner(weight.value));
+  note_read(weight, k);
   on_host([&weight] { weight.touched = true; });
   return {corner(weight.value), -1, corner(weight.gradient)};
 }
@@ -86,6 +99,7 @@ void Tape::accumulate(const Gradient& of, Tensor gradient) {
 void Tape::backward(const Variable& output, Tensor gradient) {
   if (!recording_) throw std::logic_error("[autograd] backward on a tape that does not record");
   accumulate(output, std::move(gradient));
+  if (watch_) watch_->begins(reads_);
   Tensor second;  // of the pair whose first node comes next
   while (!nodes_.empty()) {
     check_cancelled();
@@ -100,6 +114,7 @@ void Tape::backward(const Variable& output, Tensor gradient) {
       node.backward(*this, node.gradient);
     }
     nodes_.pop_back();
+    if (watch_) watch_->has_run(nodes_.size());
   }
 }
 

@@ -5,7 +5,9 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -61,6 +63,22 @@ struct Gradient {
   explicit Gradient(const Variable& of) : node(of.node), dims(of.data.dims()) {}
 };
 
+/// Is told how far the backward of a tape has got, so that gradients can leave while others are computed.
+class BackwardWatch {
+ public:
+  /// A parameter that the tape's operations read.
+  struct Read {
+    Parameter* parameter;
+    int64_t rows;      ///< of its gradient's first dimension, the leading ones: the others are left alone
+    std::size_t node;  ///< no operation before this one reads it
+  };
+  virtual ~BackwardWatch() = default;
+  /// Backward begins; `reads` is in order of nodes.
+  virtual void begins(std::span<const Read> reads) = 0;
+  /// The operations from `node` on have added to their gradients.
+  virtual void has_run(std::size_t node) = 0;
+};
+
 class Tape {
  public:
   /// What operations change on the host, to be done again when the device's part of them is (as a graph).
@@ -69,6 +87,9 @@ class Tape {
   /// `changes`: where on_host() notes them; null: nowhere.
   explicit Tape(bool recording, Stream stream = {}, HostChanges* changes = nullptr)
       : recording_(recording), stream_(stream), changes_(changes) {}
+
+  /// Before the first leaf; it must outlive backward().
+  void tell(BackwardWatch* watch) { watch_ = watch; }
 
   bool recording() const { return recording_; }
   Stream stream() const { return stream_; }
@@ -111,10 +132,15 @@ class Tape {
         pair;  ///< instead of `backward`: the first of two results; the second's node is the next, empty one
     Tensor gradient;
   };
+  void note_read(Parameter& parameter, int64_t rows) const;
+
   bool recording_;
   Stream stream_;
   HostChanges* changes_;
   std::vector<Node> nodes_;
+  BackwardWatch* watch_ = nullptr;
+  mutable std::vector<BackwardWatch::Read> reads_;  ///< where somebody watches
+  mutable std::unordered_map<const Parameter*, std::size_t> read_at_;
 };
 
 }  // namespace rtfq

@@ -1,5 +1,7 @@
 #include "engine/reducer.h"
 
+#include <stdexcept>
+
 namespace rtfq {
 namespace {
 
@@ -9,11 +11,20 @@ bool over_ranks = true;
 
 }  // namespace
 
+kernels::runtime::Collective& Reducer::on(Device device) {
+  throw std::logic_error(std::string("[ranks] these ranks have no sums on ") + to_string(device.backend));
+}
+
 void sum_over_ranks(const Tensor& values) {
   if (current->ranks() == 1) return;
-  const Tensor host = values.to({});
-  current->sum(std::span<float>(host.as<float>(), static_cast<std::size_t>(host.count())));
-  if (!host.shares_storage(values)) values.copy_from(host);
+  const Device device = values.device();
+  const auto count = static_cast<std::size_t>(values.count());
+  if (device.backend == Backend::cpu) {
+    current->sum(std::span(values.as<float>(), count));
+    return;
+  }
+  const kernels::runtime::Floats floats{values.as<float>(), count};
+  current->on(device).sum(std::span(&floats, 1), compute_stream(device));
 }
 
 Reducer& reducer() {

@@ -7,6 +7,7 @@
 #include <span>
 
 #include "engine/tensor.h"
+#include "kernels/runtime/collective.h"
 
 namespace rtfq {
 
@@ -27,6 +28,11 @@ class Reducer {
   virtual void sum(std::span<double> values) = 0;
   virtual void sum(std::span<float> values) = 0;
   virtual Traffic traffic() const { return {}; }
+  /// Sums of the memory of a device, in the order of a stream. All ranks use the same kind of device.
+  virtual kernels::runtime::Collective& on(Device);
+  /// Sums over a channel of its own, for another thread to make meanwhile: those of one do not wait for those
+  /// of the other. Null where there is none.
+  virtual Reducer* beside() { return nullptr; }
 };
 
 /// One rank: sums are what they were.
@@ -38,8 +44,7 @@ class LocalReducer final : public Reducer {
   void sum(std::span<float>) override {}
 };
 
-/// Sums a tensor's elements over all ranks, wherever it is; a device waits only where there are several
-/// ranks.
+/// Sums a dense f32 tensor's elements over all ranks, wherever it is.
 void sum_over_ranks(const Tensor& values);
 
 /// The process-wide reducer: a LocalReducer until set_reducer.

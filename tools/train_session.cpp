@@ -32,10 +32,13 @@ class Session {
     if (group_)
       group_->monitor().set_advice("the last checkpoint is in " + wanted_.out +
                                    "; go on, with as many ranks or fewer, by:\n  " + wanted_.resume_command);
+    const bool on_gpus = kernels::parse_device(config_.device).backend == Backend::cuda;
+    if (group_ && on_gpus) as_usage([&] { group_->choose_gpu(); });
     if (first()) folder_ = open_folder(wanted);
     if (first() && !folder_->died().empty())
       note("the process that trained in " + wanted.out + " before died (" + folder_->died() + ")");
     open();
+    if (group_) device_sums_ = group_->use_device(device_of(config_));
     if (!first()) return;
     begin_record();
     say_what_runs();
@@ -187,9 +190,12 @@ class Session {
               std::to_string(train.source_steps) + " quantized on the source, " +
               std::to_string(train.steps - train.float_steps - train.source_steps) + " adapting";
     note("training " + text + "; seed " + std::to_string(train.seed) + "; writing to " + wanted_.out);
+    const bool overlaps = train.overlap && config_.device == "cpu" && reducer().beside();
     if (group_)
       note(group_->description() + ", " + std::to_string(train.batch / group_->ranks()) +
-           " images of each domain a rank; gradients are summed after the last pass");
+           " images of each domain a rank; gradients are summed " +
+           (overlaps ? "while the last pass computes others" : "after the last pass") +
+           (device_sums_.empty() ? "" : ", " + device_sums_));
     if (config_.precision != "f32" || config_.device != "cpu") note("device: " + device_in_use(config_));
     for (std::istringstream lines(trainer_->start_report()); std::getline(lines, text);) note(text);
     if (trainer_->step()) note("going on after step " + std::to_string(trainer_->step()) + " of " + total());
@@ -316,6 +322,7 @@ class Session {
   std::unique_ptr<TrainingProgress> progress_;
   bool has_checkpoint_ = false, interrupted_ = false;
   int64_t saved_ = 0, retreated_to_ = -1;
+  std::string device_sums_;  ///< how ranks sum what is on their devices
   double seconds_ = 0,
          waited_ = 0;  ///< of the steps, without the first, which has nothing to prepare ahead of
 };

@@ -105,6 +105,7 @@ struct TrainConfig {
   double max_loss = 1e4;               ///< a loss above it is as bad as one that is not finite; 0: no limit
   std::string on_divergence = "stop";  ///< stop, retreat: to the last checkpoint with half the rate
   bool sync_norms = true;              ///< norm statistics over the images of all ranks, or of each
+  bool overlap = true;                 ///< several ranks sum gradients while the last pass computes others
   bool tensorboard = false;            ///< the log also as TensorBoard event files
 };
 
@@ -120,7 +121,7 @@ struct Config {
   std::string precision = "f32";
   std::string device = "cpu";
   bool graphs = false;  ///< passes that come again are launched as one (training/pass_graphs.h)
-  int threads = 0;  ///< 0: all processors
+  int threads = 0;      ///< 0: all processors
 };
 
 /// Reads a .jsonc file (comments and trailing commas allowed), applies `overrides` ("train.steps=100"),

@@ -192,6 +192,10 @@ std::vector<Field> describe() {
              "with several ranks, norms take their statistics over the images of all ranks, as one rank "
              "does; false: "
              "each over its own"),
+      yes_no(
+          KEY(train.overlap),
+          "with several ranks on the cpu, gradients are summed while the last pass computes others; false: "
+          "after it. The same bits"),
       yes_no(KEY(train.tensorboard), "also write the log as TensorBoard event files, to RUN/tensorboard"),
 
       text(KEY(checkpoint), {},
@@ -206,10 +210,11 @@ std::vector<Field> describe() {
            "what computes: cpu; cuda: an NVIDIA GPU (the first that CUDA_VISIBLE_DEVICES leaves), in a build "
            "with "
            "RTFQ_CUDA; simt: the CUDA kernels on the CPU, to test them"),
-      yes_no(KEY(graphs),
-             "on cuda and simt: the kernels of a pass are recorded when its subnet comes the second time, and "
-             "launched as one graph from then on; the same bits with less work for the host. Not yet run on a "
-             "GPU"),
+      yes_no(
+          KEY(graphs),
+          "on cuda and simt: the kernels of a pass are recorded when its subnet comes the second time, and "
+          "launched as one graph from then on; the same bits with less work for the host. Not yet run on a "
+          "GPU"),
       number(KEY(threads), threads, "that compute; 0: one a processor"),
   };
 }

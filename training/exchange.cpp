@@ -8,37 +8,11 @@
 namespace rtfq {
 namespace {
 
-constexpr std::size_t bucket_elements = std::size_t{1} << 20;
-
 void put(const Tensor& into, std::span<const float> values) {
   into.copy_from(Tensor::from(std::vector<float>(values.begin(), values.end()), into.dims(), into.device()));
 }
 
-void sum_bucket(std::vector<float>& bucket, std::span<Parameter* const> parameters) {
-  reducer().sum(std::span<float>(bucket));
-  std::size_t at = 0;
-  for (const Parameter* p : parameters) {
-    const auto count = static_cast<std::size_t>(p->gradient.count());
-    put(p->gradient, std::span(bucket).subspan(at, count));
-    at += count;
-  }
-  bucket.clear();
-}
-
 }  // namespace
-
-void sum_gradients(std::span<Parameter* const> parameters) {
-  if (reducer().ranks() == 1) return;
-  std::vector<float> bucket;
-  std::size_t first = 0;
-  for (std::size_t i = 0; i < parameters.size(); ++i) {
-    const std::vector<float> values = parameters[i]->gradient.to_vector();
-    bucket.insert(bucket.end(), values.begin(), values.end());
-    if (bucket.size() < bucket_elements && i + 1 < parameters.size()) continue;
-    sum_bucket(bucket, parameters.subspan(first, i + 1 - first));
-    first = i + 1;
-  }
-}
 
 void average(StepResult& result) {
   const int ranks = reducer().ranks();

@@ -1,6 +1,6 @@
 #pragma once
 // What the ranks of a job tell each other in a step, besides what operations sum by themselves
-// (engine/reducer.h). With one rank all of it does nothing.
+// (engine/reducer.h) and gradients (training/gradient_exchange.h). With one rank all of it does nothing.
 
 #include <span>
 #include <string>
@@ -10,11 +10,6 @@
 #include "training/step.h"
 
 namespace rtfq {
-
-/// Gradients become their sums over all ranks. They are packed into buckets of some MiB, since a network has
-/// hundreds of small parameters. Comes after the last pass: before, no gradient is complete, as all passes
-/// add to the same.
-void sum_gradients(std::span<Parameter* const> parameters);
 
 /// Losses, terms and accuracy become means over ranks.
 void average(StepResult&);

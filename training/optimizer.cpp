@@ -6,7 +6,6 @@
 #include "engine/ops/launch.h"
 #include "engine/reducer.h"
 #include "kernels/optimizer.h"
-#include "training/exchange.h"
 
 namespace rtfq {
 namespace {
@@ -43,7 +42,6 @@ void Optimizer::gather(int passes) {
     if (p->kind != ParameterKind::step)
       clipped.push_back({nullptr, nullptr, p->gradient.as<float>(), p->value.count(), 0, 0, false});
   }
-  sum_gradients(touched_);
   scale_ = 1.0 / reducer().ranks();
   if (config_.average_passes) scale_ /= passes;
   if (!squares_.defined() || squares_.device() != device) {

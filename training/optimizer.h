@@ -13,8 +13,8 @@ class Optimizer {
   /// gather, norm and update.
   double step(double learning_rate, int passes);
 
-  /// After the passes of a step: gradients are joined over ranks; their norm, and the scale that averages
-  /// them over `passes` where the configuration says so and clips them, are computed where they are.
+  /// After the passes of a step, and the exchange of gradients: their norm, and the scale that averages them
+  /// over `passes` where the configuration says so and clips them, are computed where they are.
   void gather(int passes);
   /// The norm of what was gathered, before clipping, step sizes left out. Waits for the device.
   double norm() const;

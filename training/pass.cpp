@@ -39,8 +39,9 @@ void add_losses(PassResult& result, const Config& config, const PassInput& pass)
 }  // namespace
 
 PassResult run_pass(Supernet& student, const Config& config, const PassInput& pass, const Tensor& losses,
-                    float* right, Tape::HostChanges* changes) {
+                    float* right, Tape::HostChanges* changes, BackwardWatch* watch) {
   Tape tape(true, student.stream(), changes);
+  tape.tell(watch);
   const Variable logits = student.forward(tape, pass.plan.subnet, pass.images, pass.parts, NormMode::train);
   PassResult result{logits.data, PassLoss(logits.data, pass.source_rows(), losses), {}};
   add_losses(result, config, pass);

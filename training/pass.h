@@ -38,8 +38,8 @@ struct PassResult {
 
 /// Trains `student` on it: gradients are added to the parameters', norms' running statistics follow.
 /// `losses`, f32 [PassLoss::most_terms], gets the terms; `right`, f32, how many source images the largest
-/// subnet had right, where this pass is its. The host waits for nothing. `changes`: as Tape's.
+/// subnet had right, where this pass is its. The host waits for nothing. `changes` and `watch`: as Tape's.
 PassResult run_pass(Supernet& student, const Config&, const PassInput&, const Tensor& losses, float* right,
-                    Tape::HostChanges* changes = nullptr);
+                    Tape::HostChanges* changes = nullptr, BackwardWatch* watch = nullptr);
 
 }  // namespace rtfq

@@ -160,7 +160,7 @@ void RunFolder::write_config(const Config& config) const {
 }
 
 std::vector<std::string> differing_settings(const Config& a, const Config& b) {
-  static const std::array<std::string, 15> free_to_change{"data.source",
+  static const std::array<std::string, 16> free_to_change{"data.source",
                                                           "data.target",
                                                           "data.threads",
                                                           "data.cache_mib",
@@ -174,6 +174,7 @@ std::vector<std::string> differing_settings(const Config& a, const Config& b) {
                                                           "train.checkpoint_every",
                                                           "train.log_steps_every",
                                                           "train.report_every",
+                                                          "train.overlap",
                                                           "train.tensorboard"};
   std::vector<std::string> keys = schema::differing_keys(a, b);
   std::erase_if(keys, [](const std::string& key) {

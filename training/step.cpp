@@ -8,6 +8,7 @@
 #include "kernels/answers.h"
 #include "training/divergence.h"
 #include "training/exchange.h"
+#include "training/gradient_exchange.h"
 #include "training/network.h"
 #include "training/pass_graphs.h"
 #include "training/phases.h"
@@ -172,15 +173,31 @@ PassInput input_of(Step& step, const PassPlan& plan) {
   return pass;
 }
 
-void run_pass(Step& step, const PassPlan& plan) {
+/// `watch`: of the last one, where the gradients of several ranks are summed.
+void run_pass(Step& step, const PassPlan& plan, BackwardWatch* watch) {
   const PassInput pass = input_of(step, plan);
   const Tensor losses = step.ledger.of_pass(step.losses.size());
   float* right = step.ledger.right();
-  PassResult result = step.input.graphs ? step.input.graphs->run(pass, losses, right)
-                                        : rtfq::run_pass(step.student, step.config, pass, losses, right);
+  PassResult result = step.input.graphs
+                          ? step.input.graphs->run(pass, losses, right)
+                          : rtfq::run_pass(step.student, step.config, pass, losses, right, nullptr, watch);
   if (step.input.shares && result.share.defined()) step.input.shares->student = std::move(result.share);
   step.logits.push_back(std::move(result.logits));
   step.losses.push_back(std::move(result.loss));
+}
+
+/// All passes; where there are several ranks, gradients are then sums over them.
+void run_passes(Step& step, StepResult& result) {
+  const std::vector<PassPlan>& passes = step.input.passes;
+  if (reducer().ranks() == 1) {
+    for (const PassPlan& pass : passes) run_pass(step, pass, nullptr);
+    return;
+  }
+  GradientExchange exchange(step.student.parameters(), reducer(), step.config.train.overlap);
+  for (const PassPlan& pass : passes) run_pass(step, pass, &pass == &passes.back() ? &exchange : nullptr);
+  exchange.finish();
+  result.exchange_waited = exchange.waited();
+  result.exchange_overlapped = exchange.overlapped();
 }
 
 /// Waits for the losses and sums them up.
@@ -237,7 +254,7 @@ StepResult run_step(Supernet& student, Supernet* teacher, Optimizer& optimizer, 
   StepResult result;
   const int passes = static_cast<int>(input.passes.size());
   try {
-    for (const PassPlan& pass : input.passes) run_pass(step, pass);
+    run_passes(step, result);
     optimizer.gather(passes);
     read_losses(step, result);
     require_bounded(result.loss, step);

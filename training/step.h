@@ -37,6 +37,8 @@ struct StepResult {
   std::map<std::string, std::map<std::string, double>> roles;
   double source_accuracy = 0;  ///< of the largest subnet on the source images, percent
   double gradient_norm = 0;
+  double exchange_waited = 0;      ///< seconds that the step waited for sums of gradients begun beside it
+  double exchange_overlapped = 0;  ///< seconds that those took while it was computing
 };
 
 /// Trains `student` one step; where there are target images also learns from `teacher`, which then follows

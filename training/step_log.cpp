@@ -47,6 +47,7 @@ std::string log_line(const StepReport& report) {
   if (report.exchanged_bytes > 0) {
     line["exchanged_bytes"] = report.exchanged_bytes;
     line["exchange_seconds"] = report.exchange_seconds;
+    line["overlapped_seconds"] = report.overlapped_seconds;
   }
   return print_json(line);
 }

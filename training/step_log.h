@@ -13,8 +13,8 @@
 namespace rtfq {
 
 /// {"step","phase","loss","terms":{..},"roles":{ROLE:{..}},"source_accuracy","gradient_norm","learning_rate",
-/// "seconds","wait_seconds","images"}, one line; with several ranks also "exchanged_bytes" and
-/// "exchange_seconds".
+/// "seconds","wait_seconds","images"}, one line; with several ranks also "exchanged_bytes",
+/// "exchange_seconds" (waiting for sums) and "overlapped_seconds" (sums beside the computation).
 std::string log_line(const StepReport&);
 
 /// {"step","phase","weights":{QUANTIZER:{BITS:step size}},"activations":{..}}, one line: the mean over a

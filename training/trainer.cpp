@@ -148,7 +148,8 @@ StepReport Trainer::train_step() {
   report.images = int64_t{source.n + target.n} * reducer().ranks();
   const Traffic sums = reducer().traffic();
   report.exchanged_bytes = static_cast<int64_t>(sums.bytes - before_sums.bytes);
-  report.exchange_seconds = sums.seconds - before_sums.seconds;
+  report.exchange_seconds = sums.seconds - before_sums.seconds + result.exchange_waited;
+  report.overlapped_seconds = result.exchange_overlapped;
   report.seconds = s.step_seconds = now() - start;
   return report;
 }

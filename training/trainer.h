@@ -24,10 +24,11 @@ struct StepReport {
   double gradient_norm = 0;    ///< before clipping, step sizes left out
   double learning_rate = 0;
   double seconds = 0;
-  double wait_seconds = 0;      ///< of these, waiting for images
-  int64_t images = 0;           ///< of all ranks
-  int64_t exchanged_bytes = 0;  ///< that this rank sent to others; 0 with one rank
-  double exchange_seconds = 0;  ///< of `seconds`, in sums over ranks
+  double wait_seconds = 0;        ///< of these, waiting for images
+  int64_t images = 0;             ///< of all ranks
+  int64_t exchanged_bytes = 0;    ///< that this rank sent to others; 0 with one rank
+  double exchange_seconds = 0;    ///< of `seconds`, waiting for sums over ranks
+  double overlapped_seconds = 0;  ///< that sums took beside the computation
 };
 
 class Trainer {

@@ -1,9 +1,11 @@
 #include <algorithm>
+#include <set>
 #include <stdexcept>
 
 #include "engine/ops/launch.h"
 #include "engine/ops/norm_parts.h"
 #include "engine/reducer.h"
+#include "kernels/moments.h"
 #include "kernels/running.h"
 
 namespace rtfq::ops {
@@ -12,51 +14,62 @@ namespace {
 using kernels::BatchNormShape;
 using kernels::count;
 
-/// Joins mean and variance over ranks: means weighted by counts, variances around the joint mean (Chan et al.
-/// 1979).
-void join_statistics(const BatchNormShape& shape, NormStatistics& s) {
+/// Counts of all ranks together, for norms on a device, whose figures the host does not see. It is told that
+/// ranks have as many images each, once for every count.
+std::vector<double> joint_counts(const std::vector<double>& own) {
+  static std::set<std::pair<int, std::vector<double>>> agreed;
+  const int ranks = reducer().ranks();
+  std::vector<double> all(own);
+  for (double& n : all) n *= ranks;
+  if (!agreed.insert({ranks, own}).second) return all;
+  std::vector<double> sums(own);
+  for (const double n : own) sums.push_back(n * n);
+  reducer().sum(std::span<double>(sums));
+  for (std::size_t i = 0; i < own.size(); ++i)
+    if (sums[i] * sums[i] != ranks * sums[own.size() + i])
+      throw std::runtime_error("[batchnorm] on a device ranks expect as many images each: this one has " +
+                               std::to_string(own[i]) + " values a channel, all " + std::to_string(ranks) +
+                               " have " + std::to_string(sums[i]));
+  return all;
+}
+
+/// Joins mean and variance over ranks, in one message.
+void join_statistics(Stream stream, const BatchNormShape& shape, NormStatistics& s) {
   for (int i = 0; i < shape.segments; ++i) s.counts.push_back(static_cast<double>(count(shape, i)));
   if (reducer().ranks() == 1 || !norms_over_ranks()) return;
-  const std::size_t c = static_cast<std::size_t>(shape.c), segments = s.counts.size();
-  const Tensor host_mean = s.mean.to({}), host_variance = s.variance.to({});
-  float* mean = host_mean.as<float>();
-  float* variance = host_variance.as<float>();
-  std::vector<double> sums(segments * c + segments);
-  for (std::size_t i = 0; i < segments; ++i) {
-    for (std::size_t j = 0; j < c; ++j) sums[i * c + j] = s.counts[i] * mean[i * c + j];
-    sums[segments * c + i] = s.counts[i];
+  const kernels::MomentsShape moments{shape.segments, shape.c};
+  const auto all = static_cast<std::size_t>(2 * shape.segments * shape.c), segments = s.counts.size();
+  const Device device = s.mean.device();
+  const Tensor memory =
+      Tensor::empty({static_cast<int64_t>((all + segments) * sizeof(double))}, DType::u8, device);
+  auto* sums = static_cast<double*>(memory.data());
+  kernels::BatchMomentsArgs own{s.mean.as<float>(), s.variance.as<float>(), {}, sums};
+  std::copy(s.counts.begin(), s.counts.end(), own.counts);
+  launch<kernels::BatchMoments>(stream, moments, own);
+  if (device.backend == Backend::cpu) {
+    std::copy(s.counts.begin(), s.counts.end(), sums + all);
+    reducer().sum(std::span(sums, all + segments));
+    std::copy_n(sums + all, segments, s.counts.begin());
+  } else {
+    s.counts = joint_counts(s.counts);
+    reducer().on(device).sum(sums, all, stream);
   }
-  reducer().sum(std::span<double>(sums));
-  std::vector<double> squares(segments * c);
-  for (std::size_t i = 0; i < segments; ++i)
-    for (std::size_t j = 0; j < c; ++j) {
-      const double joint = sums[i * c + j] / sums[segments * c + i], shift = mean[i * c + j] - joint;
-      squares[i * c + j] = s.counts[i] * (variance[i * c + j] + shift * shift);
-      mean[i * c + j] = static_cast<float>(joint);
-    }
-  reducer().sum(std::span<double>(squares));
-  for (std::size_t i = 0; i < segments; ++i) {
-    s.counts[i] = sums[segments * c + i];
-    for (std::size_t j = 0; j < c; ++j)
-      variance[i * c + j] = static_cast<float>(squares[i * c + j] / s.counts[i]);
-  }
-  if (s.mean.shares_storage(host_mean)) return;
-  s.mean.copy_from(host_mean);
-  s.variance.copy_from(host_variance);
+  kernels::JointStatisticsArgs joint{sums, {}, s.mean.as<float>(), s.variance.as<float>()};
+  std::copy(s.counts.begin(), s.counts.end(), joint.counts);
+  launch<kernels::JointStatistics>(stream, moments, joint);
 }
 
 void backward(Tape& tape, const Tensor& g, const BatchNormShape& shape, const NormInput& in) {
   const NormStatistics& statistics = in.statistics;
-  const Tensor sum_g = Tensor::empty(statistics.mean.dims(), DType::f32, g.device());
-  const Tensor sum_gx = Tensor::empty(statistics.mean.dims(), DType::f32, g.device());
+  const BackwardSums sums(statistics.mean, 2);
+  const Tensor sum_g = sums[0], sum_gx = sums[1];
   launch<kernels::BatchNormReduce>(
       tape.stream(), shape,
       {in.x.data.data(), g.data(), statistics.mean.as<float>(), statistics.variance.as<float>(),
        sum_g.as<float>(), sum_gx.as<float>(), nullptr});
   accumulate_affine(tape.stream(), in.segments, sum_g, sum_gx);
   if (!in.x.needs_gradient()) return;
-  sum_norms_over_ranks(sum_g);
-  sum_norms_over_ranks(sum_gx);
+  sum_norms_over_ranks(sums.all());
   kernels::BatchNormApplyArgs args{};
   args.x = in.x.data.data();
   args.g = g.data();
@@ -132,7 +145,7 @@ NormStatistics norm_statistics(Stream stream, const Tensor& x, std::span<const N
       Tensor::empty(dims, DType::f32, x.device()), Tensor::empty(dims, DType::f32, x.device()), {}};
   launch<kernels::BatchNormStatistics>(
       stream, shape, {x.data(), statistics.mean.as<float>(), statistics.variance.as<float>(), nullptr});
-  join_statistics(shape, statistics);
+  join_statistics(stream, shape, statistics);
   return statistics;
 }
 

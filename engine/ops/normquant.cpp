@@ -80,11 +80,8 @@ Tensor reuse(const Tensor& a, const Tensor& b, const Tensor& like) {
 
 void backward(Tape& tape, const Saved& saved, const Tensor& g_codes, const Tensor& g_identity) {
   const auto& [shape, main, residual, codes, identity] = saved;
-  const Dims sums = main.statistics.mean.dims();
-  const Device device = main.x.data.device();
-  const auto make_sums = [&] { return Tensor::empty(sums, DType::f32, device); };
-  const Tensor sum_g = make_sums(), sum_gx = make_sums();
-  const Tensor other_sum_gx = residual.norm ? make_sums() : Tensor();
+  const BackwardSums sums(main.statistics.mean, residual.norm ? 3 : 2);
+  const Tensor sum_g = sums[0], sum_gx = sums[1], other_sum_gx = residual.norm ? sums[2] : Tensor();
   const bool stores = shape.residual != RTFQ_RESIDUAL_NONE;
   Tensor g_z = stores ? reuse(g_codes, g_identity, main.x.data) : Tensor();
 
@@ -106,9 +103,7 @@ void backward(Tape& tape, const Saved& saved, const Tensor& g_codes, const Tenso
       tape.stream(), main.segments, sum_g, sum_gx,
       residual.norm ? std::span<const NormSegment>(residual.norm->segments) : std::span<const NormSegment>(),
       other_sum_gx);
-  sum_norms_over_ranks(sum_g);
-  sum_norms_over_ranks(sum_gx);
-  if (residual.norm) sum_norms_over_ranks(other_sum_gx);
+  sum_norms_over_ranks(sums.all());
 
   kernels::NormQuantApplyArgs apply{};
   apply.in = reduce.in;

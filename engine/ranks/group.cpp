@@ -1,7 +1,9 @@
 #include "engine/ranks/group.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <set>
+#include <sstream>
 #include <stdexcept>
 
 #include "engine/ranks/tcp.h"
@@ -19,7 +21,7 @@ Group::Group(const Launch& launch) : launch_(launch) {
                                "WORLD_SIZE and MASTER_ADDR");
     int port = 0;
     if (launch_.rank == 0) {
-      listener = listen_on(0, launch_.ranks + 16);
+      listener = listen_on(0, 2 * launch_.ranks + 16);
       port = port_of(listener);
     }
     mpi_->share_address(launch_.address, port);
@@ -35,12 +37,17 @@ Group::Group(const Launch& launch) : launch_(launch) {
   }
   Meeting meeting = meet(launch_, std::move(listener));
   members_ = meeting.members;
+  // The second is for sums beside the computation.
+  constexpr int channels = 2;
   if (mpi_)
-    transport_ = mpi_->transport();
+    transports_ = mpi_->transports(channels);
   else
-    transport_ = std::make_unique<TcpTransport>(launch_, meeting);
+    for (auto& transport : TcpTransport::connect(launch_, meeting, channels))
+      transports_.push_back(std::move(transport));
   monitor_ = std::make_unique<Monitor>(launch_, members_, std::move(meeting.control), entered_);
-  reducer_ = std::make_unique<RankReducer>(*transport_, launch_.rank, launch_.ranks, entered_);
+  reducer_ = std::make_unique<RankReducer>(*transports_.front(),
+                                           transports_.size() > 1 ? transports_[1].get() : nullptr,
+                                           launch_.rank, launch_.ranks, entered_);
   set_reducer(reducer_.get());
 }
 
@@ -52,7 +59,50 @@ std::string Group::description() const {
   std::set<std::string> hosts;
   for (const Member& member : members_) hosts.insert(member.host);
   return std::to_string(launch_.ranks) + " ranks on " + std::to_string(hosts.size()) +
-         (hosts.size() == 1 ? " host, " : " hosts, ") + transport_->name();
+         (hosts.size() == 1 ? " host, " : " hosts, ") + transports_.front()->name();
+}
+
+std::string gpu_of_rank(const std::string& visible, int mine, int ranks) {
+  if (visible.empty()) return std::to_string(mine);
+  std::vector<std::string> listed;
+  std::istringstream words(visible);
+  for (std::string word; std::getline(words, word, ',');) listed.push_back(word);
+  if (listed.size() == 1) return visible;
+  if (listed.size() < static_cast<std::size_t>(ranks))
+    throw std::invalid_argument("[ranks] CUDA_VISIBLE_DEVICES lists " + std::to_string(listed.size()) +
+                                " GPUs (" + visible + ") for " + std::to_string(ranks) +
+                                " ranks on this host: list one for each, or start fewer ranks");
+  return listed[static_cast<std::size_t>(mine)];
+}
+
+void Group::choose_gpu() const {
+  const auto mine = static_cast<std::size_t>(launch_.rank);
+  int before = 0, all = 0;
+  for (std::size_t rank = 0; rank < members_.size(); ++rank) {
+    if (members_[rank].host != members_[mine].host) continue;
+    if (rank < mine) ++before;
+    ++all;
+  }
+  const std::string own = gpu_of_rank(environment_variable("CUDA_VISIBLE_DEVICES"), before, all);
+  ::setenv("CUDA_VISIBLE_DEVICES", own.c_str(), 1);
+}
+
+std::string Group::use_device(Device device) {
+  using namespace kernels::runtime;
+  if (device.backend == Backend::cpu) return {};
+  if (device.backend != Backend::cuda) return reducer_->on(device).name();
+  const std::string missing = nccl_missing();
+  float without = missing.empty() ? 0 : 1;
+  reducer_->sum(std::span(&without, 1));
+  if (without > 0)
+    return reducer_->on(device).name() + " (no NCCL: " + (missing.empty() ? "not on all ranks" : missing) +
+           ")";
+  NcclId id = launch_.rank == 0 ? make_nccl_id() : NcclId();
+  std::vector<double> bytes(id.bytes.begin(), id.bytes.end());
+  from_first(bytes);
+  std::copy(bytes.begin(), bytes.end(), id.bytes.begin());
+  reducer_->use(make_nccl(device, id, launch_.rank, launch_.ranks));
+  return reducer_->on(device).name();
 }
 
 void from_first(std::span<double> values) {

@@ -75,7 +75,7 @@ Meeting meet_as_first(const Launch& launch, Socket listener, Clock::time_point d
 
 Meeting meet_as_other(const Launch& launch, Clock::time_point deadline) {
   Meeting meeting;
-  meeting.listener = listen_on(0, launch.ranks);
+  meeting.listener = listen_on(0, launch.ranks + 16);
   std::string error;
   Socket first = connect_before(launch.address, launch.port, deadline, error);
   const std::string where = launch.address + ":" + std::to_string(launch.port);

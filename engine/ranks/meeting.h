@@ -37,8 +37,9 @@ Meeting meet(const Launch&, Socket listener);
 enum class Purpose : uint32_t { control = 1, star = 2, ring = 3 };
 struct Hello {
   char magic[8] = {'R', 'T', 'F', 'Q', 'R', 'A', 'N', 'K'};
-  uint32_t version = 1;
+  uint32_t version = 2;
   Purpose purpose = Purpose::control;
+  int32_t channel = 0;  ///< of star and ring
   int32_t rank = 0, ranks = 0, process = 0, port = 0;
   char host[64] = {};
 };

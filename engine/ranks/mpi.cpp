@@ -22,6 +22,12 @@ void check(int result, const char* what) {
 
 class MpiTransport final : public Transport {
  public:
+  /// A communicator of its own, so that no message of another transport can be taken for one of this.
+  MpiTransport() {
+    check(MPI_Comm_dup(MPI_COMM_WORLD, &communicator_), "making a communicator");
+    MPI_Comm_set_errhandler(communicator_, MPI_ERRORS_RETURN);
+  }
+  ~MpiTransport() override { MPI_Comm_free(&communicator_); }
   void exchange(int to, const void* out, std::size_t out_bytes, int from, void* in,
                 std::size_t in_bytes) override {
     const char* source = static_cast<const char*>(out);
@@ -30,10 +36,10 @@ class MpiTransport final : public Transport {
       const std::size_t sent = std::min(out_bytes, largest), got = std::min(in_bytes, largest);
       MPI_Request requests[2] = {MPI_REQUEST_NULL, MPI_REQUEST_NULL};
       if (got > 0)
-        check(MPI_Irecv(target, static_cast<int>(got), MPI_BYTE, from, 0, MPI_COMM_WORLD, &requests[0]),
+        check(MPI_Irecv(target, static_cast<int>(got), MPI_BYTE, from, 0, communicator_, &requests[0]),
               "receiving");
       if (sent > 0)
-        check(MPI_Isend(source, static_cast<int>(sent), MPI_BYTE, to, 0, MPI_COMM_WORLD, &requests[1]),
+        check(MPI_Isend(source, static_cast<int>(sent), MPI_BYTE, to, 0, communicator_, &requests[1]),
               "sending");
       // Long spinning takes the processor from whoever is awaited where ranks share one, so soon it is slept.
       int finished = 0;
@@ -53,13 +59,15 @@ class MpiTransport final : public Transport {
     std::string version(text, static_cast<std::size_t>(length));
     return "MPI (" + version.substr(0, version.find(',')) + ")";
   }
+
+ private:
+  MPI_Comm communicator_ = MPI_COMM_NULL;
 };
 
 class MpiJob final : public Mpi {
  public:
   MpiJob() {
-    int given = 0;
-    check(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &given), "starting");
+    check(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &given_), "starting");
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
   }
   ~MpiJob() override { MPI_Finalize(); }
@@ -81,7 +89,18 @@ class MpiJob final : public Mpi {
     check(MPI_Bcast(&port, 1, MPI_INT, 0, MPI_COMM_WORLD), "telling the port of rank 0");
     address = host;
   }
-  std::unique_ptr<Transport> transport() override { return std::make_unique<MpiTransport>(); }
+  std::vector<std::unique_ptr<Transport>> transports(int wanted) override {
+    // All ranks must see the same, also where hosts have different installations.
+    int level = 0;
+    check(MPI_Allreduce(&given_, &level, 1, MPI_INT, MPI_MIN, MPI_COMM_WORLD), "agreeing on threads");
+    std::vector<std::unique_ptr<Transport>> all;
+    for (int i = 0; i < (level >= MPI_THREAD_MULTIPLE ? wanted : 1); ++i)
+      all.push_back(std::make_unique<MpiTransport>());
+    return all;
+  }
+
+ private:
+  int given_ = MPI_THREAD_SINGLE;
 };
 
 }  // namespace

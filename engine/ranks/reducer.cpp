@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <chrono>
 
+#include "engine/ranks/host_collective.h"
+
 namespace rtfq::ranks {
 namespace {
 
@@ -17,6 +19,12 @@ double now() {
 
 RankReducer::RankReducer(Transport& transport, int rank, int ranks, std::atomic<uint64_t>& entered)
     : transport_(transport), rank_(rank), ranks_(ranks), entered_(entered) {}
+
+RankReducer::RankReducer(Transport& first, Transport* second, int rank, int ranks,
+                         std::atomic<uint64_t>& entered)
+    : RankReducer(first, rank, ranks, entered) {
+  if (second) beside_ = std::make_unique<RankReducer>(*second, rank, ranks, entered);
+}
 
 void RankReducer::exchange(int to, const void* out, std::size_t out_bytes, int from, void* in,
                            std::size_t in_bytes) {
@@ -73,6 +81,18 @@ void RankReducer::reduce(std::span<T> values) {
     ring(values);
   ++traffic_.sums;
   traffic_.seconds += now() - start;
+}
+
+kernels::runtime::Collective& RankReducer::on(Device device) {
+  ++entered_;  // whoever asks is about to sum
+  if (!collective_) collective_ = std::make_unique<HostCollective>(*this, device);
+  return *collective_;
+}
+
+Traffic RankReducer::traffic() const {
+  Traffic all = traffic_;
+  if (beside_) all.bytes += beside_->traffic_.bytes, all.sums += beside_->traffic_.sums;
+  return all;
 }
 
 void RankReducer::sum(std::span<double> values) {

@@ -2,6 +2,7 @@
 // Sums over the ranks of a job on top of any transport.
 
 #include <atomic>
+#include <memory>
 #include <vector>
 
 #include "engine/ranks/transport.h"
@@ -17,11 +18,18 @@ class RankReducer final : public Reducer {
  public:
   /// `entered` counts the sums that this rank has gone into; a monitor reads it from its own thread.
   RankReducer(Transport&, int rank, int ranks, std::atomic<uint64_t>& entered);
+  /// `second`: for the sums of beside(); null: there are none.
+  RankReducer(Transport& first, Transport* second, int rank, int ranks, std::atomic<uint64_t>& entered);
   int rank() const override { return rank_; }
   int ranks() const override { return ranks_; }
   void sum(std::span<double> values) override;
   void sum(std::span<float> values) override;
-  Traffic traffic() const override { return traffic_; }
+  /// With the bytes of beside(), which must be at rest; seconds are of this one's sums alone.
+  Traffic traffic() const override;
+  Reducer* beside() override { return beside_.get(); }
+  /// Through the host, unless use() has given another way.
+  kernels::runtime::Collective& on(Device) override;
+  void use(std::unique_ptr<kernels::runtime::Collective> collective) { collective_ = std::move(collective); }
 
  private:
   template <class T>
@@ -37,6 +45,8 @@ class RankReducer final : public Reducer {
   std::atomic<uint64_t>& entered_;
   Traffic traffic_;
   std::vector<char> buffer_;
+  std::unique_ptr<RankReducer> beside_;
+  std::unique_ptr<kernels::runtime::Collective> collective_;
 };
 
 }  // namespace rtfq::ranks

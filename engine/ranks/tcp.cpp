@@ -10,31 +10,49 @@
 namespace rtfq::ranks {
 
 TcpTransport::TcpTransport(const Launch& launch, const Meeting& meeting)
-    : rank_(launch.rank), ranks_(launch.ranks), members_(meeting.members) {
+    : rank_(launch.rank),
+      ranks_(launch.ranks),
+      members_(meeting.members),
+      star_(rank_ == 0 ? static_cast<std::size_t>(ranks_) : 1) {}
+
+std::vector<std::unique_ptr<TcpTransport>> TcpTransport::connect(const Launch& launch, const Meeting& meeting,
+                                                                 int channels) {
+  const int me = launch.rank, ranks = launch.ranks;
   const auto deadline =
       Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(patience()));
-  const auto call = [&](int rank, Purpose purpose) {
-    const Member& member = members_[static_cast<std::size_t>(rank)];
+  const auto call = [&](int rank, Purpose purpose, int channel) {
+    const Member& member = meeting.members[static_cast<std::size_t>(rank)];
     std::string error;
     Socket socket = connect_before(member.address, member.port, deadline, error);
-    if (!socket.open() || !socket.send(hello_of(launch, purpose, 0), deadline))
+    Hello hello = hello_of(launch, purpose, 0);
+    hello.channel = channel;
+    if (!socket.open() || !socket.send(hello, deadline))
       throw std::runtime_error("[ranks] cannot reach " + member.shown(rank) + " at " + member.address + ":" +
                                std::to_string(member.port) + ": " + error);
     return socket;
   };
   // A call succeeds before it is answered, so all may call first.
-  star_.resize(rank_ == 0 ? static_cast<std::size_t>(ranks_) : 1);
-  if (rank_ != 0) star_[0] = call(0, Purpose::star);
-  next_ = call((rank_ + 1) % ranks_, Purpose::ring);
-  for (int expected = rank_ == 0 ? ranks_ : 1; expected > 0; --expected) {
-    Hello hello;
-    Socket socket = accept_hello(meeting.listener, ranks_, deadline, hello);
-    if (!socket.open()) throw std::runtime_error("[ranks] the ranks met, but did not connect in time");
-    if (hello.purpose == Purpose::star && rank_ == 0)
-      star_[static_cast<std::size_t>(hello.rank)] = std::move(socket);
-    else if (hello.purpose == Purpose::ring)
-      before_ = std::move(socket);
+  std::vector<std::unique_ptr<TcpTransport>> all;
+  for (int channel = 0; channel < channels; ++channel) {
+    all.emplace_back(new TcpTransport(launch, meeting));
+    if (me != 0) all.back()->star_[0] = call(0, Purpose::star, channel);
+    all.back()->next_ = call((me + 1) % ranks, Purpose::ring, channel);
   }
+  for (int expected = channels * (me == 0 ? ranks : 1); expected > 0; --expected) {
+    Hello hello;
+    Socket socket = accept_hello(meeting.listener, ranks, deadline, hello);
+    if (!socket.open()) throw std::runtime_error("[ranks] the ranks met, but did not connect in time");
+    if (hello.channel < 0 || hello.channel >= channels)
+      throw std::runtime_error("[ranks] " +
+                               meeting.members[static_cast<std::size_t>(hello.rank)].shown(hello.rank) +
+                               " speaks of more channels than there are: do all ranks run the same rtfq?");
+    TcpTransport& of = *all[static_cast<std::size_t>(hello.channel)];
+    if (hello.purpose == Purpose::star && me == 0)
+      of.star_[static_cast<std::size_t>(hello.rank)] = std::move(socket);
+    else if (hello.purpose == Purpose::ring)
+      of.before_ = std::move(socket);
+  }
+  return all;
 }
 
 // With two ranks the ring leads to rank 0 as well, but by connections of its own: a rank uses one of the two

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "engine/ranks/launch.h"
 
@@ -29,7 +30,9 @@ class Mpi {
   virtual ~Mpi() = default;
   virtual int ranks() const = 0;
   virtual void share_address(std::string& address, int& port) = 0;
-  virtual std::unique_ptr<Transport> transport() = 0;
+  /// As many as `wanted`, which different threads may use at the same time; one where this MPI has no
+  /// threads.
+  virtual std::vector<std::unique_ptr<Transport>> transports(int wanted) = 0;
 };
 /// Throws std::invalid_argument in a build without.
 std::unique_ptr<Mpi> start_mpi();

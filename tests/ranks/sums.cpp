@@ -1,18 +1,16 @@
 // How ranks find out that they are some, meet, and add.
 #include <catch2/catch.hpp>
 #include <map>
-#include <thread>
 
 #include "engine/random.h"
+#include "engine/ranks/group.h"
 #include "engine/ranks/launch.h"
-#include "engine/ranks/meeting.h"
-#include "engine/ranks/monitor.h"
-#include "engine/ranks/reducer.h"
-#include "engine/ranks/tcp.h"
+#include "tests/ranks/as_ranks.h"
 
 using namespace rtfq;
 using namespace rtfq::ranks;
 using Catch::Matchers::Contains;
+using test::as_ranks;
 
 namespace {
 
@@ -21,24 +19,6 @@ std::optional<Launch> launch_with(const std::map<std::string, std::string>& vari
     const auto found = variables.find(name);
     return found == variables.end() ? std::string() : found->second;
   });
-}
-
-/// Runs `work` as every rank of a job, in threads.
-void as_ranks(int ranks, const std::function<void(RankReducer&)>& work) {
-  Socket listener = listen_on(0, 64);
-  const int port = port_of(listener);
-  std::vector<std::thread> threads;
-  for (int rank = 0; rank < ranks; ++rank)
-    threads.emplace_back([&, rank] {
-      const Launch launch{Launcher::variables, rank, ranks, "127.0.0.1", port};
-      Meeting meeting = meet(launch, rank == 0 ? std::move(listener) : Socket());
-      TcpTransport transport(launch, meeting);
-      std::atomic<uint64_t> entered{0};
-      const Monitor monitor(launch, meeting.members, std::move(meeting.control), entered);
-      RankReducer reducer(transport, rank, ranks, entered);
-      work(reducer);
-    });
-  for (std::thread& thread : threads) thread.join();
 }
 
 /// Values whose sums are exact in any order, of `rank`.
@@ -91,6 +71,14 @@ TEST_CASE("ranks: sums are right and the same everywhere") {
   for (const std::vector<float>& result : results) CHECK(result == results.front());
   // Round the ring, 2 (n - 1) / n of the bytes.
   CHECK(sent == std::vector<uint64_t>(4, 4 * 2 * 3 * 50'000 / 4));
+}
+
+TEST_CASE("ranks: which GPU is a rank's own") {
+  CHECK(gpu_of_rank("", 3, 8) == "3");
+  CHECK(gpu_of_rank("2,5,GPU-3a", 0, 2) == "2");
+  CHECK(gpu_of_rank("2,5,GPU-3a", 2, 3) == "GPU-3a");
+  CHECK(gpu_of_rank("6", 3, 4) == "6");  // the launcher gave each its own
+  CHECK_THROWS_WITH(gpu_of_rank("0,1", 1, 4), Contains("lists 2 GPUs (0,1) for 4 ranks"));
 }
 
 TEST_CASE("ranks: what the environment says") {
