@@ -33,6 +33,16 @@ void RankReducer::exchange(int to, const void* out, std::size_t out_bytes, int f
 }
 
 template <class T>
+void RankReducer::pair(std::span<T> values) {
+  const std::size_t bytes = values.size_bytes();
+  buffer_.resize(bytes);
+  const T* other = reinterpret_cast<const T*>(buffer_.data());
+  exchange(1 - rank_, values.data(), bytes, 1 - rank_, buffer_.data(), bytes);
+  for (std::size_t i = 0; i < values.size(); ++i)
+    values[i] = rank_ == 0 ? values[i] + other[i] : other[i] + values[i];
+}
+
+template <class T>
 void RankReducer::star(std::span<T> values) {
   const std::size_t bytes = values.size_bytes();
   if (rank_ != 0) {
@@ -75,7 +85,9 @@ template <class T>
 void RankReducer::reduce(std::span<T> values) {
   const double start = now();
   ++entered_;
-  if (values.size_bytes() <= short_bytes)
+  if (ranks_ == 2)
+    pair(values);
+  else if (values.size_bytes() <= short_bytes)
     star(values);
   else
     ring(values);

@@ -10,10 +10,11 @@
 
 namespace rtfq::ranks {
 
-/// Short spans meet at rank 0, which adds them in the order of ranks and sends the sum back: two hops. Long
-/// ones go round the ring in as many pieces as there are ranks (reduce-scatter, then all-gather): each rank
-/// sends 2 (n-1)/n of the bytes; the pieces' sums start at different ranks, but each is made once and copied.
-/// So the bits are the same on every rank and at every repetition, whatever the transport.
+/// Two ranks send each other all they have. Of more, short spans meet at rank 0, which adds them in the order
+/// of ranks and sends the sum back: two hops. Long ones go round the ring in as many pieces as there are
+/// ranks (reduce-scatter, then all-gather): each rank sends 2 (n-1)/n of the bytes; the pieces' sums start at
+/// different ranks, but each is made once and copied. So the bits are the same on every rank and at every
+/// repetition, whatever the transport.
 class RankReducer final : public Reducer {
  public:
   /// `entered` counts the sums that this rank has gone into; a monitor reads it from its own thread.
@@ -34,6 +35,8 @@ class RankReducer final : public Reducer {
  private:
   template <class T>
   void reduce(std::span<T> values);
+  template <class T>
+  void pair(std::span<T> values);
   template <class T>
   void star(std::span<T> values);
   template <class T>

@@ -40,6 +40,7 @@ struct Job {
                                      "MASTER_ADDR=127.0.0.1",
                                      "MASTER_PORT=" + std::to_string(port),
                                      "RTFQ_RANK_TIMEOUT=" + std::to_string(timeout),
+                                     "RTFQ_SIMT_GUARD=1",
                                      RTFQ_BINARY};
       words.insert(words.end(), arguments.begin(), arguments.end());
       ranks.emplace_back(folder, words, -1, "/usr/bin/env");
