@@ -11,6 +11,8 @@ namespace rtfq::ranks {
 namespace {
 
 constexpr auto heartbeat = std::chrono::milliseconds(500);
+/// Seconds without looking, several times what it takes.
+constexpr double asleep = 2;
 
 enum class Kind : uint32_t { beat = 1, goodbye = 2, failed = 3, end = 4 };
 
@@ -136,6 +138,13 @@ bool Monitor::hear(int rank) {
 
 /// Ends the job where a rank has been silent, or behind the others, for too long.
 void Monitor::judge() {
+  // A machine that slept, or a job that was stopped and goes on, is nobody's fault: the others have not been
+  // heard because this thread did not listen.
+  if (since(judged_) > asleep) {
+    for (Seen& seen : seen_) seen.heard = seen.moved = Clock::now();
+    most_since_ = Clock::now();
+  }
+  judged_ = Clock::now();
   Seen& own = seen_[0];
   if (own.entered != entered_) own.entered = entered_, own.moved = Clock::now();
   own.heard = Clock::now();

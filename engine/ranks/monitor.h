@@ -46,7 +46,7 @@ class Monitor {
   std::atomic<uint64_t>& entered_;
   std::vector<Seen> seen_;
   uint64_t most_ = 0;  ///< sums that the first rank has gone into, and since when
-  Clock::time_point most_since_ = Clock::now();
+  Clock::time_point most_since_ = Clock::now(), judged_ = Clock::now();
   std::atomic<bool> stopping_{false};
   std::mutex mutex_;  ///< of advice_ and of sending
   std::string advice_;

@@ -217,6 +217,17 @@ TEST_CASE("ranks: one that dies or hangs ends the job by its name, and fewer go 
   CHECK(place.logged_steps("run") == steps_to(150));
 }
 
+TEST_CASE("ranks: a job that was stopped for longer than ranks wait for each other goes on") {
+  const Workplace place;
+  const Job job(place, 2, place.train("run", {"--set", "train.steps=40"}), 6);
+  wait_for_steps(place, "run", 5);
+  for (const Process& rank : job.ranks) rank.signal(SIGSTOP);
+  std::this_thread::sleep_for(std::chrono::seconds(8));
+  for (const Process& rank : job.ranks) rank.signal(SIGCONT);
+  require_done(job.wait());
+  CHECK(place.logged_steps("run") == steps_to(40));
+}
+
 namespace {
 
 /// `rtfq arguments` as two ranks of mpirun, which is told not to wait for cores of their own.
