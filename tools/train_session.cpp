@@ -194,7 +194,7 @@ class Session {
     if (group_)
       note(group_->description() + ", " + std::to_string(train.batch / group_->ranks()) +
            " images of each domain a rank; gradients are summed " +
-           (overlaps ? "while the last pass computes others" : "after the last pass") +
+           (overlaps ? "while passes compute others" : "after the last pass") +
            (device_sums_.empty() ? "" : ", " + device_sums_));
     if (config_.precision != "f32" || config_.device != "cpu") note("device: " + device_in_use(config_));
     for (std::istringstream lines(trainer_->start_report()); std::getline(lines, text);) note(text);

@@ -105,7 +105,7 @@ struct TrainConfig {
   double max_loss = 1e4;               ///< a loss above it is as bad as one that is not finite; 0: no limit
   std::string on_divergence = "stop";  ///< stop, retreat: to the last checkpoint with half the rate
   bool sync_norms = true;              ///< norm statistics over the images of all ranks, or of each
-  bool overlap = true;                 ///< several ranks sum gradients while the last pass computes others
+  bool overlap = true;                 ///< several ranks sum gradients while passes compute others
   bool tensorboard = false;            ///< the log also as TensorBoard event files
 };
 

@@ -192,10 +192,9 @@ std::vector<Field> describe() {
              "with several ranks, norms take their statistics over the images of all ranks, as one rank "
              "does; false: "
              "each over its own"),
-      yes_no(
-          KEY(train.overlap),
-          "with several ranks on the cpu, gradients are summed while the last pass computes others; false: "
-          "after it. The same bits"),
+      yes_no(KEY(train.overlap),
+             "with several ranks on the cpu, gradients are summed while passes compute others; false: after "
+             "the last. The same bits"),
       yes_no(KEY(train.tensorboard), "also write the log as TensorBoard event files, to RUN/tensorboard"),
 
       text(KEY(checkpoint), {},

@@ -173,7 +173,7 @@ PassInput input_of(Step& step, const PassPlan& plan) {
   return pass;
 }
 
-/// `watch`: of the last one, where the gradients of several ranks are summed.
+/// `watch`: where the gradients of several ranks are summed.
 void run_pass(Step& step, const PassPlan& plan, BackwardWatch* watch) {
   const PassInput pass = input_of(step, plan);
   const Tensor losses = step.ledger.of_pass(step.losses.size());
@@ -193,8 +193,19 @@ void run_passes(Step& step, StepResult& result) {
     for (const PassPlan& pass : passes) run_pass(step, pass, nullptr);
     return;
   }
-  GradientExchange exchange(step.student.parameters(), reducer(), step.config.train.overlap);
-  for (const PassPlan& pass : passes) run_pass(step, pass, &pass == &passes.back() ? &exchange : nullptr);
+  // Of a convolution's weight a subnet has the leading rows.
+  const int multiple = step.student.options().bank.multiple;
+  const auto reach = [&](std::size_t pass, const Parameter& p) {
+    const int64_t all = p.gradient.dim(0);
+    const bool convolution = p.kind == ParameterKind::weight && p.gradient.rank() == 4;
+    return convolution ? scaled_channels(all, passes[pass].subnet.width, multiple) : all;
+  };
+  GradientExchange exchange(step.student.parameters(), reducer(), step.config.train.overlap, passes.size(),
+                            reach);
+  for (const PassPlan& pass : passes) {
+    run_pass(step, pass, &exchange);
+    if (&pass != &passes.back()) exchange.pass_done();
+  }
   exchange.finish();
   result.exchange_waited = exchange.waited();
   result.exchange_overlapped = exchange.overlapped();

@@ -101,57 +101,104 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
 
 }  // namespace
 
-TEST_CASE("ranks: gradients summed beside backward have the bits of those summed after it") {
-  for (const int ranks : {2, 4}) {
-    const auto count = static_cast<std::size_t>(ranks);
-    std::vector<std::vector<float>> own(count), after(count), beside(count);
-    std::vector<int> early(count), in_all(count);
-    std::vector<double> overlapped(count);
-    as_ranks(ranks, [&](ranks::RankReducer& reducer) {
-      const auto rank = static_cast<std::size_t>(reducer.rank());
-      for (const bool overlap : {false, true}) {
-        Network network(reducer.rank());
-        network.first_pass();
-        Counting counting(reducer);
-        GradientExchange exchange(network.all, counting, overlap);
-        network.last_pass(exchange, [&] {
-          // Nothing but the thread can make these sums while this waits for them.
-          const auto soon = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-          while (overlap && counting.done() < 2 && std::chrono::steady_clock::now() < soon)
-            std::this_thread::sleep_for(std::chrono::milliseconds(1));
-          if (overlap) early[rank] = counting.done();
-        });
-        exchange.finish();
-        (overlap ? beside : after)[rank] = network.gradients();
-        if (overlap) in_all[rank] = counting.done(), overlapped[rank] = exchange.overlapped();
-      }
-      Network alone(reducer.rank());
-      alone.first_pass();
-      LocalReducer local;
-      GradientExchange nothing(alone.all, local, true);
-      alone.last_pass(nothing, [] {});
-      nothing.finish();
-      own[rank] = alone.gradients();
-    });
-    for (std::size_t rank = 0; rank < count; ++rank) {
-      INFO(ranks << " ranks, rank " << rank);
-      CHECK(same_bits(beside[rank], after[rank]));
-      CHECK(same_bits(beside[rank], beside[0]));
-      // 576,000 + 77 + 300,300 elements, of which 660,300 are not in the leading rows of `wide`.
-      CHECK(early[rank] == 2);
-      CHECK(in_all[rank] == 4);
-      CHECK(overlapped[rank] > 0);
-    }
-    std::size_t wrong = 0;
-    for (std::size_t i = 0; i + 5 < own[0].size(); ++i) {
-      double sum = 0, size = 0;
-      for (std::size_t rank = 0; rank < count; ++rank)
-        sum += own[rank][i], size += std::abs(static_cast<double>(own[rank][i]));
-      if (!(std::abs(beside[0][i] - sum) <= 3e-7 * size)) ++wrong;
-    }
-    CHECK(wrong == 0);
-    CHECK(beside[0][own[0].size() - 5] == 7);  // not the ranks' sum
+namespace {
+
+/// Waits until the thread has made so many sums: nothing else can make them meanwhile.
+int wait_for(const Counting& counting, int sums) {
+  const auto soon = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (counting.done() < sums && std::chrono::steady_clock::now() < soon)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  return counting.done();
+}
+
+/// What a rank has after a step, and how many buckets were summed by when.
+struct Step {
+  std::vector<float> gradients;
+  int between = 0, early = 0, all = 0;
+  double overlapped = 0;
+};
+
+/// `staged`: it is known beforehand that the last pass leaves alone what is behind 32 rows of `wide`.
+/// 576,000 + 77 + 300,300 elements in buckets of 262,144: behind 32 rows are 288,000; 660,377 are not in the
+/// 24 that the last pass adds to.
+Step step_of(Reducer& reducer, bool overlap, bool staged) {
+  Network network(reducer.rank());
+  network.first_pass();
+  Step step;
+  Counting counting(reducer);
+  GradientExchange exchange(network.all, counting, overlap, staged ? 2 : 1,
+                            [&](std::size_t pass, const Parameter& p) {
+                              return pass == 1 && &p == &network.wide ? 32 : p.gradient.dim(0);
+                            });
+  if (staged) {
+    exchange.pass_done();
+    if (overlap) step.between = wait_for(counting, 2);
   }
+  network.last_pass(exchange, [&] {
+    if (overlap) step.early = wait_for(counting, staged ? 3 : 2);
+  });
+  exchange.finish();
+  step.gradients = network.gradients();
+  step.all = counting.done();
+  step.overlapped = exchange.overlapped();
+  return step;
+}
+
+void check_steps(int ranks, bool staged) {
+  const auto count = static_cast<std::size_t>(ranks);
+  std::vector<Step> after(count), beside(count);
+  std::vector<std::vector<float>> own(count);
+  as_ranks(ranks, [&](ranks::RankReducer& reducer) {
+    const auto rank = static_cast<std::size_t>(reducer.rank());
+    after[rank] = step_of(reducer, false, staged);
+    beside[rank] = step_of(reducer, true, staged);
+    Network alone(reducer.rank());
+    alone.first_pass();
+    LocalReducer local;
+    GradientExchange nothing(alone.all, local, true);
+    alone.last_pass(nothing, [] {});
+    nothing.finish();
+    own[rank] = alone.gradients();
+  });
+  for (std::size_t rank = 0; rank < count; ++rank) {
+    INFO(ranks << " ranks, rank " << rank << (staged ? ", rows known beforehand" : ""));
+    CHECK(same_bits(beside[rank].gradients, after[rank].gradients));
+    CHECK(same_bits(beside[rank].gradients, beside[0].gradients));
+    CHECK(beside[rank].between == (staged ? 2 : 0));
+    CHECK(beside[rank].early == (staged ? 3 : 2));
+    CHECK(beside[rank].all == (staged ? 5 : 4));
+    CHECK(beside[rank].overlapped > 0);
+    CHECK(after[rank].all == 0);
+    CHECK(after[rank].overlapped == 0);
+  }
+  std::size_t wrong = 0;
+  for (std::size_t i = 0; i + 5 < own[0].size(); ++i) {
+    double sum = 0, size = 0;
+    for (std::size_t rank = 0; rank < count; ++rank)
+      sum += own[rank][i], size += std::abs(static_cast<double>(own[rank][i]));
+    if (!(std::abs(beside[0].gradients[i] - sum) <= 3e-7 * size)) ++wrong;
+  }
+  CHECK(wrong == 0);
+  CHECK(beside[0].gradients[own[0].size() - 5] == 7);  // not the ranks' sum
+}
+
+}  // namespace
+
+TEST_CASE("ranks: gradients summed beside passes have the bits of those summed after them") {
+  for (const int ranks : {2, 4})
+    for (const bool staged : {false, true}) check_steps(ranks, staged);
+}
+
+TEST_CASE("ranks: a pass that adds to gradients which are on their way is refused") {
+  Network network(0);
+  network.first_pass();
+  LocalReducer local;
+  GradientExchange exchange(network.all, local, true, 2, [](std::size_t, const Parameter& p) {
+    return std::min<int64_t>(20, p.gradient.dim(0));
+  });
+  exchange.pass_done();
+  CHECK_THROWS_WITH(network.last_pass(exchange, [] {}),
+                    Catch::Matchers::Contains("pass 2 reads 24 rows of wide"));
 }
 
 TEST_CASE("ranks: a step that fails in backward leaves both channels in order") {

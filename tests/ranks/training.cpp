@@ -135,7 +135,7 @@ TEST_CASE("ranks: one, two and four ranks train the same") {
   CHECK_THAT(uneven[0].err, Contains("3 ranks cannot share evenly"));
 }
 
-TEST_CASE("ranks: gradients summed while the last pass computes give the bits of those summed after it") {
+TEST_CASE("ranks: gradients summed while passes compute give the bits of those summed after it") {
   const Workplace place;
   const auto seconds_of = [&](const std::string& run) {
     double seconds = 0;
