@@ -5,8 +5,13 @@
 
 namespace rtfq::kernels::cpu {
 
-std::size_t batchnorm_statistics_bytes(const BatchNormShape&);
-std::size_t batchnorm_reduce_bytes(const BatchNormShape&);
+/// Workspace of the kernels that sum.
+std::size_t batchnorm_sums_bytes(const BatchNormShape&);
+
+void batchnorm_statistics_avx512(const BatchNormShape&, const BatchNormStatisticsArgs&, Stream);
+void batchnorm_normalize_avx512(const BatchNormShape&, const BatchNormNormalizeArgs&, Stream);
+void batchnorm_reduce_avx512(const BatchNormShape&, const BatchNormReduceArgs&, Stream);
+void batchnorm_apply_avx512(const BatchNormShape&, const BatchNormApplyArgs&, Stream);
 
 void batchnorm_statistics_avx2(const BatchNormShape&, const BatchNormStatisticsArgs&, Stream);
 void batchnorm_normalize_avx2(const BatchNormShape&, const BatchNormNormalizeArgs&, Stream);

@@ -1,32 +1,13 @@
 #pragma once
-// How batch normalization kernels walk [n*hw, c]: narrow rows are joined to wide ones so that whole vectors
-// are processed whatever c is, and each segment is cut into blocks of rows whose size depends on c alone.
+// How batch normalization kernels cut [n*hw, c] into blocks of rows, within each segment and of a size that
+// depends on c alone.
 
 #include <algorithm>
-#include <numeric>
 
 #include "kernels/batchnorm.h"
 #include "kernels/cpu/policy.h"
 
 namespace rtfq::kernels::cpu {
-
-/// A wide row is `fold` rows, `lanes` = fold*c floats; lane l belongs to channel l % c. Lanes are a multiple
-/// of 8 unless c > 256, where the rest of at most 7 does not matter.
-struct WideRows {
-  static constexpr int64_t tile = 2048;       ///< lanes at most, for arrays on the stack
-  static constexpr int64_t room = tile + 16;  ///< of such an array: equal places of several share no set
-
-  explicit WideRows(int64_t channels) : c(channels), fold(1) {
-    if (c > 256) return;
-    fold = 8 / std::gcd<int64_t>(8, c);
-    fold *= (63 + fold * c) / (fold * c);
-  }
-  int64_t lanes() const { return fold * c; }
-  /// Lanes to work on at a time; fold > 1 only where that is all.
-  int64_t step() const { return std::min(lanes(), tile); }
-
-  int64_t c, fold;
-};
 
 /// Blocks of `rows_per_block` rows, cut within each segment.
 class RowBlocks {

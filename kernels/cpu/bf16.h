@@ -24,11 +24,17 @@ inline __m256 load8(const bf16* from) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(words), 16));
 }
 
+/// Half a bf16's last place and, between two values, what takes the odd one up: the upper halves are then
+/// those of the rounded numbers (not of a NaN whose payload is all ones, which becomes a zero).
+RTFQ_INLINE __m256i add_half_bf16(__m256i bits) {
+  const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+  return _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+}
+
 /// Each lane rounded to bf16, in the upper half of its 32 bits; the lower half is zero: the value as an f32.
 inline __m256i round_to_bf16(__m256 x) {
   const __m256i bits = _mm256_castps_si256(x);
-  const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
-  const __m256i rounded = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+  const __m256i rounded = add_half_bf16(bits);
   const __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000));
   const __m256 nan = _mm256_cmp_ps(x, x, _CMP_UNORD_Q);
   const __m256i result = _mm256_blendv_epi8(rounded, quiet, _mm256_castps_si256(nan));
@@ -101,8 +107,8 @@ inline __m256 rounded_to(__m256 x) {
 }
 
 /// policy.h's streams() by element type.
-inline bool streams(const bf16* to, int64_t elements) {
-  return elements >= 2 * streamed_elements && reinterpret_cast<std::uintptr_t>(to) % 16 == 0;
+RTFQ_INLINE bool streams(const bf16* to, int64_t elements) {
+  return streams(static_cast<const void*>(to), elements / 2);
 }
 
 }  // namespace rtfq::kernels::cpu

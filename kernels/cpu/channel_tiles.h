@@ -55,6 +55,17 @@ struct ChannelTiles {
   int64_t c, fold;
 };
 
+/// Rows of the blocks that passes with sums cut a tensor into, a multiple of `rows_per_sum` wide rows: no
+/// fewer than 65536 elements, and where there are many such blocks up to four times as many, since each
+/// leaves its sums behind, two or three doubles a channel, which would be a fifth of what is read of long
+/// rows.
+RTFQ_INLINE int64_t rows_of_sums(const BatchNormShape& s, const ChannelTiles& tiles, int64_t rows_per_sum) {
+  constexpr int64_t least_elements = 65536, many = 64;
+  const int64_t least = std::max<int64_t>(1, least_elements / (rows_per_sum * tiles.lanes())),
+                enough = s.n * s.hw / (rows_per_sum * tiles.fold * many);
+  return std::clamp<int64_t>(enough, least, 4 * least) * rows_per_sum * tiles.fold;
+}
+
 /// Calls f(lane, count, std::true_type) for each whole vector of a row, and with std::false_type for a
 /// partial one.
 template <class F>
@@ -67,6 +78,12 @@ RTFQ_INLINE void for_each_vector(int64_t lanes, F&& f) {
 /// Fills the lanes beyond the first c of a wide row.
 RTFQ_INLINE void repeat_channels(float* lanes, int64_t c, int64_t width) {
   for (int64_t l = c; l < width; ++l) lanes[l] = lanes[l - c];
+}
+
+/// Adds lanes to their channels' doubles.
+RTFQ_INLINE void add_lanes(const float* lanes, int64_t count, int64_t c, double* channels) {
+  for (int64_t l = 0; l < count; l += c)
+    for (int64_t i = 0; i < std::min(c, count - l); ++i) channels[i] += static_cast<double>(lanes[l + i]);
 }
 
 /// What one norm needs of its channels, for a tile.
@@ -103,5 +120,15 @@ struct GradientLanes {
     for (float* lanes : {mean_g, slope}) repeat_channels(lanes, s.c, width);
   }
 };
+
+/// factor * (g - mean_g - centred*slope)
+template <class V>
+RTFQ_INLINE typename V::Floats norm_gradient(typename V::Floats centred, typename V::Floats g,
+                                             const NormLanes& norm, const float* mean_g, const float* slope,
+                                             int64_t lane) {
+  const auto projected =
+      V::subtract_product(centred, V::load(slope + lane), V::subtract(g, V::load(mean_g + lane)));
+  return V::multiply(V::load(norm.factor + lane), projected);
+}
 
 }  // namespace rtfq::kernels::cpu

@@ -1,35 +1,44 @@
 // The CPU's implementations of fake-quant, best first.
 #include "kernels/cpu/fakequant.h"
 #include "kernels/cpu/fakequant_partition.h"
+#include "kernels/cpu/features.h"
 
 namespace rtfq::kernels {
-namespace cpu {
 
-std::size_t fakequant_sums_bytes(const FakeQuantShape& s) {
+std::size_t cpu::fakequant_sums_bytes(const FakeQuantShape& s) {
   return static_cast<std::size_t>(FakeQuantPartition(s).blocks()) * sizeof(double);
 }
 
-const char* fakequant_unsupported(const FakeQuantShape& s) {
+namespace {
+
+const char* unsupported(const FakeQuantShape& s) {
   return s.type == RTFQ_F32 || s.type == RTFQ_BF16 ? nullptr : "takes f32 or bf16 operands";
 }
 
-}  // namespace cpu
+const char* avx512_unsupported(const FakeQuantShape& s) {
+  return cpu::has_avx512() ? unsupported(s) : cpu::no_avx512;
+}
+
+}  // namespace
 
 std::span<const FakeQuantForward::Impl> FakeQuantForward::cpu() {
-  static constexpr Impl list[] = {{"avx2", cpu::fakequant_unsupported, cpu::fakequant_forward_avx2},
-                                  {"naive", cpu::fakequant_unsupported, cpu::fakequant_forward_naive}};
+  static constexpr Impl list[] = {{"avx512", avx512_unsupported, cpu::fakequant_forward_avx512},
+                                  {"avx2", unsupported, cpu::fakequant_forward_avx2},
+                                  {"naive", unsupported, cpu::fakequant_forward_naive}};
   return list;
 }
 std::span<const FakeQuantBackward::Impl> FakeQuantBackward::cpu() {
   static constexpr Impl list[] = {
-      {"avx2", cpu::fakequant_unsupported, cpu::fakequant_backward_avx2, cpu::fakequant_sums_bytes},
-      {"naive", cpu::fakequant_unsupported, cpu::fakequant_backward_naive}};
+      {"avx512", avx512_unsupported, cpu::fakequant_backward_avx512, cpu::fakequant_sums_bytes},
+      {"avx2", unsupported, cpu::fakequant_backward_avx2, cpu::fakequant_sums_bytes},
+      {"naive", unsupported, cpu::fakequant_backward_naive}};
   return list;
 }
 std::span<const AbsSum::Impl> AbsSum::cpu() {
   static constexpr Impl list[] = {
-      {"avx2", cpu::fakequant_unsupported, cpu::abs_sum_avx2, cpu::fakequant_sums_bytes},
-      {"naive", cpu::fakequant_unsupported, cpu::abs_sum_naive}};
+      {"avx512", avx512_unsupported, cpu::abs_sum_avx512, cpu::fakequant_sums_bytes},
+      {"avx2", unsupported, cpu::abs_sum_avx2, cpu::fakequant_sums_bytes},
+      {"naive", unsupported, cpu::abs_sum_naive}};
   return list;
 }
 

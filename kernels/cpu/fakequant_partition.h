@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "kernels/cpu/policy.h"
 #include "kernels/fakequant.h"
 
 namespace rtfq::kernels::cpu {
@@ -15,7 +16,7 @@ class FakeQuantPartition {
  public:
   static constexpr int64_t piece = 8192;
 
-  explicit FakeQuantPartition(const FakeQuantShape& s)
+  RTFQ_INLINE explicit FakeQuantPartition(const FakeQuantShape& s)
       : row_stride_(s.row_stride), group_stride_(s.group_stride), groups_(s.groups), cols_(s.cols) {
     int64_t rows = s.rows;
     if (groups_ == 1 || group_stride_ == cols_) {
@@ -34,16 +35,16 @@ class FakeQuantPartition {
         pieces_per_line_ > 1 ? lines_ * pieces_per_line_ : (lines_ + lines_per_block_ - 1) / lines_per_block_;
   }
 
-  int64_t spans() const { return spans_; }
-  int64_t blocks() const { return spans_ * blocks_per_span_; }
-  int64_t blocks_per_span() const { return blocks_per_span_; }
-  int64_t span_of(int64_t block) const { return block / blocks_per_span_; }
+  RTFQ_INLINE int64_t spans() const { return spans_; }
+  RTFQ_INLINE int64_t blocks() const { return spans_ * blocks_per_span_; }
+  RTFQ_INLINE int64_t blocks_per_span() const { return blocks_per_span_; }
+  RTFQ_INLINE int64_t span_of(int64_t block) const { return block / blocks_per_span_; }
   /// Everything is one contiguous run.
-  bool dense() const { return spans_ * lines_ == 1; }
+  RTFQ_INLINE bool dense() const { return spans_ * lines_ == 1; }
 
   /// Calls f(offset in x, offset in the dense result, count) for each contiguous run of the block.
   template <class F>
-  void for_each_run(int64_t block, F&& f) const {
+  RTFQ_INLINE void for_each_run(int64_t block, F&& f) const {
     const int64_t span = block / blocks_per_span_, local = block % blocks_per_span_;
     if (pieces_per_line_ > 1) {
       const int64_t line = span * lines_ + local / pieces_per_line_, at = local % pieces_per_line_ * piece;
@@ -63,7 +64,9 @@ class FakeQuantPartition {
   }
 
  private:
-  int64_t start(int64_t line) const { return line / groups_ * row_stride_ + line % groups_ * group_stride_; }
+  RTFQ_INLINE int64_t start(int64_t line) const {
+    return line / groups_ * row_stride_ + line % groups_ * group_stride_;
+  }
 
   int64_t row_stride_, group_stride_, groups_, cols_;
   int64_t spans_ = 1, lines_ = 1, pieces_per_line_ = 1, lines_per_block_ = 1, blocks_per_span_ = 1;

@@ -21,9 +21,14 @@ bool fast_int8() {
   return has(dnnl::cpu_isa::avx512_core_vnni) || has(dnnl::cpu_isa::avx2_vnni);
 }
 
+bool has_avx512() {
+  static const bool here = has(dnnl::cpu_isa::avx512_core);
+  return here;
+}
+
 std::string describe_features() {
   if (has(dnnl::cpu_isa::avx512_core_amx)) return "AMX";
-  const std::string vectors = has(dnnl::cpu_isa::avx512_core) ? "AVX-512" : "AVX2";
+  const std::string vectors = has_avx512() ? "AVX-512" : "AVX2";
   return vectors + (fast_bf16() ? ", BF16" : ", no BF16") + (fast_int8() ? ", VNNI" : ", no VNNI");
 }
 

@@ -20,6 +20,14 @@ struct Avx2 {
   struct Doubles {
     __m256d part[4];
   };
+  struct Ints {
+    __m256i low, high;
+  };
+  /// 32 elements, in an order of their type's own: f32 as they lie in memory, bf16 the even ones and then the
+  /// odd ones, which takes one instruction for each part and none to bring them into order.
+  struct Run {
+    Floats part[2];
+  };
 
   RTFQ_INLINE static Floats all(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
   RTFQ_INLINE static Floats load(const float* from) { return {load8(from), load8(from + 8)}; }
@@ -74,6 +82,70 @@ struct Avx2 {
     return _mm_packus_epi16(_mm256_castsi256_si128(ordered), _mm256_extracti128_si256(ordered, 1));
   }
 
+  RTFQ_INLINE static Run load_run(const float* from) { return {{load(from), load(from + width)}}; }
+  RTFQ_INLINE static Run load_run(const bf16* from) {
+    const auto* words = reinterpret_cast<const __m256i*>(from);
+    const __m256i low = _mm256_loadu_si256(words), high = _mm256_loadu_si256(words + 1);
+    return {{{even(low), even(high)}, {odd(low), odd(high)}}};
+  }
+  template <bool stream>
+  RTFQ_INLINE static void store_run(float* to, const Run& x) {
+    store<stream>(to, x.part[0]);
+    store<stream>(to + width, x.part[1]);
+  }
+  template <bool stream>
+  RTFQ_INLINE static void store_run(bf16* to, const Run& x) {
+    store_run_exact<stream>(to, {{rounded<bf16>(x.part[0]), rounded<bf16>(x.part[1])}});
+  }
+  /// Without NaNs whose payload is all ones: what rounding them costs less.
+  template <bool stream>
+  RTFQ_INLINE static void store_run_finite(float* to, const Run& x) {
+    store_run<stream>(to, x);
+  }
+  template <bool stream>
+  RTFQ_INLINE static void store_run_finite(bf16* to, const Run& x) {
+    const auto round = [](__m256 of) { return _mm256_castsi256_ps(add_half_bf16(_mm256_castps_si256(of))); };
+    store_run_exact<stream>(
+        to, {{{round(x.part[0].low), round(x.part[0].high)}, {round(x.part[1].low), round(x.part[1].high)}}});
+  }
+  /// What the type holds as it is; of bf16 only the upper halves are looked at.
+  template <bool stream>
+  RTFQ_INLINE static void store_run_exact(float* to, const Run& x) {
+    store_run<stream>(to, x);
+  }
+  template <bool stream>
+  RTFQ_INLINE static void store_run_exact(bf16* to, const Run& x) {
+    auto* words = reinterpret_cast<__m256i*>(to);
+    const __m256i low = joined(x.part[0].low, x.part[1].low), high = joined(x.part[0].high, x.part[1].high);
+    stream ? _mm256_stream_si256(words, low) : _mm256_storeu_si256(words, low);
+    stream ? _mm256_stream_si256(words + 1, high) : _mm256_storeu_si256(words + 1, high);
+  }
+
+  /// To nearest even.
+  RTFQ_INLINE static Ints ints(Floats x) { return {_mm256_cvtps_epi32(x.low), _mm256_cvtps_epi32(x.high)}; }
+  RTFQ_INLINE static Floats floats(Ints x) { return {_mm256_cvtepi32_ps(x.low), _mm256_cvtepi32_ps(x.high)}; }
+  /// The lower bytes of integers in the order of a run of T.
+  template <class T>
+  RTFQ_INLINE static void store_codes(uint8_t* to, Ints a, Ints b) {
+    __m256i bytes;
+    const __m256i byte = _mm256_set1_epi32(0xff);
+    if constexpr (std::is_same_v<T, bf16>) {
+      const auto both = [&](__m256i even, __m256i odd) {
+        return _mm256_or_si256(_mm256_and_si256(even, byte),
+                               _mm256_slli_epi32(_mm256_and_si256(odd, byte), 8));
+      };
+      bytes = _mm256_permute4x64_epi64(_mm256_packus_epi32(both(a.low, b.low), both(a.high, b.high)), 0xd8);
+    } else {
+      const auto words = [&](Ints of) {
+        return _mm256_packus_epi32(_mm256_and_si256(of.low, byte), _mm256_and_si256(of.high, byte));
+      };
+      // The packing instructions work within 128-bit halves.
+      bytes = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(words(a), words(b)),
+                                          _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+    }
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), bytes);
+  }
+
   RTFQ_INLINE static Floats add(Floats a, Floats b) {
     return {_mm256_add_ps(a.low, b.low), _mm256_add_ps(a.high, b.high)};
   }
@@ -97,6 +169,10 @@ struct Avx2 {
   }
   RTFQ_INLINE static Floats minimum(Floats a, Floats b) {
     return {_mm256_min_ps(a.low, b.low), _mm256_min_ps(a.high, b.high)};
+  }
+  RTFQ_INLINE static Floats absolute(Floats a) {
+    const __m256 sign = _mm256_set1_ps(-0.0f);
+    return {_mm256_andnot_ps(sign, a.low), _mm256_andnot_ps(sign, a.high)};
   }
   RTFQ_INLINE static Floats round(Floats a) {
     constexpr int nearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
@@ -137,6 +213,16 @@ struct Avx2 {
   }
   RTFQ_INLINE static void store(double* to, const Doubles& x) {
     for (int i = 0; i < 4; ++i) _mm256_storeu_pd(to + 4 * i, x.part[i]);
+  }
+
+ private:
+  RTFQ_INLINE static __m256 even(__m256i words) { return _mm256_castsi256_ps(_mm256_slli_epi32(words, 16)); }
+  RTFQ_INLINE static __m256 odd(__m256i words) {
+    return _mm256_castsi256_ps(_mm256_and_si256(words, _mm256_set1_epi32(static_cast<int>(0xffff0000))));
+  }
+  RTFQ_INLINE static __m256i joined(__m256 even, __m256 odd) {
+    return _mm256_blend_epi16(_mm256_srli_epi32(_mm256_castps_si256(even), 16), _mm256_castps_si256(odd),
+                              0xaa);
   }
 };
 

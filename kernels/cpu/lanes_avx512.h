@@ -14,8 +14,12 @@ struct Avx512 {
 
   using Floats = __m512;
   using Mask = __mmask16;
+  using Ints = __m512i;
   struct Doubles {
     __m512d part[2];
+  };
+  struct Run {
+    Floats part[2];
   };
 
   RTFQ_INLINE static Floats all(float x) { return _mm512_set1_ps(x); }
@@ -71,6 +75,55 @@ struct Avx512 {
 
   RTFQ_INLINE static __m128i bytes(Floats x) { return _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(x)); }
 
+  RTFQ_INLINE static Run load_run(const float* from) { return {{load(from), load(from + width)}}; }
+  RTFQ_INLINE static Run load_run(const bf16* from) {
+    const __m512i words = _mm512_loadu_si512(from);
+    return {{_mm512_castsi512_ps(_mm512_slli_epi32(words, 16)),
+             _mm512_castsi512_ps(_mm512_and_si512(words, _mm512_set1_epi32(static_cast<int>(0xffff0000))))}};
+  }
+  template <bool stream>
+  RTFQ_INLINE static void store_run(float* to, const Run& x) {
+    store<stream>(to, x.part[0]);
+    store<stream>(to + width, x.part[1]);
+  }
+  template <bool stream>
+  RTFQ_INLINE static void store_run(bf16* to, const Run& x) {
+    store_joined<stream>(to, rounded_words(x.part[0]), rounded_words(x.part[1]));
+  }
+  template <bool stream>
+  RTFQ_INLINE static void store_run_finite(float* to, const Run& x) {
+    store_run<stream>(to, x);
+  }
+  template <bool stream>
+  RTFQ_INLINE static void store_run_finite(bf16* to, const Run& x) {
+    store_joined<stream>(to, add_half(_mm512_castps_si512(x.part[0])),
+                         add_half(_mm512_castps_si512(x.part[1])));
+  }
+  template <bool stream>
+  RTFQ_INLINE static void store_run_exact(float* to, const Run& x) {
+    store_run<stream>(to, x);
+  }
+  template <bool stream>
+  RTFQ_INLINE static void store_run_exact(bf16* to, const Run& x) {
+    store_joined<stream>(to, _mm512_castps_si512(x.part[0]), _mm512_castps_si512(x.part[1]));
+  }
+
+  RTFQ_INLINE static Ints ints(Floats x) { return _mm512_cvtps_epi32(x); }
+  RTFQ_INLINE static Floats floats(Ints x) { return _mm512_cvtepi32_ps(x); }
+  template <class T>
+  RTFQ_INLINE static void store_codes(uint8_t* to, Ints a, Ints b) {
+    if constexpr (std::is_same_v<T, bf16>) {
+      // The third operand where the first is set, else the second.
+      const __m512i both =
+          _mm512_ternarylogic_epi32(_mm512_set1_epi32(0xff), _mm512_slli_epi32(b, 8), a, 0xac);
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtepi32_epi16(both));
+    } else {
+      auto* bytes = reinterpret_cast<__m128i*>(to);
+      _mm_storeu_si128(bytes, _mm512_cvtepi32_epi8(a));
+      _mm_storeu_si128(bytes + 1, _mm512_cvtepi32_epi8(b));
+    }
+  }
+
   RTFQ_INLINE static Floats add(Floats a, Floats b) { return _mm512_add_ps(a, b); }
   RTFQ_INLINE static Floats subtract(Floats a, Floats b) { return _mm512_sub_ps(a, b); }
   RTFQ_INLINE static Floats multiply(Floats a, Floats b) { return _mm512_mul_ps(a, b); }
@@ -80,6 +133,7 @@ struct Avx512 {
   }
   RTFQ_INLINE static Floats maximum(Floats a, Floats b) { return _mm512_max_ps(a, b); }
   RTFQ_INLINE static Floats minimum(Floats a, Floats b) { return _mm512_min_ps(a, b); }
+  RTFQ_INLINE static Floats absolute(Floats a) { return _mm512_abs_ps(a); }
   RTFQ_INLINE static Floats round(Floats a) {
     return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   }
@@ -108,12 +162,19 @@ struct Avx512 {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(words), 16));
   }
   RTFQ_INLINE static Floats floats(__m128i codes) { return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(codes)); }
+  RTFQ_INLINE static __m512i add_half(__m512i bits) {
+    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    return _mm512_add_epi32(_mm512_add_epi32(bits, odd), _mm512_set1_epi32(0x7fff));
+  }
+  template <bool stream>
+  RTFQ_INLINE static void store_joined(bf16* to, __m512i even, __m512i odd) {
+    const __m512i words = _mm512_mask_blend_epi16(0xaaaaaaaa, _mm512_srli_epi32(even, 16), odd);
+    stream ? _mm512_stream_si512(reinterpret_cast<__m512i*>(to), words) : _mm512_storeu_si512(to, words);
+  }
   /// kernels/bf16.h's rounding; the result is the upper half of each word.
   RTFQ_INLINE static __m512i rounded_words(Floats x) {
     const __m512i bits = _mm512_castps_si512(x);
-    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-    const __m512i sum = _mm512_add_epi32(_mm512_add_epi32(bits, odd), _mm512_set1_epi32(0x7fff));
-    return _mm512_mask_or_epi32(sum, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), bits,
+    return _mm512_mask_or_epi32(add_half(bits), _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), bits,
                                 _mm512_set1_epi32(0x400000));
   }
   RTFQ_INLINE static __m256i narrowed(Floats x) {

@@ -6,16 +6,6 @@
 
 namespace rtfq::kernels::cpu {
 
-/// factor * (g - mean_g - centred*slope)
-template <class V>
-RTFQ_INLINE typename V::Floats norm_gradient(typename V::Floats centred, typename V::Floats g,
-                                             const NormLanes& norm, const float* mean_g, const float* slope,
-                                             int64_t lane) {
-  const auto projected =
-      V::subtract_product(centred, V::load(slope + lane), V::subtract(g, V::load(mean_g + lane)));
-  return V::multiply(V::load(norm.factor + lane), projected);
-}
-
 /// `stored`: g_z is given. `residual` is NONE or NORM then, whatever else was added.
 template <class V, class T, rtfq_residual residual, rtfq_identity identity, bool stored, bool stream>
 void normquant_apply(const NormQuantShape& s, const NormQuantApplyArgs& a) {

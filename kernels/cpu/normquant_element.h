@@ -2,25 +2,10 @@
 // What the three fused passes compute of sixteen elements. Forward and gradients share it, so that z made
 // again is the same bits.
 
+#include "kernels/cpu/lanes.h"
 #include "kernels/cpu/normquant_layout.h"
 
 namespace rtfq::kernels::cpu {
-
-template <class V, bool whole, class T>
-RTFQ_INLINE typename V::Floats read(const T* from, int64_t n, std::bool_constant<whole>) {
-  if constexpr (whole)
-    return V::load(from);
-  else
-    return V::load(from, n);
-}
-
-template <class V, bool stream = false, bool whole, class T>
-RTFQ_INLINE void write(T* to, typename V::Floats x, int64_t n, std::bool_constant<whole>) {
-  if constexpr (whole)
-    V::template store<stream>(to, x);
-  else
-    V::store(to, x, n);
-}
 
 /// Stores x as T holds it and gives what is stored.
 template <class V, bool whole, class T>

@@ -33,25 +33,18 @@ RTFQ_INLINE bool streams_gradient(const NormQuantShape& s, const void* to,
 
 /// Where the blocks' sums lie in the workspace: doubles [sums][c] and the two step sizes' of each block.
 struct ReducePartials {
-  static constexpr int64_t rows_per_sum = 64, block_elements = 65536;
+  static constexpr int64_t rows_per_sum = 64;
 
   RTFQ_INLINE explicit ReducePartials(const NormQuantShape& s)
       : tiles(s.norm.c),
         sums(s.residual == RTFQ_RESIDUAL_NORM ? 3 : 2),
         per_block(sums * s.norm.c + 2),
-        blocks(s.norm, std::max<int64_t>(1, block_elements / (rows_per_sum * tiles.lanes())) * rows_per_sum *
-                           tiles.fold) {}
+        blocks(s.norm, rows_of_sums(s.norm, tiles, rows_per_sum)) {}
 
   ChannelTiles tiles;
   int64_t sums, per_block;
   RowBlocks blocks;
 };
-
-/// Adds lanes to their channels' doubles.
-RTFQ_INLINE void add_lanes(const float* lanes, int64_t count, int64_t c, double* channels) {
-  for (int64_t l = 0; l < count; l += c)
-    for (int64_t i = 0; i < std::min(c, count - l); ++i) channels[i] += static_cast<double>(lanes[l + i]);
-}
 
 /// Adds the blocks' partial sums and writes the results.
 void normquant_combine(const NormQuantShape&, const NormQuantReduceArgs&);

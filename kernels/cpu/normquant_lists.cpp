@@ -1,4 +1,5 @@
 // The CPU's implementations of the fused norm and quantizers, best first.
+#include "kernels/cpu/features.h"
 #include "kernels/cpu/normquant.h"
 
 namespace rtfq::kernels {
@@ -9,9 +10,7 @@ const char* unsupported(const NormQuantShape& s) {
 }
 
 const char* avx512_unsupported(const NormQuantShape& s) {
-  static const bool has = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-  return has ? unsupported(s) : "this processor has no AVX-512";
+  return cpu::has_avx512() ? unsupported(s) : cpu::no_avx512;
 }
 
 }  // namespace

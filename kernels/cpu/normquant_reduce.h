@@ -3,17 +3,10 @@
 // taken per lane in f32 over at most `rows_per_sum` wide rows, then in double, block by block in a fixed
 // order: they do not depend on the number of threads. The step sizes' sums go to double after every row.
 
+#include "kernels/cpu/lanes.h"
 #include "kernels/cpu/normquant_element.h"
 
 namespace rtfq::kernels::cpu {
-
-template <class V>
-double total(const typename V::Doubles& lanes) {
-  double values[V::width], sum = 0;
-  V::store(values, lanes);
-  for (const double value : values) sum += value;
-  return sum;
-}
 
 template <class V, class T, rtfq_residual residual, rtfq_identity identity>
 void normquant_reduce(const NormQuantShape& s, const NormQuantReduceArgs& a) {

@@ -21,9 +21,9 @@ inline constexpr int64_t parallel_elements = 32768;
 /// 63 GB/s).
 inline constexpr int64_t streamed_elements = (16 << 20) / 4;
 
-/// Streaming stores need whole vectors at their natural alignment.
+/// Streaming stores need whole vectors at their natural alignment, the widest being a line.
 RTFQ_INLINE bool streams(const void* to, int64_t elements) {
-  return elements >= streamed_elements && reinterpret_cast<std::uintptr_t>(to) % 32 == 0;
+  return elements >= streamed_elements && reinterpret_cast<std::uintptr_t>(to) % 64 == 0;
 }
 
 /// Fetches the line that lies this far behind `from`, which a loop over contiguous memory calls once a line:
@@ -34,10 +34,16 @@ inline constexpr int64_t prefetch_distance = 1024;
 RTFQ_INLINE void prefetch(const void* from) {
   _mm_prefetch(static_cast<const char*>(from) + prefetch_distance, _MM_HINT_T0);
 }
-/// The same for element i of a walk by vectors: does something where a line begins.
+/// The same where `from` is element i of a row that is walked by vectors: once a line.
 template <class T>
-RTFQ_INLINE void prefetch(const T* from, int64_t i) {
-  if (i % (64 / static_cast<int64_t>(sizeof(T))) == 0) prefetch(from + i);
+RTFQ_INLINE void prefetch_at(const T* from, int64_t i) {
+  if (i % (64 / static_cast<int64_t>(sizeof(T))) == 0) prefetch(from);
+}
+/// The same for every line of 32 elements.
+template <class T>
+RTFQ_INLINE void prefetch_run(const T* from) {
+  for (int64_t i = 0; i < 32; i += 64 / static_cast<int64_t>(sizeof(T)))
+    prefetch(static_cast<const void*>(from + i));
 }
 
 /// Stores eight floats.

@@ -55,7 +55,7 @@ TEST_CASE("elementwise: other types are refused by name") {
 TEST_CASE("elementwise: no elements, nothing touched") {
   const auto s = make_elementwise_shape(0);
   float x = 3, y = 7;
-  for (const char* name : {"avx2", "naive"}) {
+  for (const char* name : runnable_implementations()) {
     implementation<ReluForward>(name).launch(s, {&x, &y}, {});
     implementation<ReluBackward>(name).launch(s, {&x, &x, &y}, {});
     implementation<Add>(name).launch(s, {&x, &x, &y}, {});
@@ -66,7 +66,7 @@ TEST_CASE("elementwise: no elements, nothing touched") {
 TEST_CASE("elementwise: no implementation depends on the number of threads") {
   const auto s = make_elementwise_shape(150001);
   const auto x = normal(s.count, 1), g = normal(s.count, 2);
-  for (const char* name : {"avx2", "naive"}) {
+  for (const char* name : runnable_implementations()) {
     const auto check = [&](auto&& launch) {
       CHECK(independent_of_threads([&] {
         std::vector<float> y(x.size());
@@ -85,7 +85,7 @@ TEST_CASE("elementwise: ReLU's gradient at the bend and beside it") {
   const auto s = make_elementwise_shape(9);
   const std::vector<float> y{0.0f, -0.0f, std::numeric_limits<float>::denorm_min(), NAN, 1, 0, 0, 0, 0};
   const std::vector<float> g{5, 6, 7, 8, NAN, NAN, INFINITY, -1, -INFINITY};
-  for (const char* name : {"avx2", "naive"}) {
+  for (const char* name : runnable_implementations()) {
     std::vector<float> dx(9, -1.0f);
     implementation<ReluBackward>(name).launch(s, {g.data(), y.data(), dx.data()}, {});
     CHECK(dx[2] == 7);

@@ -83,7 +83,7 @@ TEST_CASE("fakequant contract: ties, borders and special values") {
                               {not_a_number, -4, 0, -4},
                               {-std::numeric_limits<float>::max(), -4, 0, -4},
                               {std::numeric_limits<float>::denorm_min(), 0, 1, 0}};
-  for (const char* name : {"avx2", "naive"})
+  for (const char* name : runnable_implementations())
     for (const Row& row : rows) {
       // Once for every lane of a vector and for the rest of a run.
       INFO(name << ", v = " << row.v);
@@ -102,7 +102,7 @@ TEST_CASE("fakequant contract: ties, borders and special values") {
 TEST_CASE("fakequant contract: unsigned codes pass no gradient at zero") {
   const std::vector<float> x{0, -0.0f, 0.1f, 3, 2.9f}, g(5, 1.0f);
   const auto s = shape_for(x, quant_bounds(2, false));
-  for (const char* name : {"avx2", "naive"}) {
+  for (const char* name : runnable_implementations()) {
     CHECK(backward(name, s, x, g, 1).dx == std::vector<float>{0, 0, 1, 0, 1});
     CHECK(codes<uint8_t>(name, s, x, 1) == std::vector<uint8_t>{0, 0, 0, 3, 3});
   }
@@ -120,7 +120,7 @@ TEST_CASE("fakequant contract: r = 1/s is rounded once, and v is the product") {
       x.push_back(value);
     }
     const auto s = shape_for(x, quant_bounds(8, false));
-    for (const char* name : {"avx2", "naive"}) {
+    for (const char* name : runnable_implementations()) {
       const auto found = codes<uint8_t>(name, s, x, step);
       for (std::size_t i = 0; i < x.size(); ++i) {
         const volatile float v = x[i] * r;
@@ -135,7 +135,7 @@ TEST_CASE("fakequant contract: r = 1/s is rounded once, and v is the product") {
 TEST_CASE("fakequant contract: the step's gradient is scaled and accumulated") {
   const std::vector<float> x{10, 10, 0.25f, -1}, g{2, 1, 4, 100}, step{1};
   const auto s = shape_for(x, quant_bounds(2, false));
-  for (const char* name : {"avx2", "naive"}) {
+  for (const char* name : runnable_implementations()) {
     const auto& impl = implementation<FakeQuantBackward>(name);
     catalog::Buffer workspace(impl.workspace(s));
     float ds = 7;

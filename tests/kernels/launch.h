@@ -9,16 +9,24 @@
 #include <vector>
 
 #include "kernels/catalog/catalog.h"
+#include "kernels/cpu/features.h"
 #include "kernels/operator.h"
 
 namespace rtfq::test {
 
 template <class Op>
 const typename Op::Impl& implementation(const std::string& name,
-                                         kernels::Backend backend = kernels::Backend::cpu) {
+                                        kernels::Backend backend = kernels::Backend::cpu) {
   for (const auto& one : Op::implementations(backend))
     if (name == one.name) return one;
   throw std::logic_error("there is no implementation called " + name);
+}
+
+/// Of families that have a version for each kind of vectors: those that this processor can run.
+inline std::vector<const char*> runnable_implementations() {
+  std::vector<const char*> names{"avx2", "naive"};
+  if (kernels::cpu::has_avx512()) names.push_back("avx512");
+  return names;
 }
 
 /// Packed weights where the implementation wants them, else the weights themselves.
