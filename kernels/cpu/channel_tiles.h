@@ -29,10 +29,6 @@ struct ChannelTiles {
   RTFQ_INLINE int64_t lanes() const { return fold * c; }
   RTFQ_INLINE int64_t step() const { return lanes() <= tile ? lanes() : tile / 2; }
 
-  /// Rows that passes with sums work on together: what they keep of longer rows does not fit in the
-  /// first-level cache, and is fetched once for four of them.
-  RTFQ_INLINE int64_t rows_together() const { return lanes() > 1024 ? 4 : 1; }
-
   /// Calls begin(first channel, lanes) for each tile of a block and stretch(offset, rows, lanes) for its
   /// rows, at most `most_rows` at a time and `lanes()` elements apart; a stretch of fewer lanes holds rows
   /// that do not fill a wide one.

@@ -60,6 +60,14 @@ struct Avx2 {
   RTFQ_INLINE static Floats rounded(Floats x) {
     return {rounded_to<T>(x.low), rounded_to<T>(x.high)};
   }
+  /// The same without NaNs whose payload is all ones, which costs less.
+  template <class T>
+  RTFQ_INLINE static Floats rounded_finite(Floats x) {
+    if constexpr (std::is_same_v<T, bf16>)
+      return {finite(x.low), finite(x.high)};
+    else
+      return x;
+  }
 
   /// Stores what `rounded` gave: nothing is left to round.
   template <bool stream>
@@ -183,10 +191,6 @@ struct Avx2 {
   RTFQ_INLINE static Mask less(Floats a, Floats b) {
     return {_mm256_cmp_ps(a.low, b.low, _CMP_LT_OQ), _mm256_cmp_ps(a.high, b.high, _CMP_LT_OQ)};
   }
-  /// a >= b; false for a NaN.
-  RTFQ_INLINE static Mask at_least(Floats a, Floats b) {
-    return {_mm256_cmp_ps(a.low, b.low, _CMP_GE_OQ), _mm256_cmp_ps(a.high, b.high, _CMP_GE_OQ)};
-  }
   RTFQ_INLINE static Mask both(Mask a, Mask b) {
     return {_mm256_and_ps(a.low, b.low), _mm256_and_ps(a.high, b.high)};
   }
@@ -216,6 +220,10 @@ struct Avx2 {
   }
 
  private:
+  RTFQ_INLINE static __m256 with_half(__m256 x) {
+    return _mm256_castsi256_ps(add_half_bf16(_mm256_castps_si256(x)));
+  }
+  RTFQ_INLINE static __m256 finite(__m256 x) { return odd(_mm256_castps_si256(with_half(x))); }
   RTFQ_INLINE static __m256 even(__m256i words) { return _mm256_castsi256_ps(_mm256_slli_epi32(words, 16)); }
   RTFQ_INLINE static __m256 odd(__m256i words) {
     return _mm256_castsi256_ps(_mm256_and_si256(words, _mm256_set1_epi32(static_cast<int>(0xffff0000))));

@@ -62,6 +62,15 @@ struct Avx512 {
       return x;
   }
 
+  template <class T>
+  RTFQ_INLINE static Floats rounded_finite(Floats x) {
+    if constexpr (std::is_same_v<T, bf16>)
+      return _mm512_castsi512_ps(_mm512_and_si512(add_half(_mm512_castps_si512(x)),
+                                                  _mm512_set1_epi32(static_cast<int>(0xffff0000))));
+    else
+      return x;
+  }
+
   template <bool stream>
   RTFQ_INLINE static void store_exact(float* to, Floats x) {
     store<stream>(to, x);
@@ -139,7 +148,6 @@ struct Avx512 {
   }
 
   RTFQ_INLINE static Mask less(Floats a, Floats b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
-  RTFQ_INLINE static Mask at_least(Floats a, Floats b) { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ); }
   RTFQ_INLINE static Mask both(Mask a, Mask b) { return static_cast<Mask>(a & b); }
   RTFQ_INLINE static Floats where(Mask mask, Floats x) { return _mm512_maskz_mov_ps(mask, x); }
   RTFQ_INLINE static Floats choose(Mask mask, Floats a, Floats b) { return _mm512_mask_blend_ps(mask, b, a); }

@@ -38,10 +38,12 @@ void normquant_apply(const NormQuantShape& s, const NormQuantApplyArgs& a) {
               const int64_t at = from + lane;
               const auto e = sum.at(lanes, lane, at, n, whole);
               auto g = V::all(0.0f), unused = g;
-              if constexpr (stored)
+              if constexpr (stored) {
+                prefetch_at(g_z + at, lane);
                 g = read<V>(g_z + at, n, whole);
-              else
-                g = gradient.at(e.z, at, n, unused, unused, whole);
+              } else {
+                g = gradient.at(e.z, lane, at, n, unused, unused, whole);
+              }
               write<V, stream>(
                   dx + at, norm_gradient<V>(e.main, g, lanes.main, main.mean_g, main.slope, lane), n, whole);
               if constexpr (two)

@@ -7,11 +7,12 @@
 
 namespace rtfq::kernels::cpu {
 
-/// Stores x as T holds it and gives what is stored.
-template <class V, bool whole, class T>
+/// Stores x as T holds it and gives what is stored. `exact`: T holds x as it is. Its NaNs are a T's or the
+/// processor's own: none of them becomes a number when bf16's rounding adds to it.
+template <class V, bool exact, bool whole, class T>
 RTFQ_INLINE typename V::Floats write_rounded(T* to, typename V::Floats x, bool stream, int64_t n,
                                              std::bool_constant<whole>) {
-  x = V::template rounded<T>(x);
+  if constexpr (!exact) x = V::template rounded_finite<T>(x);
   if constexpr (whole)
     stream ? V::template store_exact<true>(to, x) : V::template store_exact<false>(to, x);
   else
@@ -37,9 +38,9 @@ struct UnsignedQuantizer {
   /// g where 0 < v < qp, and g*t added to `sum`: t is qp from qp on, 0 up to 0, the rounding error between.
   RTFQ_INLINE Floats backward(Floats z, Floats g, Floats& sum) const {
     const Floats v = V::multiply(z, r), inside = clamped(v);
-    const auto above = V::at_least(v, high);
-    sum = V::multiply_add(g, V::choose(above, high, V::subtract(V::round(inside), inside)), sum);
-    return V::where(V::both(V::less(V::all(0.0f), v), V::less(v, high)), g);
+    const auto below = V::less(v, high);
+    sum = V::multiply_add(g, V::subtract(V::round(inside), V::where(below, inside)), sum);
+    return V::where(V::both(V::less(V::all(0.0f), v), below), g);
   }
 };
 
@@ -81,12 +82,19 @@ class ResidualSum {
   RTFQ_INLINE Element at(const SumLanes& lanes, int64_t lane, int64_t offset, int64_t n,
                          std::bool_constant<whole> all) const {
     Element e;
+    prefetch_at(x_ + offset, lane);
     e.main = V::subtract(read<V>(x_ + offset, n, all), V::load(lanes.main.mean + lane));
     e.z = normalized(e.main, lanes.main, lane);
-    if constexpr (residual == RTFQ_RESIDUAL_VALUES) e.z = V::add(e.z, read<V>(values_ + offset, n, all));
-    if constexpr (residual == RTFQ_RESIDUAL_CODES)
+    if constexpr (residual == RTFQ_RESIDUAL_VALUES) {
+      prefetch_at(values_ + offset, lane);
+      e.z = V::add(e.z, read<V>(values_ + offset, n, all));
+    }
+    if constexpr (residual == RTFQ_RESIDUAL_CODES) {
+      prefetch_at(codes_ + offset, lane);
       e.z = V::add(e.z, V::multiply(read<V>(codes_ + offset, n, all), step_));
+    }
     if constexpr (residual == RTFQ_RESIDUAL_NORM) {
+      prefetch_at(other_x_ + offset, lane);
       e.other = V::subtract(read<V>(other_x_ + offset, n, all), V::load(lanes.other.mean + lane));
       e.z = V::add(e.z, normalized(e.other, lanes.other, lane));
     }
@@ -118,12 +126,16 @@ struct SumGradient {
         g_identity(identity == RTFQ_IDENTITY_NONE ? nullptr : static_cast<const T*>(of_identity)) {}
 
   template <bool whole>
-  RTFQ_INLINE Floats at(Floats z, int64_t offset, int64_t n, Floats& ds, Floats& identity_ds,
+  RTFQ_INLINE Floats at(Floats z, int64_t lane, int64_t offset, int64_t n, Floats& ds, Floats& identity_ds,
                         std::bool_constant<whole> all) const {
     Floats g = V::all(0.0f);
-    if (g_codes) g = codes.backward(z, read<V>(g_codes + offset, n, all), ds);
+    if (g_codes) {
+      prefetch_at(g_codes + offset, lane);
+      g = codes.backward(z, read<V>(g_codes + offset, n, all), ds);
+    }
     if constexpr (identity == RTFQ_IDENTITY_NONE) return g;
     if (!g_identity) return g;
+    prefetch_at(g_identity + offset, lane);
     Floats more = read<V>(g_identity + offset, n, all);
     if constexpr (identity == RTFQ_IDENTITY_CODES)
       more = identity_codes.backward(z, more, identity_ds);

@@ -26,7 +26,6 @@ void normquant_reduce(const NormQuantShape& s, const NormQuantReduceArgs& a) {
     alignas(64) float sum[sums][ChannelTiles::room];
     auto ds = V::no_doubles(), identity_ds = V::no_doubles();
     int64_t first = 0;
-    const int64_t together = layout.tiles.rows_together();
     layout.tiles.walk(
         block, ReducePartials::rows_per_sum,
         [&](int64_t channel, int64_t width) {
@@ -35,20 +34,19 @@ void normquant_reduce(const NormQuantShape& s, const NormQuantReduceArgs& a) {
         },
         [&](int64_t from, int64_t rows, int64_t width) RTFQ_INLINE_LAMBDA {
           for (auto& of : sum) std::fill_n(of, (width + 15) / 16 * 16, 0.0f);
-          for (int64_t row = 0; row < rows; row += together) {
+          for (const int64_t end = from + rows * stride; from < end; from += stride) {
             auto row_ds = V::all(0.0f), row_identity_ds = row_ds;
-            const int64_t first_row = from + row * stride, group = std::min(together, rows - row);
             for_each_vector(width, [&](int64_t lane, int64_t n, auto whole) RTFQ_INLINE_LAMBDA {
-              for (int64_t at = first_row + lane, end = at + group * stride; at < end; at += stride) {
-                const auto e = residual_sum.at(lanes, lane, at, n, whole);
-                auto g = gradient.at(e.z, at, n, row_ds, row_identity_ds, whole);
-                if (g_z) g = write_rounded<V>(g_z + at, g, stream, n, whole);
-                V::template store<false>(sum[0] + lane, V::add(V::load(sum[0] + lane), g));
-                V::template store<false>(sum[1] + lane, V::multiply_add(g, e.main, V::load(sum[1] + lane)));
-                if constexpr (sums == 3)
-                  V::template store<false>(sum[2] + lane,
-                                           V::multiply_add(g, e.other, V::load(sum[2] + lane)));
-              }
+              const int64_t at = from + lane;
+              const auto e = residual_sum.at(lanes, lane, at, n, whole);
+              auto g = gradient.at(e.z, lane, at, n, row_ds, row_identity_ds, whole);
+              // One gradient alone is passed on or not.
+              constexpr bool exact = identity == RTFQ_IDENTITY_NONE;
+              if (g_z) g = write_rounded<V, exact>(g_z + at, g, stream, n, whole);
+              V::template store<false>(sum[0] + lane, V::add(V::load(sum[0] + lane), g));
+              V::template store<false>(sum[1] + lane, V::multiply_add(g, e.main, V::load(sum[1] + lane)));
+              if constexpr (sums == 3)
+                V::template store<false>(sum[2] + lane, V::multiply_add(g, e.other, V::load(sum[2] + lane)));
             });
             V::add_to(ds, row_ds);
             if constexpr (identity == RTFQ_IDENTITY_CODES) V::add_to(identity_ds, row_identity_ds);
