@@ -189,10 +189,9 @@ void add_run(CLI::App& app, cli::Action& action) {
   command->add_option("--device", s.devices, "cpu, simt, cuda or cuda:N (default: cpu)")->delimiter(',');
   add_shape_options(*command, s);
   command
-      ->add_option(
-          "--suite", s.suite,
-          "rtfq: every shape of ResNet-18 and -50 at the 48 subnets; quick: a minute; paper; gpu: what "
-          "tools/gpu_check measures")
+      ->add_option("--suite", s.suite,
+                   "rtfq: every shape of ResNet-18 and -50 at the 48 subnets; quick: a minute; memory: what "
+                   "waits for it; paper; gpu: what tools/gpu_check measures")
       ->check(CLI::IsMember(suites()));
   add_setting_options(*command, options->settings);
   command->add_option("--samples", options->settings.samples, "samples of each row, at least")

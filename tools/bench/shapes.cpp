@@ -167,8 +167,19 @@ std::vector<Item> without_repeats(std::vector<Item> items) {
   return kept;
 }
 
+namespace {
+
+std::vector<Item> large_cases(const std::string& op) {
+  std::vector<Item> items;
+  for (const auto& entry : kernels::catalog::entries())
+    if (entry.op == op && entry.large) items.push_back({op, "", "cpu", entry.case_name});
+  return items;
+}
+
+}  // namespace
+
 std::vector<std::string> suites() {
-  return {"rtfq", "quick", "paper", "gpu"};
+  return {"rtfq", "quick", "memory", "paper", "gpu"};
 }
 
 std::vector<Item> suite_items(const std::string& name, const std::vector<std::string>& operators) {
@@ -197,6 +208,26 @@ std::vector<Item> suite_items(const std::string& name, const std::vector<std::st
     }
     for (const char* op : {"optimizer.sgd", "optimizer.moving_average", "optimizer.squared_norm"})
       items.push_back({op, "", "cpu", "resnet50"});
+  } else if (name == "memory") {
+    // What waits for memory, beyond the caches: 25 million elements in rows of several lengths, and the fused
+    // passes' large cases.
+    for (const char* dtype : {"f32", "bf16"})
+      for (const std::string& op : operators) {
+        const bool norm = op == "batchnorm.statistics" || op == "batchnorm.normalize" ||
+                          op == "batchnorm.reduce" || op == "batchnorm.apply";
+        if (!norm && op.rfind("fakequant.", 0) != 0 && op.rfind("relu.", 0) != 0 && op != "add") continue;
+        for (const char* dims :
+             norm ? std::vector{"n=64,hw=6272,c=64,segments=2", "n=64,hw=784,c=512,segments=2",
+                                "n=64,hw=196,c=2048,segments=2"}
+                  : std::vector{"count=25690112"}) {
+          Item item{op, "", "cpu", "", parse_dims(dims)};
+          item.dtype = dtype;
+          if (item.quantizer()) item.bits = 4;
+          items.push_back(item);
+        }
+      }
+    for (const std::string& op : operators)
+      if (op.rfind("normquant.", 0) == 0 || op.rfind("optimizer.", 0) == 0) add(large_cases(op));
   } else if (name == "gpu") {
     // What a GPU's caches do not hold, in the types it trains in; convolutions of each kind, dense and of a
     // subnet.
@@ -228,9 +259,7 @@ std::vector<Item> suite_items(const std::string& name, const std::vector<std::st
       const bool other = op.rfind("normquant.", 0) == 0 || op.rfind("optimizer.", 0) == 0 ||
                          op.rfind("loss.", 0) == 0 || op == "softmax" || op.find("pool.") != op.npos ||
                          op.rfind("convert", 0) == 0;
-      if (!other) continue;
-      for (const auto& entry : kernels::catalog::entries())
-        if (entry.op == op && entry.large) items.push_back({op, "", "cpu", entry.case_name});
+      if (other) add(large_cases(op));
     }
     for (const char* op : {"linear.forward", "linear.dgrad", "linear.wgrad"})
       items.push_back({op, "", "cpu", "", parse_dims("n=64,c=2048,k=1000")});
@@ -253,7 +282,7 @@ std::vector<Item> suite_items(const std::string& name, const std::vector<std::st
     for (const char* op : {"optimizer.sgd", "optimizer.moving_average", "optimizer.squared_norm"})
       items.push_back({op, "", "cpu", "resnet50"});
   } else {
-    throw std::invalid_argument("[suite] expected rtfq, quick, paper or gpu, got '" + name + "'");
+    throw std::invalid_argument("[suite] expected rtfq, quick, memory, paper or gpu, got '" + name + "'");
   }
   return without_repeats(std::move(items));
 }
