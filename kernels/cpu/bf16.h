@@ -61,28 +61,6 @@ inline void store8(bf16* to, __m256 x) {
     _mm_storeu_si128(words, to_bf16(x));
 }
 
-/// The first `count` (1 to 7) elements, zeros behind them.
-inline __m256i first_lanes(int64_t count) {
-  return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)),
-                            _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-}
-inline __m256 load_first(const float* from, int64_t count) {
-  return _mm256_maskload_ps(from, first_lanes(count));
-}
-inline __m256 load_first(const bf16* from, int64_t count) {
-  bf16 padded[8] = {};
-  std::memcpy(padded, from, static_cast<std::size_t>(count) * sizeof(bf16));
-  return load8(padded);
-}
-inline void store_first(float* to, __m256 x, int64_t count) {
-  _mm256_maskstore_ps(to, first_lanes(count), x);
-}
-inline void store_first(bf16* to, __m256 x, int64_t count) {
-  bf16 padded[8];
-  store8(padded, x);
-  std::memcpy(to, padded, static_cast<std::size_t>(count) * sizeof(bf16));
-}
-
 /// One element, for what is left behind the last whole vector and for plain kernels.
 inline float load1(const float* from) {
   return *from;
@@ -95,15 +73,6 @@ inline void store1(float* to, float x) {
 }
 inline void store1(bf16* to, float x) {
   *to = kernels::to_bf16(x);
-}
-
-/// x as an element of type T would hold it.
-template <class T>
-inline __m256 rounded_to(__m256 x) {
-  if constexpr (std::is_same_v<T, bf16>)
-    return _mm256_castsi256_ps(round_to_bf16(x));
-  else
-    return x;
 }
 
 /// policy.h's streams() by element type.

@@ -55,21 +55,16 @@ struct Avx2 {
     store<false>(whole, x);
     std::memcpy(to, whole, static_cast<std::size_t>(n) * sizeof(T));
   }
-  /// As T would hold it.
-  template <class T>
-  RTFQ_INLINE static Floats rounded(Floats x) {
-    return {rounded_to<T>(x.low), rounded_to<T>(x.high)};
-  }
-  /// The same without NaNs whose payload is all ones, which costs less.
+  /// As T would hold it, without NaNs whose payload is all ones, which costs less.
   template <class T>
   RTFQ_INLINE static Floats rounded_finite(Floats x) {
     if constexpr (std::is_same_v<T, bf16>)
-      return {finite(x.low), finite(x.high)};
+      return {odd(with_half(x.low)), odd(with_half(x.high))};
     else
       return x;
   }
 
-  /// Stores what `rounded` gave: nothing is left to round.
+  /// Stores what T holds as it is: nothing is left to round.
   template <bool stream>
   RTFQ_INLINE static void store_exact(float* to, Floats x) {
     store<stream>(to, x);
@@ -103,7 +98,10 @@ struct Avx2 {
   }
   template <bool stream>
   RTFQ_INLINE static void store_run(bf16* to, const Run& x) {
-    store_run_exact<stream>(to, {{rounded<bf16>(x.part[0]), rounded<bf16>(x.part[1])}});
+    const auto round = [](Floats of) RTFQ_INLINE_LAMBDA -> Floats {
+      return {_mm256_castsi256_ps(round_to_bf16(of.low)), _mm256_castsi256_ps(round_to_bf16(of.high))};
+    };
+    store_run_exact<stream>(to, {{round(x.part[0]), round(x.part[1])}});
   }
   /// Without NaNs whose payload is all ones: what rounding them costs less.
   template <bool stream>
@@ -112,9 +110,10 @@ struct Avx2 {
   }
   template <bool stream>
   RTFQ_INLINE static void store_run_finite(bf16* to, const Run& x) {
-    const auto round = [](__m256 of) { return _mm256_castsi256_ps(add_half_bf16(_mm256_castps_si256(of))); };
-    store_run_exact<stream>(
-        to, {{{round(x.part[0].low), round(x.part[0].high)}, {round(x.part[1].low), round(x.part[1].high)}}});
+    const auto round = [](Floats of) RTFQ_INLINE_LAMBDA -> Floats {
+      return {_mm256_castsi256_ps(with_half(of.low)), _mm256_castsi256_ps(with_half(of.high))};
+    };
+    store_run_exact<stream>(to, {{round(x.part[0]), round(x.part[1])}});
   }
   /// What the type holds as it is; of bf16 only the upper halves are looked at.
   template <bool stream>
@@ -220,10 +219,7 @@ struct Avx2 {
   }
 
  private:
-  RTFQ_INLINE static __m256 with_half(__m256 x) {
-    return _mm256_castsi256_ps(add_half_bf16(_mm256_castps_si256(x)));
-  }
-  RTFQ_INLINE static __m256 finite(__m256 x) { return odd(_mm256_castps_si256(with_half(x))); }
+  RTFQ_INLINE static __m256i with_half(__m256 x) { return add_half_bf16(_mm256_castps_si256(x)); }
   RTFQ_INLINE static __m256 even(__m256i words) { return _mm256_castsi256_ps(_mm256_slli_epi32(words, 16)); }
   RTFQ_INLINE static __m256 odd(__m256i words) {
     return _mm256_castsi256_ps(_mm256_and_si256(words, _mm256_set1_epi32(static_cast<int>(0xffff0000))));

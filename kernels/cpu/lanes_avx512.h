@@ -54,15 +54,6 @@ struct Avx512 {
     _mm256_mask_storeu_epi16(to, first(n), narrowed(x));
   }
   template <class T>
-  RTFQ_INLINE static Floats rounded(Floats x) {
-    if constexpr (std::is_same_v<T, bf16>)
-      return _mm512_castsi512_ps(
-          _mm512_and_si512(rounded_words(x), _mm512_set1_epi32(static_cast<int>(0xffff0000))));
-    else
-      return x;
-  }
-
-  template <class T>
   RTFQ_INLINE static Floats rounded_finite(Floats x) {
     if constexpr (std::is_same_v<T, bf16>)
       return _mm512_castsi512_ps(_mm512_and_si512(add_half(_mm512_castps_si512(x)),
