@@ -1,8 +1,12 @@
 // The part of libgomp that g++ calls for our loops, on std::thread: ThreadSanitizer does not see into
 // libgomp, whose barriers it would not know, and would report every loop. Linked in its place in the tsan
-// preset; static schedules need no more than this. A region has threads of its own, made and joined, which is
-// slow and exactly what TSan understands. oneDNN comes here as well, by the entries of older compilers: it
-// must see one and the same team.
+// preset; static schedules need no more than this. oneDNN comes here as well, by the entries of older
+// compilers: it must see one and the same team.
+// A caller keeps its threads between regions, since the sanitizer takes a millisecond to make two. What
+// orders them is what making and joining them would: a semaphore from the caller to each and one back, and
+// nothing from one to another, which could hide a race between the two.
+#include <semaphore.h>
+
 #include <algorithm>
 #include <barrier>
 #include <cstdlib>
@@ -24,7 +28,6 @@ struct Team {
   explicit Team(int threads) : size(threads), barrier(threads) {}
   int size;
   std::barrier<> barrier;
-  std::vector<std::thread> others;
   Team* outer = nullptr;  ///< what the calling thread was in before
   int outer_number = 0;
 };
@@ -39,21 +42,69 @@ thread_local int number = 0;
 thread_local Team* team = nullptr;
 thread_local Loop loop;
 
+/// One thread of a caller: it runs what it is given, until it is given nothing.
+class Worker {
+ public:
+  explicit Worker(int its_number) {
+    sem_init(&start_, 0, 0);
+    sem_init(&done_, 0, 0);
+    thread_ = std::thread([this, its_number] {
+      number = its_number;
+      for (;;) {
+        wait(start_);
+        if (body_ == nullptr) return;
+        team = team_;
+        body_(data_);
+        team = nullptr;
+        sem_post(&done_);
+      }
+    });
+  }
+  ~Worker() {
+    begin(nullptr, nullptr, nullptr);
+    thread_.join();
+    sem_destroy(&start_);
+    sem_destroy(&done_);
+  }
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  void begin(void (*body)(void*), void* data, Team* its_team) {
+    body_ = body, data_ = data, team_ = its_team;
+    sem_post(&start_);
+  }
+  void end() { wait(done_); }
+
+ private:
+  static void wait(sem_t& semaphore) {
+    while (sem_wait(&semaphore) != 0) {
+    }  // a signal came first
+  }
+
+  sem_t start_, done_;
+  void (*body_)(void*) = nullptr;
+  void* data_ = nullptr;
+  Team* team_ = nullptr;
+  std::thread thread_;
+};
+
+thread_local std::vector<std::unique_ptr<Worker>> workers;
+
 void enter(void (*body)(void*), void* data, unsigned count) {
   const int size = team ? 1 : count > 0 ? static_cast<int>(count) : omp_get_max_threads();
   auto* const mine = new Team(size);
   mine->outer = team, mine->outer_number = number;
-  for (int i = 1; i < size; ++i)
-    mine->others.emplace_back([=] {
-      team = mine, number = i;
-      body(data);
-    });
+  if (size > 1) {
+    while (static_cast<int>(workers.size()) < size - 1)
+      workers.push_back(std::make_unique<Worker>(static_cast<int>(workers.size()) + 1));
+    for (int i = 1; i < size; ++i) workers[i - 1]->begin(body, data, mine);
+  }
   team = mine, number = 0;
 }
 
 void leave() {
   const std::unique_ptr<Team> mine(team);
-  for (std::thread& thread : mine->others) thread.join();
+  for (int i = 1; i < mine->size; ++i) workers[i - 1]->end();
   team = mine->outer, number = mine->outer_number;
 }
 
