@@ -82,8 +82,9 @@ void change_contrast(Image& image, float factor) {
   uint64_t sum = 0;
   const size_t step = static_cast<size_t>(image.channels);
   for (size_t i = 0; i < image.pixels.size(); i += step) sum += luma_at(image, i);
-  const double mean = static_cast<double>(sum) / static_cast<double>(image.pixels.size() / step);
-  const int middle = static_cast<int>(mean + 0.5);
+  const size_t pixels = image.pixels.size() / step;
+  const double mean = static_cast<double>(sum) / static_cast<double>(pixels);
+  const int middle = static_cast<int>(mean + 0.5);  // NOLINT(bugprone-incorrect-roundings): never below 0
   for (uint8_t& value : image.pixels) value = blended(middle, value, factor);
 }
 

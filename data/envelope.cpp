@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <string_view>
 
 namespace rtfq::data {
 namespace {
@@ -162,7 +163,7 @@ Format sniff(const uint8_t* bytes, size_t size) {
   if (starts(bytes, size, "\x89PNG", 4)) return Format::png;
   if (starts(bytes, size, "\xFF\xD8", 2)) return Format::jpeg;
   if (size >= 3 && bytes[0] == 'P' && (bytes[1] == '5' || bytes[1] == '6') &&
-      (std::memchr(" \t\r\n#", bytes[2], 5) != nullptr))
+      std::string_view(" \t\r\n#").find(static_cast<char>(bytes[2])) != std::string_view::npos)
     return Format::netpbm;
   return Format::other;
 }

@@ -22,7 +22,7 @@ namespace {
 /// Items that a worker takes at a time: few enough to share a batch, enough to make the lock unimportant.
 constexpr int max_chunk = 8;
 
-LoaderOptions checked(const Dataset& dataset, const LoaderOptions& o) {
+LoaderOptions checked(const Dataset& dataset, LoaderOptions o) {
   const auto expect = [&](bool condition, const std::string& what) {
     if (!condition) throw std::invalid_argument("[data] loader of " + dataset.origin + ": " + what);
   };
@@ -81,9 +81,9 @@ struct Loader::State {
   bool stopping = false;
   std::vector<std::thread> threads;
 
-  State(Dataset d, const LoaderOptions& o)
+  State(Dataset d, LoaderOptions o)
       : dataset(std::move(d)),
-        options(checked(dataset, o)),
+        options(checked(dataset, std::move(o))),
         labelled(dataset.labelled()),
         store(dataset.samples, preparation_of(options), options.cache_bytes, cache_of(dataset, options)),
         order(options.seed, options.stream, static_cast<uint32_t>(dataset.samples.size())) {
@@ -267,7 +267,7 @@ struct Loader::State {
 };
 
 Loader::Loader(Dataset dataset, LoaderOptions options)
-    : state_(std::make_unique<State>(std::move(dataset), options)) {}
+    : state_(std::make_unique<State>(std::move(dataset), std::move(options))) {}
 Loader::~Loader() = default;
 
 Batch Loader::next() {

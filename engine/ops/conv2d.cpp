@@ -1,5 +1,5 @@
-#include <cstring>
 #include <stdexcept>
+#include <tuple>
 
 #include "engine/ops/launch.h"
 #include "engine/ops/shapes.h"
@@ -7,6 +7,19 @@
 namespace rtfq::ops {
 
 using kernels::Conv2dShape;
+
+namespace {
+
+/// Member by member: what pads the struct's end has any value.
+bool same(const Conv2dShape& a, const Conv2dShape& b) {
+  const auto members = [](const Conv2dShape& s) {
+    return std::tie(s.n, s.h, s.w, s.c, s.k, s.r, s.s, s.stride, s.pad, s.c_parent, s.x_type, s.w_type,
+                    s.y_type);
+  };
+  return members(a) == members(b);
+}
+
+}  // namespace
 
 Conv2dShape conv2d_shape(const Tensor& x, const Tensor& w, int64_t stride) {
   if (x.rank() != 4 || w.rank() != 4 || w.dim(1) != w.dim(2))
@@ -27,8 +40,7 @@ Dims conv2d_output(const Conv2dShape& shape) {
 
 const void* PackedWeights::get(const Conv2dShape& shape, const Tensor& w, Stream stream) {
   for (const Entry& entry : entries_)
-    if (std::memcmp(&entry.shape, &shape, sizeof shape) == 0)
-      return entry.packed.defined() ? entry.packed.data() : w.data();
+    if (same(entry.shape, shape)) return entry.packed.defined() ? entry.packed.data() : w.data();
   entries_.push_back({shape, pack<kernels::Conv2dForward>(stream, shape, w)});
   return entries_.back().packed.defined() ? entries_.back().packed.data() : w.data();
 }
