@@ -199,7 +199,7 @@ std::string float_text(float value) {
 
 /// The inputs of the dense element or, of a gradient strided like x, of the place `at`.
 template <class Op>
-void explain(Problem<Op>& problem, const Case& c, const Stored& x, std::vector<float> step,
+void explain(Problem<Op>& problem, const Case& c, const Stored& x, const std::vector<float>& step,
              const Contract& contract) {
   problem.inputs = [=](const std::string& output, std::size_t index) -> std::string {
     if (output == "ds" || output == "out") return "";

@@ -79,6 +79,7 @@ void fakequant_forward(const FakeQuantShape& s, const FakeQuantPartition& partit
 template <class V, class T, bool values, bool codes>
 void fakequant_forward(const FakeQuantShape& s, const FakeQuantForwardArgs& a) {
   const FakeQuantPartition partition(s);
+  // NOLINTNEXTLINE(bugprone-branch-clone): one and the same where there are no values
   if (values && partition.dense() && streams(static_cast<T*>(a.y), count(s)))
     fakequant_forward<V, T, values, codes, values>(s, partition, a);
   else

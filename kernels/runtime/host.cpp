@@ -2,7 +2,6 @@
 #include <sys/sysinfo.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <functional>
@@ -36,7 +35,7 @@ Device parse_device(const std::string& text) {
   if (text == "cuda") return {Backend::cuda, 0};
   if (text.rfind("cuda:", 0) == 0 && text.size() > 5 &&
       text.find_first_not_of("0123456789", 5) == text.npos && text.size() < 9)
-    return {Backend::cuda, std::atoi(text.c_str() + 5)};
+    return {Backend::cuda, std::stoi(text.substr(5))};
   throw std::invalid_argument("[device] expected cpu, cuda, cuda:N or simt, got '" + text + "'");
 }
 
