@@ -43,8 +43,8 @@ std::string value_info(const std::string& name, const std::vector<int64_t>& dims
 
 }  // namespace
 
-std::string Graph::tensor(const std::string& name, int type, std::vector<int64_t> dims, const void* data,
-                          std::size_t size) {
+std::string Graph::tensor(const std::string& name, int type, const std::vector<int64_t>& dims,
+                          const void* data, std::size_t size) {
   std::string proto;
   for (const int64_t dim : dims) number(proto, 1, dim);
   number(proto, 2, type);
@@ -55,20 +55,20 @@ std::string Graph::tensor(const std::string& name, int type, std::vector<int64_t
 }
 
 std::string Graph::constant(const std::string& name, std::span<const float> values,
-                            std::vector<int64_t> dims) {
-  return tensor(name, type_float, std::move(dims), values.data(), values.size_bytes());
+                            const std::vector<int64_t>& dims) {
+  return tensor(name, type_float, dims, values.data(), values.size_bytes());
 }
 std::string Graph::constant(const std::string& name, std::span<const int8_t> values,
-                            std::vector<int64_t> dims) {
-  return tensor(name, type_int8, std::move(dims), values.data(), values.size_bytes());
+                            const std::vector<int64_t>& dims) {
+  return tensor(name, type_int8, dims, values.data(), values.size_bytes());
 }
 std::string Graph::constant(const std::string& name, std::span<const uint8_t> values,
-                            std::vector<int64_t> dims) {
-  return tensor(name, type_uint8, std::move(dims), values.data(), values.size_bytes());
+                            const std::vector<int64_t>& dims) {
+  return tensor(name, type_uint8, dims, values.data(), values.size_bytes());
 }
 std::string Graph::constant(const std::string& name, std::span<const int32_t> values,
-                            std::vector<int64_t> dims) {
-  return tensor(name, type_int32, std::move(dims), values.data(), values.size_bytes());
+                            const std::vector<int64_t>& dims) {
+  return tensor(name, type_int32, dims, values.data(), values.size_bytes());
 }
 
 std::string Graph::node(const std::string& op, const std::string& name,

@@ -19,10 +19,14 @@ class Graph {
   explicit Graph(std::string name) : name_(std::move(name)) {}
 
   /// A constant; returns its name.
-  std::string constant(const std::string& name, std::span<const float> values, std::vector<int64_t> dims);
-  std::string constant(const std::string& name, std::span<const int8_t> values, std::vector<int64_t> dims);
-  std::string constant(const std::string& name, std::span<const uint8_t> values, std::vector<int64_t> dims);
-  std::string constant(const std::string& name, std::span<const int32_t> values, std::vector<int64_t> dims);
+  std::string constant(const std::string& name, std::span<const float> values,
+                       const std::vector<int64_t>& dims);
+  std::string constant(const std::string& name, std::span<const int8_t> values,
+                       const std::vector<int64_t>& dims);
+  std::string constant(const std::string& name, std::span<const uint8_t> values,
+                       const std::vector<int64_t>& dims);
+  std::string constant(const std::string& name, std::span<const int32_t> values,
+                       const std::vector<int64_t>& dims);
   /// A node with one output, which has the node's name; returns it.
   std::string node(const std::string& op, const std::string& name, const std::vector<std::string>& inputs,
                    const Attributes& attributes = {});
@@ -35,7 +39,7 @@ class Graph {
                     const std::vector<std::pair<std::string, std::string>>& metadata) const;
 
  private:
-  std::string tensor(const std::string& name, int type, std::vector<int64_t> dims, const void* data,
+  std::string tensor(const std::string& name, int type, const std::vector<int64_t>& dims, const void* data,
                      std::size_t bytes);
   std::string name_, nodes_, constants_, inputs_, outputs_;
 };
