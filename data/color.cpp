@@ -84,7 +84,7 @@ void change_contrast(Image& image, float factor) {
   for (size_t i = 0; i < image.pixels.size(); i += step) sum += luma_at(image, i);
   const size_t pixels = image.pixels.size() / step;
   const double mean = static_cast<double>(sum) / static_cast<double>(pixels);
-  const int middle = static_cast<int>(mean + 0.5);  // NOLINT(bugprone-incorrect-roundings): never below 0
+  const int middle = static_cast<int>(mean + 0.5);
   for (uint8_t& value : image.pixels) value = blended(middle, value, factor);
 }
 

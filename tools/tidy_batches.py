@@ -59,9 +59,8 @@ def tidy(files, flags):
         match = FINDING.match(line)
         if match:
             place = (match[1], match[2])
-            if "clang-diagnostic-error" in match[2]:
-                if len(files) > 1:
-                    return None
+            if "clang-diagnostic-error" in match[2] and len(files) > 1:
+                return None
         if place:
             found.setdefault(place, []).append(line)
     if run.returncode != 0 and not found:

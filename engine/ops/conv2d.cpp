@@ -10,11 +10,11 @@ using kernels::Conv2dShape;
 
 namespace {
 
-/// Member by member: what pads the struct's end has any value.
+/// Member by member, of which the binding wants all: what pads the struct's end has any value.
 bool same(const Conv2dShape& a, const Conv2dShape& b) {
-  const auto members = [](const Conv2dShape& s) {
-    return std::tie(s.n, s.h, s.w, s.c, s.k, s.r, s.s, s.stride, s.pad, s.c_parent, s.x_type, s.w_type,
-                    s.y_type);
+  const auto members = [](const Conv2dShape& shape) {
+    const auto& [n, h, w, c, k, r, s, stride, pad, c_parent, x, weight, y] = shape;
+    return std::tie(n, h, w, c, k, r, s, stride, pad, c_parent, x, weight, y);
   };
   return members(a) == members(b);
 }
