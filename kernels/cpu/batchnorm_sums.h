@@ -24,6 +24,10 @@ struct SumSquares {
   using Floats = typename V::Floats;
   static constexpr bool reads_g = false;
   static constexpr int places = 4;
+  RTFQ_INLINE static void start(Floats x, Floats, Floats centre, Floats& first, Floats& second) {
+    first = V::subtract(x, centre);
+    second = V::multiply(first, first);
+  }
   RTFQ_INLINE static void add(Floats x, Floats, Floats centre, Floats& first, Floats& second) {
     const Floats d = V::subtract(x, centre);
     first = V::add(first, d);
@@ -36,33 +40,41 @@ struct SumProducts {
   using Floats = typename V::Floats;
   static constexpr bool reads_g = true;
   static constexpr int places = 2;
+  RTFQ_INLINE static void start(Floats x, Floats g, Floats centre, Floats& first, Floats& second) {
+    first = g;
+    second = V::multiply(g, V::subtract(x, centre));
+  }
   RTFQ_INLINE static void add(Floats x, Floats g, Floats centre, Floats& first, Floats& second) {
     first = V::add(first, g);
     second = V::multiply_add(g, V::subtract(x, centre), second);
   }
 };
 
-/// Adds a wide row of each of `places` places, `apart` elements apart, to the lanes' sums. Lanes that no
+/// Adds a wide row of each of `places` places, `apart` elements apart, to the lanes' sums; those side by side
+/// are added to each other first, since a sum that has grown rounds what is added to it. Lanes that no
 /// channel has are not flushed, so what they sum up does not matter.
 template <class V, class Sum, int places, class T>
 RTFQ_INLINE void add_rows(const T* x, const T* g, int64_t apart, const float* centre, int64_t lanes,
                           float* first, float* second) {
   for_each_vector(lanes, [&](int64_t l, int64_t n, auto whole) RTFQ_INLINE_LAMBDA {
     const auto middle = read<V>(centre + l, n, whole);
-    auto a = V::load(first + l), b = V::load(second + l);
+    typename V::Floats a, b;
     for (int place = 0; place < places; ++place) {
       const int64_t from = place * apart + l;
       prefetch_at(x + from, l);
       const auto value = read<V>(x + from, n, whole);
+      auto gradient = value;
       if constexpr (Sum::reads_g) {
         prefetch_at(g + from, l);
-        Sum::add(value, read<V>(g + from, n, whole), middle, a, b);
-      } else {
-        Sum::add(value, value, middle, a, b);
+        gradient = read<V>(g + from, n, whole);
       }
+      if (place == 0)
+        Sum::start(value, gradient, middle, a, b);
+      else
+        Sum::add(value, gradient, middle, a, b);
     }
-    V::template store<false>(first + l, a);
-    V::template store<false>(second + l, b);
+    V::template store<false>(first + l, V::add(V::load(first + l), a));
+    V::template store<false>(second + l, V::add(V::load(second + l), b));
   });
 }
 
