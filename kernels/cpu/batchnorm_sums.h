@@ -58,21 +58,23 @@ RTFQ_INLINE void add_rows(const T* x, const T* g, int64_t apart, const float* ce
                           float* first, float* second) {
   for_each_vector(lanes, [&](int64_t l, int64_t n, auto whole) RTFQ_INLINE_LAMBDA {
     const auto middle = read<V>(centre + l, n, whole);
-    typename V::Floats a, b;
-    for (int place = 0; place < places; ++place) {
+    // The values and gradients of a place, given to f.
+    const auto at = [&](int place, auto&& f) RTFQ_INLINE_LAMBDA {
       const int64_t from = place * apart + l;
       prefetch_at(x + from, l);
       const auto value = read<V>(x + from, n, whole);
-      auto gradient = value;
       if constexpr (Sum::reads_g) {
         prefetch_at(g + from, l);
-        gradient = read<V>(g + from, n, whole);
+        f(value, read<V>(g + from, n, whole));
+      } else {
+        f(value, value);
       }
-      if (place == 0)
-        Sum::start(value, gradient, middle, a, b);
-      else
-        Sum::add(value, gradient, middle, a, b);
-    }
+    };
+    typename V::Floats a = V::all(0.0f), b = a;
+    at(0, [&](auto value, auto gradient) RTFQ_INLINE_LAMBDA { Sum::start(value, gradient, middle, a, b); });
+    for (int place = 1; place < places; ++place)
+      at(place,
+         [&](auto value, auto gradient) RTFQ_INLINE_LAMBDA { Sum::add(value, gradient, middle, a, b); });
     V::template store<false>(first + l, V::add(V::load(first + l), a));
     V::template store<false>(second + l, V::add(V::load(second + l), b));
   });
