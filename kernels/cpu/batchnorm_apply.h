@@ -1,6 +1,6 @@
 #pragma once
 // Normalize (forward) and apply (backward): one pass each, at memory speed. Channel factors are computed once
-// a block and laid out as the lanes of a wide row. Included by the files that name instructions
+// a thread and segment and laid out as the lanes of a wide row. Included by the files that name instructions
 // (batchnorm_avx2.cpp).
 
 #include "kernels/cpu/batchnorm.h"
@@ -10,43 +10,41 @@
 
 namespace rtfq::kernels::cpu {
 
-/// to[i] = element(lanes, lane, i, n, whole) for every vector of the tensor. `fill` computes the lanes of a
-/// tile of a block.
+/// to[i] = element(lanes, lane, i, n, whole) for every run of the tensor. `fill` computes the lanes of a tile
+/// of a block.
 template <class V, class T, bool stream, class Lanes, class Fill, class Element>
 RTFQ_INLINE void for_each_element(const BatchNormShape& s, T* to, Fill&& fill, Element&& element) {
-  // Large enough that computing the factors does not show.
-  constexpr int64_t least_elements = 32768, least_wide_rows = 64;
-  constexpr int64_t line = 64 / static_cast<int64_t>(sizeof(T));
+  constexpr int64_t least_elements = 32768, least_wide_rows = 16;
   const ChannelTiles tiles(s.c);
   const RowBlocks blocks(s, std::max(least_elements / tiles.lanes(), least_wide_rows) * tiles.fold);
-#pragma omp parallel for schedule(static) if (elements(s) >= parallel_elements)
-  for (int64_t i = 0; i < blocks.total(); ++i) {
-    const auto block = blocks[i];
-    const int64_t stride = tiles.lanes();
+#pragma omp parallel if (elements(s) >= parallel_elements)
+  {
+    const int64_t stride = tiles.lanes(), ahead = tiles.ahead<T>();
     Lanes lanes;
-    tiles.walk(
-        block, block.rows,
-        [&](int64_t channel, int64_t width) { fill(lanes, block.segment, channel, width); },
-        [&](int64_t from, int64_t rows, int64_t width) RTFQ_INLINE_LAMBDA {
-          for (int64_t row = 0; row < rows; ++row, from += stride) {
-            int64_t lane = 0;
-            // The stores of a line come together.
-            for (; lane + line <= width; lane += line) {
-              typename V::Floats results[line / V::width];
-              for (int64_t v = 0; v < line; v += V::width)
-                results[v / V::width] = element(lanes, lane + v, from + lane + v, V::width, std::true_type{});
-              for (int64_t v = 0; v < line; v += V::width)
-                V::template store<stream>(to + from + lane + v, results[v / V::width]);
-            }
-            if (lane == width) continue;
-            for_each_vector(width - lane, [&](int64_t l, int64_t n, auto whole) RTFQ_INLINE_LAMBDA {
-              const int64_t at = from + lane + l;
-              write<V, stream>(to + at, element(lanes, lane + l, at, n, whole), n, whole);
-            });
-          }
-        });
+    ChannelTiles::Filled filled;
+#pragma omp for schedule(static)
+    for (int64_t i = 0; i < blocks.total(); ++i) {
+      const auto block = blocks[i];
+      tiles.walk(
+          block, filled, block.rows,
+          [&](int64_t channel, int64_t width) { fill(lanes, block.segment, channel, width); },
+          [&](int64_t from, int64_t rows, int64_t width) RTFQ_INLINE_LAMBDA {
+            for (int64_t row = 0; row < rows; ++row, from += stride)
+              for_each_run_of_32(width, [&](int64_t lane, auto whole) RTFQ_INLINE_LAMBDA {
+                const int64_t at = from + lane, n = width - lane;
+                write_run<V, stream, false>(to + at, element(lanes, lane, at, ahead, n, whole), n, whole);
+              });
+          });
+    }
     finish_stores<stream>();
   }
+}
+
+template <class V>
+RTFQ_INLINE typename V::Run centred(const typename V::Run& x, const NormLanes& norm, int64_t lane) {
+  return by_parts<V>([&](int part, int64_t at) RTFQ_INLINE_LAMBDA {
+    return V::subtract(x.part[part], V::load(norm.mean + lane + at));
+  });
 }
 
 template <class V, class T, bool relu, bool stream>
@@ -55,15 +53,17 @@ void batchnorm_normalize(const BatchNormShape& s, const BatchNormNormalizeArgs& 
   for_each_element<V, T, stream, NormLanes>(
       s, static_cast<T*>(a.y),
       [&](NormLanes& norm, int segment, int64_t channel, int64_t width) {
-        norm.fill(s, a.mean, a.variance, a.scale[segment], a.shift[segment], segment, channel, width);
+        norm.fill<T>(s, a.mean, a.variance, a.scale[segment], a.shift[segment], segment, channel, width);
       },
-      [x](const NormLanes& norm, int64_t lane, int64_t at, int64_t n, auto whole) RTFQ_INLINE_LAMBDA {
-        prefetch_at(x + at, lane);
-        const auto centred = V::subtract(read<V>(x + at, n, whole), V::load(norm.mean + lane));
-        auto value = V::multiply_add(centred, V::load(norm.factor + lane), V::load(norm.shift + lane));
-        if constexpr (relu) value = V::maximum(V::all(0.0f), value);  // its second operand for a NaN
-        return value;
-      });
+      [x](const NormLanes& norm, int64_t lane, int64_t at, int64_t ahead, int64_t n, auto whole)
+          RTFQ_INLINE_LAMBDA {
+            const auto from_mean = centred<V>(stream_run<V>(x + at, ahead, n, whole), norm, lane);
+            return by_parts<V>([&](int part, int64_t i) RTFQ_INLINE_LAMBDA {
+              const auto value = V::multiply_add(from_mean.part[part], V::load(norm.factor + lane + i),
+                                                 V::load(norm.shift + lane + i));
+              return relu ? V::maximum(V::all(0.0f), value) : value;  // its second operand for a NaN
+            });
+          });
 }
 
 template <class V, class T, bool stream>
@@ -77,22 +77,25 @@ void batchnorm_apply(const BatchNormShape& s, const BatchNormApplyArgs& a) {
   for_each_element<V, T, stream, Lanes>(
       s, static_cast<T*>(a.dx),
       [&](Lanes& lanes, int segment, int64_t channel, int64_t width) {
-        lanes.norm.fill(s, a.mean, a.variance, a.scale[segment], nullptr, segment, channel, width);
-        lanes.gradient.fill(s, a.variance, a.sum_g, a.sum_gx, a.counts[segment], segment, channel, width);
+        lanes.norm.template fill<T>(s, a.mean, a.variance, a.scale[segment], nullptr, segment, channel,
+                                    width);
+        lanes.gradient.template fill<T>(s, a.variance, a.sum_g, a.sum_gx, a.counts[segment], segment, channel,
+                                        width);
       },
-      [x, g](const Lanes& lanes, int64_t lane, int64_t at, int64_t n, auto whole) RTFQ_INLINE_LAMBDA {
-        prefetch_at(x + at, lane);
-        prefetch_at(g + at, lane);
-        const auto centred = V::subtract(read<V>(x + at, n, whole), V::load(lanes.norm.mean + lane));
-        return norm_gradient<V>(centred, read<V>(g + at, n, whole), lanes.norm, lanes.gradient.mean_g,
-                                lanes.gradient.slope, lane);
-      });
+      [x, g](const Lanes& lanes, int64_t lane, int64_t at, int64_t ahead, int64_t n, auto whole)
+          RTFQ_INLINE_LAMBDA {
+            const auto from_mean = centred<V>(stream_run<V>(x + at, ahead, n, whole), lanes.norm, lane);
+            return norm_gradient<V>(from_mean, stream_run<V>(g + at, ahead, n, whole), lanes.norm,
+                                    lanes.gradient.mean_g, lanes.gradient.slope, lane);
+          });
 }
 
-/// Streamed stores want aligned rows and a result that is not also an operand, which is in the caches then.
+/// Streamed stores want rows of whole lines and a result that is not also an operand, which is in the caches
+/// then.
 template <class T>
 RTFQ_INLINE bool streams_rows(const BatchNormShape& s, const void* to) {
-  return s.c % 16 == 0 && streams(static_cast<const T*>(to), s.n * s.hw * s.c);
+  return s.c * static_cast<int64_t>(sizeof(T)) % 64 == 0 &&
+         streams(static_cast<const T*>(to), s.n * s.hw * s.c);
 }
 
 template <class V, class T>

@@ -50,33 +50,31 @@ struct SumProducts {
   }
 };
 
-/// Adds a wide row of each of `places` places, `apart` elements apart, to the lanes' sums; those side by side
-/// are added to each other first, since a sum that has grown rounds what is added to it. Lanes that no
-/// channel has are not flushed, so what they sum up does not matter.
+/// Adds a wide row of each of `places` places, `apart` elements apart, to the lanes' sums, all in the order
+/// of T's runs; those side by side are added to each other first, since a sum that has grown rounds what is
+/// added to it. Lanes that no channel has are not flushed, so what they sum up does not matter.
 template <class V, class Sum, int places, class T>
-RTFQ_INLINE void add_rows(const T* x, const T* g, int64_t apart, const float* centre, int64_t lanes,
-                          float* first, float* second) {
-  for_each_vector(lanes, [&](int64_t l, int64_t n, auto whole) RTFQ_INLINE_LAMBDA {
-    const auto middle = read<V>(centre + l, n, whole);
-    // The values and gradients of a place, given to f.
-    const auto at = [&](int place, auto&& f) RTFQ_INLINE_LAMBDA {
+RTFQ_INLINE void add_rows(const T* x, const T* g, int64_t apart, int64_t ahead, const float* centre,
+                          int64_t lanes, float* first, float* second) {
+  for_each_run_of_32(lanes, [&](int64_t l, auto whole) RTFQ_INLINE_LAMBDA {
+    const auto middle = V::load_run(centre + l);
+    typename V::Run a, b;
+    const auto at_place = [&](int64_t place, auto&& add) RTFQ_INLINE_LAMBDA {
       const int64_t from = place * apart + l;
-      prefetch_at(x + from, l);
-      const auto value = read<V>(x + from, n, whole);
-      if constexpr (Sum::reads_g) {
-        prefetch_at(g + from, l);
-        f(value, read<V>(g + from, n, whole));
-      } else {
-        f(value, value);
-      }
+      const auto values = stream_run<V>(x + from, ahead, lanes - l, whole);
+      auto gradients = values;
+      if constexpr (Sum::reads_g) gradients = stream_run<V>(g + from, ahead, lanes - l, whole);
+      for (int part = 0; part < 2; ++part)
+        add(values.part[part], gradients.part[part], middle.part[part], a.part[part], b.part[part]);
     };
-    typename V::Floats a = V::all(0.0f), b = a;
-    at(0, [&](auto value, auto gradient) RTFQ_INLINE_LAMBDA { Sum::start(value, gradient, middle, a, b); });
-    for (int place = 1; place < places; ++place)
-      at(place,
-         [&](auto value, auto gradient) RTFQ_INLINE_LAMBDA { Sum::add(value, gradient, middle, a, b); });
-    V::template store<false>(first + l, V::add(V::load(first + l), a));
-    V::template store<false>(second + l, V::add(V::load(second + l), b));
+    at_place(0, Sum::start);
+#pragma GCC unroll 4
+    for (int place = 1; place < places; ++place) at_place(place, Sum::add);
+    for (int part = 0; part < 2; ++part) {
+      float *const to = first + l + part * V::width, *const also_to = second + l + part * V::width;
+      V::template store<false>(to, V::add(V::load(to), a.part[part]));
+      V::template store<false>(also_to, V::add(V::load(also_to), b.part[part]));
+    }
   });
 }
 
@@ -87,7 +85,7 @@ RTFQ_INLINE void sum_block(const ChannelTiles& tiles, const T* x, const T* g, co
   constexpr int places = Sum::places;
   constexpr int64_t together = BatchNormPartials::rows_per_sum / places;
   const int64_t c = tiles.c, lanes = tiles.lanes(), whole = rows / tiles.fold, part = whole / places;
-  const int64_t step = std::min(lanes, ChannelTiles::tile);
+  const int64_t step = std::min(lanes, ChannelTiles::tile), ahead = tiles.ahead<T>();
   // A load waits for a store to the same place of another page, and lines at the same place share a set of
   // the cache: each array begins a quarter of a page behind the one before, the first one behind x.
   constexpr int64_t page = 4096 / sizeof(float), quarter = page / 4;
@@ -96,23 +94,22 @@ RTFQ_INLINE void sum_block(const ChannelTiles& tiles, const T* x, const T* g, co
     const auto apart = reinterpret_cast<std::uintptr_t>(other) - reinterpret_cast<std::uintptr_t>(array);
     return array + (apart / 64 * 16 + static_cast<std::uintptr_t>(quarter)) % page;
   };
-  const int64_t room = (step + 15) / 16 * 16;
+  const int64_t room = whole_runs(step);
   float *const first = behind(arrays, x + row * c), *const second = behind(first + room, first),
-               *const repeated = behind(second + room, second);
-  if (tiles.fold > 1)
-    for (int64_t l = 0; l < lanes; l += c) std::copy_n(centre, c, repeated + l);
-  const float* const middle = tiles.fold > 1 ? repeated : centre;
+               *const middle = behind(second + room, second);
   std::fill_n(partial, 2 * c, 0.0);
   const auto add = [&]<int at_once>(int64_t from, int64_t wide_rows, int64_t used) RTFQ_INLINE_LAMBDA {
     for (int64_t t = 0; t < used; t += step) {
       const int64_t width = std::min(step, used - t);
       std::fill_n(first, room, 0.0f);
       std::fill_n(second, room, 0.0f);
+      std::copy_n(centre + t, std::min(c, width), middle);
+      finish_lanes<T>(middle, c, width);
       for (int64_t at = from + t, end = at + wide_rows * lanes; at < end; at += lanes)
-        add_rows<V, Sum, at_once>(x + at, Sum::reads_g ? g + at : nullptr, part * lanes, middle + t, width,
+        add_rows<V, Sum, at_once>(x + at, Sum::reads_g ? g + at : nullptr, part * lanes, ahead, middle, width,
                                   first, second);
-      add_lanes(first, width, c, partial + t);
-      add_lanes(second, width, c, partial + c + t);
+      add_lanes<T>(first, width, c, partial + t);
+      add_lanes<T>(second, width, c, partial + c + t);
     }
   };
   for (int64_t i = 0; i < part; i += together)

@@ -45,39 +45,40 @@ class Finish {
       return finish_group(sums, pixel, pixels, first);
     for (int64_t v = 0; v < vectors; ++v) {
       const int64_t k = first + v * lanes, n = std::min(lanes, k_ - k);
-      if (n == lanes)
-        finish(sums + v * lanes, vectors * lanes, pixel, pixels, k, n, std::true_type{});
-      else
-        finish(sums + v * lanes, vectors * lanes, pixel, pixels, k, n, std::false_type{});
+      finish(sums + v * lanes, vectors * lanes, pixel, pixels, k, static_cast<__mmask16>((1u << n) - 1));
     }
   }
 
  private:
-  template <bool whole>
+  /// `all`: the vector's channels that there are.
   RTFQ_INLINE void finish(const int32_t* sums, int64_t stride, int64_t pixel, int64_t pixels, int64_t k,
-                          int64_t n, std::bool_constant<whole> all) const {
-    const auto channels = [&](const float* of) RTFQ_INLINE_LAMBDA { return read<Avx512>(of + k, n, all); };
-    const __m512 scale = channels(a_.scale), mean = channels(a_.mean), factor = channels(a_.factor),
-                 shift = channels(a_.shift);
+                          __mmask16 all) const {
+    const auto load = [all](const void* from) RTFQ_INLINE_LAMBDA { return _mm512_maskz_loadu_ps(all, from); };
+    const auto store = [all](void* to, __m512i codes)
+                           RTFQ_INLINE_LAMBDA { _mm512_mask_cvtepi32_storeu_epi8(to, all, codes); };
+    const __m512 scale = load(a_.scale + k), mean = load(a_.mean + k), factor = load(a_.factor + k),
+                 shift = load(a_.shift + k);
     for (int64_t i = 0; i < pixels; ++i) {
       const int64_t at = (pixel + i) * k_ + k;
       const __m512 y = _mm512_mul_ps(scale, _mm512_cvtepi32_ps(_mm512_load_si512(sums + i * stride)));
       __m512 z = _mm512_fmadd_ps(_mm512_sub_ps(y, mean), factor, shift);
       if constexpr (residual == RTFQ_RESIDUAL_VALUES)
-        z = _mm512_add_ps(z, read<Avx512>(static_cast<const float*>(a_.residual) + at, n, all));
+        z = _mm512_add_ps(z, load(static_cast<const float*>(a_.residual) + at));
       if constexpr (residual == RTFQ_RESIDUAL_CODES)
-        z = _mm512_add_ps(z,
-                          _mm512_mul_ps(read<Avx512>(static_cast<const uint8_t*>(a_.residual) + at, n, all),
-                                        residual_step_));
+        z = _mm512_add_ps(
+            z,
+            _mm512_mul_ps(numbers(_mm_maskz_loadu_epi8(all, static_cast<const uint8_t*>(a_.residual) + at)),
+                          residual_step_));
       if constexpr (!quantized) {
-        write<Avx512>(static_cast<float*>(a_.y) + at, z, n, all);
+        _mm512_mask_storeu_ps(static_cast<float*>(a_.y) + at, all, z);
         continue;
       }
-      store(static_cast<uint8_t*>(a_.y) + at, quantizer_.codes(z), n, all);
+      store(static_cast<uint8_t*>(a_.y) + at, quantizer_.codes(z));
       if constexpr (identity == RTFQ_IDENTITY_CODES)
-        store(static_cast<uint8_t*>(a_.identity) + at, identity_quantizer_.codes(z), n, all);
+        store(static_cast<uint8_t*>(a_.identity) + at, identity_quantizer_.codes(z));
       if constexpr (identity == RTFQ_IDENTITY_VALUES)
-        write<Avx512>(static_cast<float*>(a_.identity) + at, _mm512_max_ps(_mm512_setzero_ps(), z), n, all);
+        _mm512_mask_storeu_ps(static_cast<float*>(a_.identity) + at, all,
+                              _mm512_max_ps(_mm512_setzero_ps(), z));
     }
   }
 
@@ -106,9 +107,10 @@ class Finish {
         if constexpr (residual == RTFQ_RESIDUAL_VALUES)
           z[v] = _mm512_add_ps(z[v], Avx512::load(static_cast<const float*>(a.residual) + at + v * lanes));
         if constexpr (residual == RTFQ_RESIDUAL_CODES)
-          z[v] = _mm512_add_ps(
-              z[v], _mm512_mul_ps(Avx512::load(static_cast<const uint8_t*>(a.residual) + at + v * lanes),
-                                  residual_step));
+          z[v] = _mm512_add_ps(z[v],
+                               _mm512_mul_ps(numbers(_mm_loadu_si128(reinterpret_cast<const __m128i*>(
+                                                 static_cast<const uint8_t*>(a.residual) + at + v * lanes))),
+                                             residual_step));
         if constexpr (!quantized) _mm512_storeu_ps(static_cast<float*>(a.y) + at + v * lanes, z[v]);
         if constexpr (identity == RTFQ_IDENTITY_VALUES)
           _mm512_storeu_ps(static_cast<float*>(a.identity) + at + v * lanes,
@@ -134,12 +136,8 @@ class Finish {
     return _mm512_permutexvar_epi32(order, words);
   }
 
-  template <bool whole>
-  RTFQ_INLINE static void store(uint8_t* to, __m128i codes, int64_t n, std::bool_constant<whole>) {
-    if constexpr (whole)
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(to), codes);
-    else
-      _mm_mask_storeu_epi8(to, static_cast<__mmask16>((1u << n) - 1), codes);
+  RTFQ_INLINE static __m512 numbers(__m128i codes) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(codes));
   }
 
   ConvQuantArgs a_;

@@ -17,22 +17,10 @@ RTFQ_INLINE double total(const typename V::Doubles& lanes) {
   return sum;
 }
 
-/// Sixteen elements, or the first `n` with zeros behind them.
-template <class V, bool whole, class T>
-RTFQ_INLINE typename V::Floats read(const T* from, int64_t n, std::bool_constant<whole>) {
-  if constexpr (whole)
-    return V::load(from);
-  else
-    return V::load(from, n);
-}
-
-/// Stores them.
-template <class V, bool stream = false, bool whole, class T>
-RTFQ_INLINE void write(T* to, typename V::Floats x, int64_t n, std::bool_constant<whole>) {
-  if constexpr (whole)
-    V::template store<stream>(to, x);
-  else
-    V::store(to, x, n);
+/// A run of f(part, first lane) for both parts.
+template <class V, class F>
+RTFQ_INLINE typename V::Run by_parts(F&& f) {
+  return {{f(0, 0), f(1, V::width)}};
 }
 
 /// Calls f(i, whole) for each run of 32 of `count` elements, `whole` std::true_type but for the last one
@@ -51,6 +39,65 @@ RTFQ_INLINE typename V::Run read_run(const T* from, int64_t count, std::bool_con
   alignas(64) T padded[2 * V::width] = {};
   std::memcpy(padded, from, static_cast<std::size_t>(count) * sizeof(T));
   return V::load_run(padded);
+}
+
+/// The same of an operand that is read once, from far away; the run `ahead` elements behind it is fetched.
+template <class V, class T, bool whole>
+RTFQ_INLINE typename V::Run stream_run(const T* from, int64_t ahead, int64_t count,
+                                       std::bool_constant<whole> all) {
+  if constexpr (whole) prefetch_run(from, ahead);
+  return read_run<V>(from, count, all);
+}
+
+/// 32 codes as numbers, in the order of a run of T.
+template <class V, class T, bool whole>
+RTFQ_INLINE typename V::Run read_codes(const uint8_t* from, int64_t count, std::bool_constant<whole>) {
+  if constexpr (whole) return V::template load_codes<T>(from);
+  uint8_t padded[2 * V::width] = {};
+  std::memcpy(padded, from, static_cast<std::size_t>(count));
+  return V::template load_codes<T>(padded);
+}
+
+/// Stores the lower bytes of integers that are in the order of a run of T.
+template <class V, class T, bool stream = false, bool whole>
+RTFQ_INLINE void write_codes(uint8_t* to, typename V::Ints a, typename V::Ints b, int64_t count,
+                             std::bool_constant<whole>) {
+  const __m256i bytes = V::template packed<T>(a, b);
+  if constexpr (!whole)
+    std::memcpy(to, &bytes, static_cast<std::size_t>(count));
+  else if constexpr (stream)
+    _mm256_stream_si256(reinterpret_cast<__m256i*>(to), bytes);
+  else
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), bytes);
+}
+
+/// Brings an array of floats, and what is behind it up to a multiple of 32, into the order in which
+/// `load_run` gives elements of T.
+template <class T>
+RTFQ_INLINE void to_runs(float* array, int64_t count) {
+  if constexpr (std::is_same_v<T, float>) return;
+  for (int64_t i = 0; i < count; i += 32) {
+    float run[32];
+    for (int j = 0; j < 16; ++j) {
+      run[j] = array[i + 2 * j];
+      run[16 + j] = array[i + 2 * j + 1];
+    }
+    std::memcpy(array + i, run, sizeof run);
+  }
+}
+
+/// The other way.
+template <class T>
+RTFQ_INLINE void from_runs(float* array, int64_t count) {
+  if constexpr (std::is_same_v<T, float>) return;
+  for (int64_t i = 0; i < count; i += 32) {
+    float run[32];
+    for (int j = 0; j < 16; ++j) {
+      run[2 * j] = array[i + j];
+      run[2 * j + 1] = array[i + 16 + j];
+    }
+    std::memcpy(array + i, run, sizeof run);
+  }
 }
 
 /// Stores a run, or the first `count` elements of one that is not whole; `exact`: nothing is to be rounded.

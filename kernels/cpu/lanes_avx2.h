@@ -31,29 +31,10 @@ struct Avx2 {
 
   RTFQ_INLINE static Floats all(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
   RTFQ_INLINE static Floats load(const float* from) { return {load8(from), load8(from + 8)}; }
-  RTFQ_INLINE static Floats load(const bf16* from) { return {load8(from), load8(from + 8)}; }
-  RTFQ_INLINE static Floats load(const uint8_t* from) {
-    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
-    return {_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes)),
-            _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_unpackhi_epi64(bytes, bytes)))};
-  }
-  template <class T>
-  RTFQ_INLINE static Floats load(const T* from, int64_t n) {
-    T whole[width] = {};
-    std::memcpy(whole, from, static_cast<std::size_t>(n) * sizeof(T));
-    return load(whole);
-  }
-
-  template <bool stream, class T>
-  RTFQ_INLINE static void store(T* to, Floats x) {
+  template <bool stream>
+  RTFQ_INLINE static void store(float* to, Floats x) {
     store8<stream>(to, x.low);
     store8<stream>(to + 8, x.high);
-  }
-  template <class T>
-  RTFQ_INLINE static void store(T* to, Floats x, int64_t n) {
-    T whole[width];
-    store<false>(whole, x);
-    std::memcpy(to, whole, static_cast<std::size_t>(n) * sizeof(T));
   }
   /// As T would hold it, without NaNs whose payload is all ones, which costs less.
   template <class T>
@@ -62,27 +43,6 @@ struct Avx2 {
       return {odd(with_half(x.low)), odd(with_half(x.high))};
     else
       return x;
-  }
-
-  /// Stores what T holds as it is: nothing is left to round.
-  template <bool stream>
-  RTFQ_INLINE static void store_exact(float* to, Floats x) {
-    store<stream>(to, x);
-  }
-  template <bool stream>
-  RTFQ_INLINE static void store_exact(bf16* to, Floats x) {
-    auto* words = reinterpret_cast<__m256i*>(to);
-    const __m256i low = _mm256_srli_epi32(_mm256_castps_si256(x.low), 16),
-                  high = _mm256_srli_epi32(_mm256_castps_si256(x.high), 16);
-    const __m256i upper = _mm256_permute4x64_epi64(_mm256_packus_epi32(low, high), 0xd8);
-    stream ? _mm256_stream_si256(words, upper) : _mm256_storeu_si256(words, upper);
-  }
-
-  /// Integers in [0, 255], to nearest even.
-  RTFQ_INLINE static __m128i bytes(Floats x) {
-    const __m256i words = _mm256_packus_epi32(_mm256_cvtps_epi32(x.low), _mm256_cvtps_epi32(x.high));
-    const __m256i ordered = _mm256_permute4x64_epi64(words, 0xd8);
-    return _mm_packus_epi16(_mm256_castsi256_si128(ordered), _mm256_extracti128_si256(ordered, 1));
   }
 
   RTFQ_INLINE static Run load_run(const float* from) { return {{load(from), load(from + width)}}; }
@@ -133,7 +93,7 @@ struct Avx2 {
   RTFQ_INLINE static Floats floats(Ints x) { return {_mm256_cvtepi32_ps(x.low), _mm256_cvtepi32_ps(x.high)}; }
   /// The lower bytes of integers in the order of a run of T.
   template <class T>
-  RTFQ_INLINE static void store_codes(uint8_t* to, Ints a, Ints b) {
+  RTFQ_INLINE static __m256i packed(Ints a, Ints b) {
     __m256i bytes;
     const __m256i byte = _mm256_set1_epi32(0xff);
     if constexpr (std::is_same_v<T, bf16>) {
@@ -150,7 +110,24 @@ struct Avx2 {
       bytes = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(words(a), words(b)),
                                           _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
     }
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), bytes);
+    return bytes;
+  }
+  /// 32 codes as numbers in the order of a run of T.
+  template <class T>
+  RTFQ_INLINE static Run load_codes(const uint8_t* from) {
+    const auto eight = [&](int i) {
+      return floats8(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from + 8 * i))));
+    };
+    if constexpr (std::is_same_v<T, bf16>) {
+      const auto words = [&](int i) {
+        return _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + 16 * i)));
+      };
+      const __m256i low = words(0), high = words(1), lower = _mm256_set1_epi32(0xffff);
+      return {{{floats8(_mm256_and_si256(low, lower)), floats8(_mm256_and_si256(high, lower))},
+               {floats8(_mm256_srli_epi32(low, 16)), floats8(_mm256_srli_epi32(high, 16))}}};
+    } else {
+      return {{{eight(0), eight(1)}, {eight(2), eight(3)}}};
+    }
   }
 
   RTFQ_INLINE static Floats add(Floats a, Floats b) {
@@ -190,6 +167,9 @@ struct Avx2 {
   RTFQ_INLINE static Mask less(Floats a, Floats b) {
     return {_mm256_cmp_ps(a.low, b.low, _CMP_LT_OQ), _mm256_cmp_ps(a.high, b.high, _CMP_LT_OQ)};
   }
+  RTFQ_INLINE static Mask at_most(Floats a, Floats b) {
+    return {_mm256_cmp_ps(a.low, b.low, _CMP_LE_OQ), _mm256_cmp_ps(a.high, b.high, _CMP_LE_OQ)};
+  }
   RTFQ_INLINE static Mask both(Mask a, Mask b) {
     return {_mm256_and_ps(a.low, b.low), _mm256_and_ps(a.high, b.high)};
   }
@@ -198,6 +178,10 @@ struct Avx2 {
   /// a where the mask holds, else b.
   RTFQ_INLINE static Floats choose(Mask mask, Floats a, Floats b) {
     return {_mm256_blendv_ps(b.low, a.low, mask.low), _mm256_blendv_ps(b.high, a.high, mask.high)};
+  }
+  /// a less its nearest integer where the mask holds, else b.
+  RTFQ_INLINE static Floats fraction(Mask mask, Floats a, Floats b) {
+    return choose(mask, subtract(a, round(a)), b);
   }
 
   RTFQ_INLINE static Doubles no_doubles() {
@@ -219,6 +203,7 @@ struct Avx2 {
   }
 
  private:
+  RTFQ_INLINE static __m256 floats8(__m256i x) { return _mm256_cvtepi32_ps(x); }
   RTFQ_INLINE static __m256i with_half(__m256 x) { return add_half_bf16(_mm256_castps_si256(x)); }
   RTFQ_INLINE static __m256 even(__m256i words) { return _mm256_castsi256_ps(_mm256_slli_epi32(words, 16)); }
   RTFQ_INLINE static __m256 odd(__m256i words) {

@@ -24,34 +24,9 @@ struct Avx512 {
 
   RTFQ_INLINE static Floats all(float x) { return _mm512_set1_ps(x); }
   RTFQ_INLINE static Floats load(const float* from) { return _mm512_loadu_ps(from); }
-  RTFQ_INLINE static Floats load(const bf16* from) {
-    return widened(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
-  }
-  RTFQ_INLINE static Floats load(const uint8_t* from) {
-    return floats(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
-  }
-  RTFQ_INLINE static Floats load(const float* from, int64_t n) {
-    return _mm512_maskz_loadu_ps(first(n), from);
-  }
-  RTFQ_INLINE static Floats load(const bf16* from, int64_t n) {
-    return widened(_mm256_maskz_loadu_epi16(first(n), from));
-  }
-  RTFQ_INLINE static Floats load(const uint8_t* from, int64_t n) {
-    return floats(_mm_maskz_loadu_epi8(first(n), from));
-  }
-
   template <bool stream>
   RTFQ_INLINE static void store(float* to, Floats x) {
     stream ? _mm512_stream_ps(to, x) : _mm512_storeu_ps(to, x);
-  }
-  template <bool stream>
-  RTFQ_INLINE static void store(bf16* to, Floats x) {
-    auto* words = reinterpret_cast<__m256i*>(to);
-    stream ? _mm256_stream_si256(words, narrowed(x)) : _mm256_storeu_si256(words, narrowed(x));
-  }
-  RTFQ_INLINE static void store(float* to, Floats x, int64_t n) { _mm512_mask_storeu_ps(to, first(n), x); }
-  RTFQ_INLINE static void store(bf16* to, Floats x, int64_t n) {
-    _mm256_mask_storeu_epi16(to, first(n), narrowed(x));
   }
   template <class T>
   RTFQ_INLINE static Floats rounded_finite(Floats x) {
@@ -61,19 +36,6 @@ struct Avx512 {
     else
       return x;
   }
-
-  template <bool stream>
-  RTFQ_INLINE static void store_exact(float* to, Floats x) {
-    store<stream>(to, x);
-  }
-  template <bool stream>
-  RTFQ_INLINE static void store_exact(bf16* to, Floats x) {
-    auto* words = reinterpret_cast<__m256i*>(to);
-    const __m256i upper = _mm512_cvtepi32_epi16(_mm512_srli_epi32(_mm512_castps_si512(x), 16));
-    stream ? _mm256_stream_si256(words, upper) : _mm256_storeu_si256(words, upper);
-  }
-
-  RTFQ_INLINE static __m128i bytes(Floats x) { return _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(x)); }
 
   RTFQ_INLINE static Run load_run(const float* from) { return {{load(from), load(from + width)}}; }
   RTFQ_INLINE static Run load_run(const bf16* from) {
@@ -111,16 +73,26 @@ struct Avx512 {
   RTFQ_INLINE static Ints ints(Floats x) { return _mm512_cvtps_epi32(x); }
   RTFQ_INLINE static Floats floats(Ints x) { return _mm512_cvtepi32_ps(x); }
   template <class T>
-  RTFQ_INLINE static void store_codes(uint8_t* to, Ints a, Ints b) {
+  RTFQ_INLINE static __m256i packed(Ints a, Ints b) {
     if constexpr (std::is_same_v<T, bf16>) {
       // The third operand where the first is set, else the second.
       const __m512i both =
           _mm512_ternarylogic_epi32(_mm512_set1_epi32(0xff), _mm512_slli_epi32(b, 8), a, 0xac);
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtepi32_epi16(both));
+      return _mm512_cvtepi32_epi16(both);
     } else {
-      auto* bytes = reinterpret_cast<__m128i*>(to);
-      _mm_storeu_si128(bytes, _mm512_cvtepi32_epi8(a));
-      _mm_storeu_si128(bytes + 1, _mm512_cvtepi32_epi8(b));
+      return _mm256_set_m128i(_mm512_cvtepi32_epi8(b), _mm512_cvtepi32_epi8(a));
+    }
+  }
+  template <class T>
+  RTFQ_INLINE static Run load_codes(const uint8_t* from) {
+    const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+    if constexpr (std::is_same_v<T, bf16>) {
+      const __m512i words = _mm512_cvtepu8_epi16(bytes);
+      return {
+          {floats(_mm512_and_si512(words, _mm512_set1_epi32(0xffff))), floats(_mm512_srli_epi32(words, 16))}};
+    } else {
+      return {{floats(_mm512_cvtepu8_epi32(_mm256_castsi256_si128(bytes))),
+               floats(_mm512_cvtepu8_epi32(_mm256_extracti128_si256(bytes, 1)))}};
     }
   }
 
@@ -139,9 +111,13 @@ struct Avx512 {
   }
 
   RTFQ_INLINE static Mask less(Floats a, Floats b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
+  RTFQ_INLINE static Mask at_most(Floats a, Floats b) { return _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ); }
   RTFQ_INLINE static Mask both(Mask a, Mask b) { return static_cast<Mask>(a & b); }
   RTFQ_INLINE static Floats where(Mask mask, Floats x) { return _mm512_maskz_mov_ps(mask, x); }
   RTFQ_INLINE static Floats choose(Mask mask, Floats a, Floats b) { return _mm512_mask_blend_ps(mask, b, a); }
+  RTFQ_INLINE static Floats fraction(Mask mask, Floats a, Floats b) {
+    return _mm512_mask_reduce_ps(b, mask, a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  }
 
   RTFQ_INLINE static Doubles no_doubles() { return {{_mm512_setzero_pd(), _mm512_setzero_pd()}}; }
   RTFQ_INLINE static void add_to(Doubles& sum, Floats x) {
@@ -156,11 +132,6 @@ struct Avx512 {
   }
 
  private:
-  RTFQ_INLINE static Mask first(int64_t n) { return static_cast<Mask>((1u << n) - 1); }
-  RTFQ_INLINE static Floats widened(__m256i words) {
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(words), 16));
-  }
-  RTFQ_INLINE static Floats floats(__m128i codes) { return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(codes)); }
   RTFQ_INLINE static __m512i add_half(__m512i bits) {
     const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
     return _mm512_add_epi32(_mm512_add_epi32(bits, odd), _mm512_set1_epi32(0x7fff));
@@ -175,9 +146,6 @@ struct Avx512 {
     const __m512i bits = _mm512_castps_si512(x);
     return _mm512_mask_or_epi32(add_half(bits), _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), bits,
                                 _mm512_set1_epi32(0x400000));
-  }
-  RTFQ_INLINE static __m256i narrowed(Floats x) {
-    return _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded_words(x), 16));
   }
 };
 

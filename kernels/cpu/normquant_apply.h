@@ -12,46 +12,49 @@ void normquant_apply(const NormQuantShape& s, const NormQuantApplyArgs& a) {
   constexpr bool two = residual == RTFQ_RESIDUAL_NORM;
   const ChannelTiles tiles(s.norm.c);
   const RowBlocks blocks = normquant_blocks(s.norm, tiles);
-#pragma omp parallel for schedule(static) if (elements(s.norm) >= parallel_elements)
-  for (int64_t i = 0; i < blocks.total(); ++i) {
-    const auto block = blocks[i];
-    const int64_t stride = tiles.lanes();
+#pragma omp parallel if (elements(s.norm) >= parallel_elements)
+  {
+    const int64_t stride = tiles.lanes(), ahead = tiles.ahead<T>();
     const ResidualSum<V, T, residual> sum(a.in);
     const SumGradient<V, T, identity> gradient(s, a.in, a.g_codes, a.g_identity);
     const T* const g_z = static_cast<const T*>(a.g_z);
     T *const dx = static_cast<T*>(a.dx), *const other_dx = static_cast<T*>(a.other_dx);
     SumLanes lanes;
     GradientLanes main, other;
-    tiles.walk(
-        block, block.rows,
-        [&](int64_t channel, int64_t width) {
-          const float count = a.counts[block.segment];
-          lanes.fill(s, a.in, block.segment, channel, width);
-          main.fill(s.norm, a.in.main.variance, a.sum_g, a.sum_gx, count, block.segment, channel, width);
-          if constexpr (two)
-            other.fill(s.norm, a.in.other.variance, a.sum_g, a.other_sum_gx, count, block.segment, channel,
-                       width);
-        },
-        [&](int64_t from, int64_t rows, int64_t width) RTFQ_INLINE_LAMBDA {
-          for (int64_t row = 0; row < rows; ++row, from += stride)
-            for_each_vector(width, [&](int64_t lane, int64_t n, auto whole) RTFQ_INLINE_LAMBDA {
-              const int64_t at = from + lane;
-              const auto e = sum.at(lanes, lane, at, n, whole);
-              auto g = V::all(0.0f), unused = g;
-              if constexpr (stored) {
-                prefetch_at(g_z + at, lane);
-                g = read<V>(g_z + at, n, whole);
-              } else {
-                g = gradient.at(e.z, lane, at, n, unused, unused, whole);
-              }
-              write<V, stream>(
-                  dx + at, norm_gradient<V>(e.main, g, lanes.main, main.mean_g, main.slope, lane), n, whole);
-              if constexpr (two)
-                write<V, stream>(other_dx + at,
-                                 norm_gradient<V>(e.other, g, lanes.other, main.mean_g, other.slope, lane), n,
-                                 whole);
-            });
-        });
+    ChannelTiles::Filled filled;
+#pragma omp for schedule(static)
+    for (int64_t i = 0; i < blocks.total(); ++i) {
+      const auto block = blocks[i];
+      tiles.walk(
+          block, filled, block.rows,
+          [&](int64_t channel, int64_t width) {
+            const float count = a.counts[block.segment];
+            lanes.fill<T>(s, a.in, block.segment, channel, width);
+            main.fill<T>(s.norm, a.in.main.variance, a.sum_g, a.sum_gx, count, block.segment, channel, width);
+            if constexpr (two)
+              other.fill<T>(s.norm, a.in.other.variance, a.sum_g, a.other_sum_gx, count, block.segment,
+                            channel, width);
+          },
+          [&](int64_t from, int64_t rows, int64_t width) RTFQ_INLINE_LAMBDA {
+            for (int64_t row = 0; row < rows; ++row, from += stride)
+              for_each_run_of_32(width, [&](int64_t lane, auto whole) RTFQ_INLINE_LAMBDA {
+                const int64_t at = from + lane, n = width - lane;
+                const auto e = sum.at(lanes, lane, at, ahead, n, whole);
+                typename V::Run g, unused{{V::all(0.0f), V::all(0.0f)}};
+                if constexpr (stored)
+                  g = stream_run<V>(g_z + at, ahead, n, whole);
+                else
+                  g = gradient.at(e.z, at, ahead, n, unused, unused, whole);
+                write_run<V, stream, false>(
+                    dx + at, norm_gradient<V>(e.main, g, lanes.main, main.mean_g, main.slope, lane), n,
+                    whole);
+                if constexpr (two)
+                  write_run<V, stream, false>(
+                      other_dx + at,
+                      norm_gradient<V>(e.other, g, lanes.other, main.mean_g, other.slope, lane), n, whole);
+              });
+          });
+    }
     finish_stores<stream>();
   }
 }

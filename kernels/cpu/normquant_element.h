@@ -1,7 +1,8 @@
 #pragma once
-// What the three fused passes compute of sixteen elements. Forward and gradients share it, so that z made
+// What the three fused passes compute of a run of 32 elements. Forward and gradients share it, so that z made
 // again is the same bits.
 
+#include "kernels/cpu/channel_tiles.h"
 #include "kernels/cpu/lanes.h"
 #include "kernels/cpu/normquant_layout.h"
 
@@ -10,13 +11,11 @@ namespace rtfq::kernels::cpu {
 /// Stores x as T holds it and gives what is stored. `exact`: T holds x as it is. Its NaNs are a T's or the
 /// processor's own: none of them becomes a number when bf16's rounding adds to it.
 template <class V, bool exact, bool whole, class T>
-RTFQ_INLINE typename V::Floats write_rounded(T* to, typename V::Floats x, bool stream, int64_t n,
-                                             std::bool_constant<whole>) {
-  if constexpr (!exact) x = V::template rounded_finite<T>(x);
-  if constexpr (whole)
-    stream ? V::template store_exact<true>(to, x) : V::template store_exact<false>(to, x);
-  else
-    V::store(to, x, n);
+RTFQ_INLINE typename V::Run write_rounded(T* to, typename V::Run x, bool stream, int64_t n,
+                                          std::bool_constant<whole> all) {
+  if constexpr (!exact)
+    for (auto& part : x.part) part = V::template rounded_finite<T>(part);
+  stream ? write_run<V, true, true>(to, x, n, all) : write_run<V, false, true>(to, x, n, all);
   return x;
 }
 
@@ -24,23 +23,27 @@ RTFQ_INLINE typename V::Floats write_rounded(T* to, typename V::Floats x, bool s
 template <class V>
 struct UnsignedQuantizer {
   using Floats = typename V::Floats;
-  Floats r, high;
+  Floats r, high, minus_high;
 
   /// A null step: the quantizer is not used.
   RTFQ_INLINE UnsignedQuantizer(const float* step, int32_t qp)
-      : r(V::all(step ? 1.0f / *step : 0.0f)), high(V::all(static_cast<float>(qp))) {}
+      : r(V::all(step ? 1.0f / *step : 0.0f)),
+        high(V::all(static_cast<float>(qp))),
+        minus_high(V::all(static_cast<float>(-qp))) {}
 
   /// The maximum answers its second operand for a NaN: the lowest code.
   RTFQ_INLINE Floats clamped(Floats v) const { return V::minimum(V::maximum(v, V::all(0.0f)), high); }
 
-  RTFQ_INLINE __m128i codes(Floats z) const { return V::bytes(clamped(V::multiply(z, r))); }
+  RTFQ_INLINE typename V::Ints codes(Floats z) const { return V::ints(clamped(V::multiply(z, r))); }
 
-  /// g where 0 < v < qp, and g*t added to `sum`: t is qp from qp on, 0 up to 0, the rounding error between.
+  /// g where 0 < v < qp, and g*t added to `sum`: t is qp from qp on, 0 up to 0, the rounding error between,
+  /// which is exact.
   RTFQ_INLINE Floats backward(Floats z, Floats g, Floats& sum) const {
-    const Floats v = V::multiply(z, r), inside = clamped(v);
-    const auto below = V::less(v, high);
-    sum = V::multiply_add(g, V::subtract(V::round(inside), V::where(below, inside)), sum);
-    return V::where(V::both(V::less(V::all(0.0f), v), below), g);
+    const Floats v = V::multiply(z, r);
+    const auto inside = V::both(V::less(V::all(0.0f), v), V::less(v, high));
+    const Floats beyond = V::where(V::at_most(high, v), minus_high);
+    sum = V::subtract_product(g, V::fraction(inside, v, beyond), sum);
+    return V::where(inside, g);
   }
 };
 
@@ -48,11 +51,12 @@ struct UnsignedQuantizer {
 struct SumLanes {
   NormLanes main, other;
 
+  template <class T>
   RTFQ_INLINE void fill(const NormQuantShape& s, const NormQuantOperands& in, int segment, int64_t channel,
                         int64_t width) {
     const auto one = [&](NormLanes& lanes, const NormQuantInput& from) RTFQ_INLINE_LAMBDA {
-      lanes.fill(s.norm, from.mean, from.variance, from.scale[segment], from.shift[segment], segment, channel,
-                 width);
+      lanes.fill<T>(s.norm, from.mean, from.variance, from.scale[segment], from.shift[segment], segment,
+                    channel, width);
     };
     one(main, in.main);
     if (s.residual == RTFQ_RESIDUAL_NORM) one(other, in.other);
@@ -64,11 +68,11 @@ struct SumLanes {
 template <class V, class T, rtfq_residual residual>
 class ResidualSum {
  public:
-  using Floats = typename V::Floats;
+  using Run = typename V::Run;
 
   struct Element {
-    Floats main, other;  ///< x minus its mean, of both norms
-    Floats z;
+    Run main, other;  ///< x minus its mean, of both norms
+    Run z;
   };
 
   RTFQ_INLINE explicit ResidualSum(const NormQuantOperands& in)
@@ -79,42 +83,52 @@ class ResidualSum {
         step_(V::all(in.residual_step ? *in.residual_step : 0.0f)) {}
 
   template <bool whole>
-  RTFQ_INLINE Element at(const SumLanes& lanes, int64_t lane, int64_t offset, int64_t n,
+  RTFQ_INLINE Element at(const SumLanes& lanes, int64_t lane, int64_t offset, int64_t ahead, int64_t n,
                          std::bool_constant<whole> all) const {
     Element e;
-    prefetch_at(x_ + offset, lane);
-    e.main = V::subtract(read<V>(x_ + offset, n, all), V::load(lanes.main.mean + lane));
+    e.main = centred(stream_run<V>(x_ + offset, ahead, n, all), lanes.main, lane);
     e.z = normalized(e.main, lanes.main, lane);
-    if constexpr (residual == RTFQ_RESIDUAL_VALUES) {
-      prefetch_at(values_ + offset, lane);
-      e.z = V::add(e.z, read<V>(values_ + offset, n, all));
-    }
+    if constexpr (residual == RTFQ_RESIDUAL_VALUES)
+      e.z = sum(e.z, stream_run<V>(values_ + offset, ahead, n, all));
     if constexpr (residual == RTFQ_RESIDUAL_CODES) {
-      prefetch_at(codes_ + offset, lane);
-      e.z = V::add(e.z, V::multiply(read<V>(codes_ + offset, n, all), step_));
+      if (lane % 64 == 0) _mm_prefetch(reinterpret_cast<const char*>(codes_ + offset + ahead), _MM_HINT_T0);
+      const auto codes = read_codes<V, T>(codes_ + offset, n, all);
+      e.z = by_parts<V>([&](int part, int64_t) RTFQ_INLINE_LAMBDA {
+        return V::add(e.z.part[part], V::multiply(codes.part[part], step_));
+      });
     }
     if constexpr (residual == RTFQ_RESIDUAL_NORM) {
-      prefetch_at(other_x_ + offset, lane);
-      e.other = V::subtract(read<V>(other_x_ + offset, n, all), V::load(lanes.other.mean + lane));
-      e.z = V::add(e.z, normalized(e.other, lanes.other, lane));
+      e.other = centred(stream_run<V>(other_x_ + offset, ahead, n, all), lanes.other, lane);
+      e.z = sum(e.z, normalized(e.other, lanes.other, lane));
     }
     return e;
   }
 
  private:
-  RTFQ_INLINE static Floats normalized(Floats centred, const NormLanes& lanes, int64_t lane) {
-    return V::multiply_add(centred, V::load(lanes.factor + lane), V::load(lanes.shift + lane));
+  RTFQ_INLINE static Run centred(const Run& x, const NormLanes& lanes, int64_t lane) {
+    return by_parts<V>([&](int part, int64_t at) RTFQ_INLINE_LAMBDA {
+      return V::subtract(x.part[part], V::load(lanes.mean + lane + at));
+    });
+  }
+  RTFQ_INLINE static Run normalized(const Run& centred, const NormLanes& lanes, int64_t lane) {
+    return by_parts<V>([&](int part, int64_t at) RTFQ_INLINE_LAMBDA {
+      return V::multiply_add(centred.part[part], V::load(lanes.factor + lane + at),
+                             V::load(lanes.shift + lane + at));
+    });
+  }
+  RTFQ_INLINE static Run sum(const Run& a, const Run& b) {
+    return {{V::add(a.part[0], b.part[0]), V::add(a.part[1], b.part[1])}};
   }
 
   const T *x_, *other_x_, *values_;
   const uint8_t* codes_;
-  Floats step_;
+  typename V::Floats step_;
 };
 
 /// The gradient of z from those of the codes' values and of the identity's; null gradients are zero.
 template <class V, class T, rtfq_identity identity>
 struct SumGradient {
-  using Floats = typename V::Floats;
+  using Run = typename V::Run;
   UnsignedQuantizer<V> codes, identity_codes;
   const T *g_codes, *g_identity;
 
@@ -126,22 +140,24 @@ struct SumGradient {
         g_identity(identity == RTFQ_IDENTITY_NONE ? nullptr : static_cast<const T*>(of_identity)) {}
 
   template <bool whole>
-  RTFQ_INLINE Floats at(Floats z, int64_t lane, int64_t offset, int64_t n, Floats& ds, Floats& identity_ds,
-                        std::bool_constant<whole> all) const {
-    Floats g = V::all(0.0f);
+  RTFQ_INLINE Run at(const Run& z, int64_t offset, int64_t ahead, int64_t n, Run& ds, Run& identity_ds,
+                     std::bool_constant<whole> all) const {
+    Run g{{V::all(0.0f), V::all(0.0f)}};
     if (g_codes) {
-      prefetch_at(g_codes + offset, lane);
-      g = codes.backward(z, read<V>(g_codes + offset, n, all), ds);
+      const Run of_codes = stream_run<V>(g_codes + offset, ahead, n, all);
+      for (int part = 0; part < 2; ++part)
+        g.part[part] = codes.backward(z.part[part], of_codes.part[part], ds.part[part]);
     }
     if constexpr (identity == RTFQ_IDENTITY_NONE) return g;
     if (!g_identity) return g;
-    prefetch_at(g_identity + offset, lane);
-    Floats more = read<V>(g_identity + offset, n, all);
-    if constexpr (identity == RTFQ_IDENTITY_CODES)
-      more = identity_codes.backward(z, more, identity_ds);
-    else
-      more = V::where(V::less(V::all(0.0f), z), more);
-    return V::add(g, more);
+    const Run more = stream_run<V>(g_identity + offset, ahead, n, all);
+    for (int part = 0; part < 2; ++part) {
+      const auto passed = identity == RTFQ_IDENTITY_CODES
+                              ? identity_codes.backward(z.part[part], more.part[part], identity_ds.part[part])
+                              : V::where(V::less(V::all(0.0f), z.part[part]), more.part[part]);
+      g.part[part] = V::add(g.part[part], passed);
+    }
+    return g;
   }
 };
 

@@ -6,45 +6,45 @@
 
 namespace rtfq::kernels::cpu {
 
-template <bool stream, bool whole>
-RTFQ_INLINE void store_codes(uint8_t* to, __m128i codes, int64_t n, std::bool_constant<whole>) {
-  if constexpr (!whole)
-    std::memcpy(to, &codes, static_cast<std::size_t>(n));
-  else if constexpr (stream)
-    _mm_stream_si128(reinterpret_cast<__m128i*>(to), codes);
-  else
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), codes);
-}
-
 template <class V, class T, rtfq_residual residual, rtfq_identity identity, bool stream>
 void normquant_forward(const NormQuantShape& s, const NormQuantForwardArgs& a) {
   const ChannelTiles tiles(s.norm.c);
   const RowBlocks blocks = normquant_blocks(s.norm, tiles);
-#pragma omp parallel for schedule(static) if (elements(s.norm) >= parallel_elements)
-  for (int64_t i = 0; i < blocks.total(); ++i) {
-    const auto block = blocks[i];
-    const int64_t stride = tiles.lanes();
+#pragma omp parallel if (elements(s.norm) >= parallel_elements)
+  {
+    const int64_t stride = tiles.lanes(), ahead = tiles.ahead<T>();
     const ResidualSum<V, T, residual> sum(a.in);
     const UnsignedQuantizer<V> quantizer(a.in.step, s.qp),
         identity_quantizer(identity == RTFQ_IDENTITY_CODES ? a.in.identity_step : nullptr, s.identity_qp);
     uint8_t *const codes = a.codes, *const identity_codes = static_cast<uint8_t*>(a.identity);
     T* const identity_values = static_cast<T*>(a.identity);
     SumLanes lanes;
-    tiles.walk(
-        block, block.rows,
-        [&](int64_t channel, int64_t width) { lanes.fill(s, a.in, block.segment, channel, width); },
-        [&](int64_t from, int64_t rows, int64_t width) RTFQ_INLINE_LAMBDA {
-          for (int64_t row = 0; row < rows; ++row, from += stride)
-            for_each_vector(width, [&](int64_t lane, int64_t n, auto whole) RTFQ_INLINE_LAMBDA {
-              const int64_t at = from + lane;
-              const auto z = sum.at(lanes, lane, at, n, whole).z;
-              store_codes<stream>(codes + at, quantizer.codes(z), n, whole);
-              if constexpr (identity == RTFQ_IDENTITY_CODES)
-                store_codes<stream>(identity_codes + at, identity_quantizer.codes(z), n, whole);
-              if constexpr (identity == RTFQ_IDENTITY_VALUES)
-                write<V, stream>(identity_values + at, V::maximum(V::all(0.0f), z), n, whole);
-            });
-        });
+    ChannelTiles::Filled filled;
+#pragma omp for schedule(static)
+    for (int64_t i = 0; i < blocks.total(); ++i) {
+      const auto block = blocks[i];
+      tiles.walk(
+          block, filled, block.rows,
+          [&](int64_t channel, int64_t width) { lanes.fill<T>(s, a.in, block.segment, channel, width); },
+          [&](int64_t from, int64_t rows, int64_t width) RTFQ_INLINE_LAMBDA {
+            for (int64_t row = 0; row < rows; ++row, from += stride)
+              for_each_run_of_32(width, [&](int64_t lane, auto whole) RTFQ_INLINE_LAMBDA {
+                const int64_t at = from + lane, n = width - lane;
+                const auto z = sum.at(lanes, lane, at, ahead, n, whole).z;
+                write_codes<V, T, stream>(codes + at, quantizer.codes(z.part[0]), quantizer.codes(z.part[1]),
+                                          n, whole);
+                if constexpr (identity == RTFQ_IDENTITY_CODES)
+                  write_codes<V, T, stream>(identity_codes + at, identity_quantizer.codes(z.part[0]),
+                                            identity_quantizer.codes(z.part[1]), n, whole);
+                if constexpr (identity == RTFQ_IDENTITY_VALUES) {
+                  const auto positive = by_parts<V>([&](int part, int64_t) RTFQ_INLINE_LAMBDA {
+                    return V::maximum(V::all(0.0f), z.part[part]);
+                  });
+                  write_run<V, stream, false>(identity_values + at, positive, n, whole);
+                }
+              });
+          });
+    }
     finish_stores<stream>();
   }
 }
@@ -54,10 +54,10 @@ void normquant_forward(const NormQuantShape& s, const NormQuantForwardArgs& a) {
   const int64_t n = s.norm.n * s.norm.hw * s.norm.c;
   const bool aligned =
       s.identity == RTFQ_IDENTITY_NONE || reinterpret_cast<std::uintptr_t>(a.identity) % 64 == 0;
-  const bool stream = s.norm.c % 16 == 0 && aligned && streams_codes(a.codes, n);
+  const bool stream = s.norm.c % 32 == 0 && aligned && streams_codes(a.codes, n);
   with_residual(s.residual, [&](auto residual) {
     with_identity(s.identity, [&](auto identity) {
-      // Two streams of codes, a quarter of a line at a time, would part each other's lines.
+      // Two streams of codes, half a line at a time, would part each other's lines.
       constexpr bool may_stream = identity() != RTFQ_IDENTITY_CODES;
       stream&& may_stream ? normquant_forward<V, T, residual(), identity(), may_stream>(s, a)
                           : normquant_forward<V, T, residual(), identity(), false>(s, a);

@@ -10,25 +10,24 @@
 
 namespace rtfq::kernels::cpu {
 
-/// Blocks large enough that computing the factors does not show.
+/// Blocks of the passes without sums.
 RTFQ_INLINE RowBlocks normquant_blocks(const BatchNormShape& s, const ChannelTiles& tiles) {
-  constexpr int64_t least_elements = 65536, least_wide_rows = 64;
+  constexpr int64_t least_elements = 65536, least_wide_rows = 16;
   return {s, std::max(least_elements / tiles.lanes(), least_wide_rows) * tiles.fold};
 }
 
-/// Streamed codes want whole vectors at their natural alignment.
+/// Streamed codes want whole runs at their natural alignment.
 RTFQ_INLINE bool streams_codes(const void* to, int64_t elements) {
-  return elements >= 4 * streamed_elements && reinterpret_cast<std::uintptr_t>(to) % 16 == 0;
+  return elements >= 4 * streamed_elements && reinterpret_cast<std::uintptr_t>(to) % 32 == 0;
 }
 
 /// Streamed gradients, too, and no operand in their place, which is in the caches.
 RTFQ_INLINE bool streams_gradient(const NormQuantShape& s, const void* to,
                                   std::initializer_list<const void*> operands) {
-  const int64_t bytes = s.norm.n * s.norm.hw * s.norm.c * (s.norm.type == RTFQ_BF16 ? 2 : 4);
+  const int64_t of_row = s.norm.c * (s.norm.type == RTFQ_BF16 ? 2 : 4), bytes = s.norm.n * s.norm.hw * of_row;
   for (const void* operand : operands)
     if (to == operand) return false;
-  return s.norm.c % 16 == 0 && bytes >= 4 * streamed_elements &&
-         reinterpret_cast<std::uintptr_t>(to) % 64 == 0;
+  return of_row % 64 == 0 && bytes >= 4 * streamed_elements && reinterpret_cast<std::uintptr_t>(to) % 64 == 0;
 }
 
 /// Where the blocks' sums lie in the workspace: doubles [sums][c] and the two step sizes' of each block.

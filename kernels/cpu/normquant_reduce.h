@@ -1,62 +1,98 @@
 #pragma once
 // Reduce: one read of what z is made of and of the gradients, one write of g_z where it is wanted. Sums are
 // taken per lane in f32 over at most `rows_per_sum` wide rows, then in double, block by block in a fixed
-// order: they do not depend on the number of threads. The step sizes' sums go to double after every row.
+// order: they do not depend on the number of threads. The step sizes' sums go to double after every
+// two rows.
 
-#include "kernels/cpu/lanes.h"
 #include "kernels/cpu/normquant_element.h"
 
 namespace rtfq::kernels::cpu {
 
+/// The sums over a block, of a tile's lanes and of the step sizes.
+template <class V, class T, rtfq_residual residual, rtfq_identity identity>
+struct ReduceSums {
+  static constexpr int of_lanes = residual == RTFQ_RESIDUAL_NORM ? 3 : 2;
+
+  SumLanes lanes;
+  alignas(64) float of[of_lanes][ChannelTiles::room];
+  typename V::Doubles ds, identity_ds;
+
+  /// Adds `rows` wide rows lane by lane: a lane's sums are fetched once for all.
+  template <int rows>
+  RTFQ_INLINE void add(const ResidualSum<V, T, residual>& residual_sum,
+                       const SumGradient<V, T, identity>& gradient, T* g_z, bool stream, int64_t from,
+                       const ChannelTiles& tiles, int64_t width) {
+    using Run = typename V::Run;
+    const int64_t stride = tiles.lanes(), ahead = tiles.ahead<T>(rows);
+    Run rows_ds{{V::all(0.0f), V::all(0.0f)}}, rows_identity_ds = rows_ds;
+    for_each_run_of_32(width, [&](int64_t lane, auto whole) RTFQ_INLINE_LAMBDA {
+      const int64_t n = width - lane;
+      Run sum[of_lanes];
+      for (int which = 0; which < of_lanes; ++which) sum[which] = V::load_run(of[which] + lane);
+      for (int row = 0; row < rows; ++row) {
+        const int64_t at = from + row * stride + lane;
+        const auto e = residual_sum.at(lanes, lane, at, ahead, n, whole);
+        Run g = gradient.at(e.z, at, ahead, n, rows_ds, rows_identity_ds, whole);
+        // One gradient alone is passed on or not.
+        constexpr bool exact = identity == RTFQ_IDENTITY_NONE;
+        if (g_z) g = write_rounded<V, exact>(g_z + at, g, stream, n, whole);
+        for (int part = 0; part < 2; ++part) {
+          sum[0].part[part] = V::add(sum[0].part[part], g.part[part]);
+          sum[1].part[part] = V::multiply_add(g.part[part], e.main.part[part], sum[1].part[part]);
+          if constexpr (of_lanes == 3)
+            sum[2].part[part] = V::multiply_add(g.part[part], e.other.part[part], sum[2].part[part]);
+        }
+      }
+      for (int which = 0; which < of_lanes; ++which)
+        V::template store_run<false>(of[which] + lane, sum[which]);
+    });
+    for (int part = 0; part < 2; ++part) {
+      V::add_to(ds, rows_ds.part[part]);
+      if constexpr (identity == RTFQ_IDENTITY_CODES) V::add_to(identity_ds, rows_identity_ds.part[part]);
+    }
+  }
+};
+
 template <class V, class T, rtfq_residual residual, rtfq_identity identity>
 void normquant_reduce(const NormQuantShape& s, const NormQuantReduceArgs& a) {
+  using Sums = ReduceSums<V, T, residual, identity>;
   const ReducePartials layout(s);
-  constexpr int sums = residual == RTFQ_RESIDUAL_NORM ? 3 : 2;
   const bool stream = streams_gradient(s, a.g_z, {a.g_codes, a.g_identity});
-#pragma omp parallel for schedule(static) if (elements(s.norm) >= parallel_elements)
-  for (int64_t i = 0; i < layout.blocks.total(); ++i) {
-    const auto block = layout.blocks[i];
+#pragma omp parallel if (elements(s.norm) >= parallel_elements)
+  {
     const int64_t c = s.norm.c, stride = layout.tiles.lanes();
-    double* const partial = static_cast<double*>(a.workspace) + i * layout.per_block;
-    std::fill_n(partial, layout.per_block, 0.0);
     const ResidualSum<V, T, residual> residual_sum(a.in);
     const SumGradient<V, T, identity> gradient(s, a.in, a.g_codes, a.g_identity);
     T* const g_z = static_cast<T*>(a.g_z);
-    SumLanes lanes;
-    alignas(64) float sum[sums][ChannelTiles::room];
-    auto ds = V::no_doubles(), identity_ds = V::no_doubles();
-    int64_t first = 0;
-    layout.tiles.walk(
-        block, ReducePartials::rows_per_sum,
-        [&](int64_t channel, int64_t width) {
-          lanes.fill(s, a.in, block.segment, channel, width);
-          first = channel;
-        },
-        [&](int64_t from, int64_t rows, int64_t width) RTFQ_INLINE_LAMBDA {
-          for (auto& of : sum) std::fill_n(of, (width + 15) / 16 * 16, 0.0f);
-          for (const int64_t end = from + rows * stride; from < end; from += stride) {
-            auto row_ds = V::all(0.0f), row_identity_ds = row_ds;
-            for_each_vector(width, [&](int64_t lane, int64_t n, auto whole) RTFQ_INLINE_LAMBDA {
-              const int64_t at = from + lane;
-              const auto e = residual_sum.at(lanes, lane, at, n, whole);
-              auto g = gradient.at(e.z, lane, at, n, row_ds, row_identity_ds, whole);
-              // One gradient alone is passed on or not.
-              constexpr bool exact = identity == RTFQ_IDENTITY_NONE;
-              if (g_z) g = write_rounded<V, exact>(g_z + at, g, stream, n, whole);
-              V::template store<false>(sum[0] + lane, V::add(V::load(sum[0] + lane), g));
-              V::template store<false>(sum[1] + lane, V::multiply_add(g, e.main, V::load(sum[1] + lane)));
-              if constexpr (sums == 3)
-                V::template store<false>(sum[2] + lane, V::multiply_add(g, e.other, V::load(sum[2] + lane)));
-            });
-            V::add_to(ds, row_ds);
-            if constexpr (identity == RTFQ_IDENTITY_CODES) V::add_to(identity_ds, row_identity_ds);
-          }
-          for (int which = 0; which < sums; ++which)
-            add_lanes(sum[which], width, c, partial + which * c + first);
-        });
+    Sums sums;
+    ChannelTiles::Filled filled;
+#pragma omp for schedule(static)
+    for (int64_t i = 0; i < layout.blocks.total(); ++i) {
+      const auto block = layout.blocks[i];
+      double* const partial = static_cast<double*>(a.workspace) + i * layout.per_block;
+      std::fill_n(partial, layout.per_block, 0.0);
+      sums.ds = sums.identity_ds = V::no_doubles();
+      layout.tiles.walk(
+          block, filled, ReducePartials::rows_per_sum,
+          [&](int64_t channel, int64_t width) {
+            sums.lanes.template fill<T>(s, a.in, block.segment, channel, width);
+          },
+          [&](int64_t from, int64_t rows, int64_t width) RTFQ_INLINE_LAMBDA {
+            for (auto& of : sums.of) std::fill_n(of, whole_runs(width), 0.0f);
+            int64_t row = 0;
+            for (; row + 2 <= rows; row += 2)
+              sums.template add<2>(residual_sum, gradient, g_z, stream, from + row * stride, layout.tiles,
+                                   width);
+            if (row < rows)
+              sums.template add<1>(residual_sum, gradient, g_z, stream, from + row * stride, layout.tiles,
+                                   width);
+            for (int which = 0; which < Sums::of_lanes; ++which)
+              add_lanes<T>(sums.of[which], width, c, partial + which * c + filled.channel);
+          });
+      partial[Sums::of_lanes * c] = total<V>(sums.ds);
+      partial[Sums::of_lanes * c + 1] = total<V>(sums.identity_ds);
+    }
     finish_stores<true>();
-    partial[sums * c] = total<V>(ds);
-    partial[sums * c + 1] = total<V>(identity_ds);
   }
   normquant_combine(s, a);
 }

@@ -26,24 +26,18 @@ RTFQ_INLINE bool streams(const void* to, int64_t elements) {
   return elements >= streamed_elements && reinterpret_cast<std::uintptr_t>(to) % 64 == 0;
 }
 
-/// Fetches the line that lies this far behind `from`, which a loop over contiguous memory calls once a line:
-/// the processor's own prefetchers stop at the end of a page and keep fewer lines on their way than memory
-/// could serve (reading on two cores of a Cascade Lake: 16 GB/s without, 19 with this distance; 8 to 32 lines
-/// are alike).
+/// How far behind what it reads a loop over contiguous memory fetches lines: the processor's own prefetchers
+/// stop at the end of a page and keep fewer lines on their way than memory could serve (reading on two cores
+/// of a Cascade Lake: 16 GB/s without, 19 with this distance; 8 to 32 lines are alike).
 inline constexpr int64_t prefetch_distance = 1024;
 RTFQ_INLINE void prefetch(const void* from) {
   _mm_prefetch(static_cast<const char*>(from) + prefetch_distance, _MM_HINT_T0);
 }
-/// The same where `from` is element i of a row that is walked by vectors: once a line.
+/// Every line of the run of 32 elements that lies `ahead` elements behind `from`.
 template <class T>
-RTFQ_INLINE void prefetch_at(const T* from, int64_t i) {
-  if (i % (64 / static_cast<int64_t>(sizeof(T))) == 0) prefetch(from);
-}
-/// The same for every line of 32 elements.
-template <class T>
-RTFQ_INLINE void prefetch_run(const T* from) {
+RTFQ_INLINE void prefetch_run(const T* from, int64_t ahead = prefetch_distance / sizeof(T)) {
   for (int64_t i = 0; i < 32; i += 64 / static_cast<int64_t>(sizeof(T)))
-    prefetch(static_cast<const void*>(from + i));
+    _mm_prefetch(reinterpret_cast<const char*>(from + ahead + i), _MM_HINT_T0);
 }
 
 /// Stores eight floats.
