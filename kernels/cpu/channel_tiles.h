@@ -29,12 +29,12 @@ struct ChannelTiles {
     if (rows * c <= tile) fold = rows;
   }
   RTFQ_INLINE int64_t lanes() const { return fold * c; }
-  /// How far ahead of an element that of the same lane lies which is fetched meanwhile, in elements of T,
-  /// where `rows` wide rows are read side by side.
+  /// How far ahead of an element what is fetched meanwhile lies, in elements of T: where several wide rows
+  /// are read side by side, in the same lane of the rows after them.
   template <class T>
   RTFQ_INLINE int64_t ahead(int64_t rows = 1) const {
     const int64_t at_once = rows * lanes(), enough = prefetch_distance / static_cast<int64_t>(sizeof(T));
-    return (enough + at_once - 1) / at_once * at_once;
+    return rows == 1 ? enough : (enough + at_once - 1) / at_once * at_once;
   }
 
   /// The tile that a thread's arrays are filled for.
