@@ -10,8 +10,8 @@
 
 namespace rtfq::kernels::cpu {
 
-/// to[i] = element(lanes, lane, i, n, whole) for every run of the tensor. `fill` computes the lanes of a tile
-/// of a block.
+/// to[i] = element(lanes, lane, i, n) for every run of the tensor. `fill` computes the lanes of a tile of a
+/// block.
 template <class V, class T, bool stream, class Lanes, class Fill, class Element>
 RTFQ_INLINE void for_each_element(const BatchNormShape& s, T* to, Fill&& fill, Element&& element) {
   constexpr int64_t least_elements = 32768, least_wide_rows = 16;
@@ -30,9 +30,9 @@ RTFQ_INLINE void for_each_element(const BatchNormShape& s, T* to, Fill&& fill, E
           [&](int64_t channel, int64_t width) { fill(lanes, block.segment, channel, width); },
           [&](int64_t from, int64_t rows, int64_t width) RTFQ_INLINE_LAMBDA {
             for (int64_t row = 0; row < rows; ++row, from += stride)
-              for_each_run_of_32(width, [&](int64_t lane, auto whole) RTFQ_INLINE_LAMBDA {
-                const int64_t at = from + lane, n = width - lane;
-                write_run<V, stream, false>(to + at, element(lanes, lane, at, ahead, n, whole), n, whole);
+              for_each_run_of_32(width, [&](int64_t lane, int64_t n) RTFQ_INLINE_LAMBDA {
+                const int64_t at = from + lane;
+                write_run<V, false>(to + at, element(lanes, lane, at, ahead, n), n, stream);
               });
           });
     }
@@ -55,15 +55,14 @@ void batchnorm_normalize(const BatchNormShape& s, const BatchNormNormalizeArgs& 
       [&](NormLanes& norm, int segment, int64_t channel, int64_t width) {
         norm.fill<T>(s, a.mean, a.variance, a.scale[segment], a.shift[segment], segment, channel, width);
       },
-      [x](const NormLanes& norm, int64_t lane, int64_t at, int64_t ahead, int64_t n, auto whole)
-          RTFQ_INLINE_LAMBDA {
-            const auto from_mean = centred<V>(stream_run<V>(x + at, ahead, n, whole), norm, lane);
-            return by_parts<V>([&](int part, int64_t i) RTFQ_INLINE_LAMBDA {
-              const auto value = V::multiply_add(from_mean.part[part], V::load(norm.factor + lane + i),
-                                                 V::load(norm.shift + lane + i));
-              return relu ? V::maximum(V::all(0.0f), value) : value;  // its second operand for a NaN
-            });
-          });
+      [x](const NormLanes& norm, int64_t lane, int64_t at, int64_t ahead, int64_t n) RTFQ_INLINE_LAMBDA {
+        const auto from_mean = centred<V>(stream_run<V>(x + at, ahead, n), norm, lane);
+        return by_parts<V>([&](int part, int64_t i) RTFQ_INLINE_LAMBDA {
+          const auto value = V::multiply_add(from_mean.part[part], V::load(norm.factor + lane + i),
+                                             V::load(norm.shift + lane + i));
+          return relu ? V::maximum(V::all(0.0f), value) : value;  // its second operand for a NaN
+        });
+      });
 }
 
 template <class V, class T, bool stream>
@@ -82,12 +81,11 @@ void batchnorm_apply(const BatchNormShape& s, const BatchNormApplyArgs& a) {
         lanes.gradient.template fill<T>(s, a.variance, a.sum_g, a.sum_gx, a.counts[segment], segment, channel,
                                         width);
       },
-      [x, g](const Lanes& lanes, int64_t lane, int64_t at, int64_t ahead, int64_t n, auto whole)
-          RTFQ_INLINE_LAMBDA {
-            const auto from_mean = centred<V>(stream_run<V>(x + at, ahead, n, whole), lanes.norm, lane);
-            return norm_gradient<V>(from_mean, stream_run<V>(g + at, ahead, n, whole), lanes.norm,
-                                    lanes.gradient.mean_g, lanes.gradient.slope, lane);
-          });
+      [x, g](const Lanes& lanes, int64_t lane, int64_t at, int64_t ahead, int64_t n) RTFQ_INLINE_LAMBDA {
+        const auto from_mean = centred<V>(stream_run<V>(x + at, ahead, n), lanes.norm, lane);
+        return norm_gradient<V>(from_mean, stream_run<V>(g + at, ahead, n), lanes.norm, lanes.gradient.mean_g,
+                                lanes.gradient.slope, lane);
+      });
 }
 
 /// Streamed stores want rows of whole lines and a result that is not also an operand, which is in the caches

@@ -56,14 +56,14 @@ struct SumProducts {
 template <class V, class Sum, int places, class T>
 RTFQ_INLINE void add_rows(const T* x, const T* g, int64_t apart, int64_t ahead, const float* centre,
                           int64_t lanes, float* first, float* second) {
-  for_each_run_of_32(lanes, [&](int64_t l, auto whole) RTFQ_INLINE_LAMBDA {
+  for_each_run_of_32(lanes, [&](int64_t l, int64_t n) RTFQ_INLINE_LAMBDA {
     const auto middle = V::load_run(centre + l);
     typename V::Run a, b;
     const auto at_place = [&](int64_t place, auto&& add) RTFQ_INLINE_LAMBDA {
       const int64_t from = place * apart + l;
-      const auto values = stream_run<V>(x + from, ahead, lanes - l, whole);
+      const auto values = stream_run<V>(x + from, ahead, n);
       auto gradients = values;
-      if constexpr (Sum::reads_g) gradients = stream_run<V>(g + from, ahead, lanes - l, whole);
+      if constexpr (Sum::reads_g) gradients = stream_run<V>(g + from, ahead, n);
       for (int part = 0; part < 2; ++part)
         add(values.part[part], gradients.part[part], middle.part[part], a.part[part], b.part[part]);
     };

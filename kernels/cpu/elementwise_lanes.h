@@ -42,15 +42,13 @@ void map(int64_t count, const T* a, const T* b, T* y, F f) {
 #pragma omp parallel for schedule(static) if (count >= parallel_elements)
   for (int64_t n = 0; n < blocks; ++n) {
     const int64_t first = n * block;
-    for_each_run_of_32(std::min(block, count - first), [&](int64_t i, auto whole) RTFQ_INLINE_LAMBDA {
-      const int64_t at = first + i, rest = count - at;
-      if constexpr (whole()) {
-        prefetch_run(a + at);
-        if (b != a) prefetch_run(b + at);
-      }
-      const auto of_a = read_run<V>(a + at, rest, whole), of_b = read_run<V>(b + at, rest, whole);
-      write_run<V, stream, F::exact>(y + at, {{f(of_a.part[0], of_b.part[0]), f(of_a.part[1], of_b.part[1])}},
-                                     rest, whole);
+    for_each_run_of_32(std::min(block, count - first), [&](int64_t i, int64_t rest) RTFQ_INLINE_LAMBDA {
+      const int64_t at = first + i;
+      prefetch_run(a + at);
+      if (b != a) prefetch_run(b + at);
+      const auto of_a = read_run<V>(a + at, rest), of_b = read_run<V>(b + at, rest);
+      write_run<V, F::exact>(y + at, {{f(of_a.part[0], of_b.part[0]), f(of_a.part[1], of_b.part[1])}}, rest,
+                             stream);
     });
     finish_stores<stream>();
   }

@@ -46,22 +46,19 @@ struct Slopes {
 template <class V, bool want_dx, bool accumulate, bool want_ds, bool stream, class T>
 RTFQ_INLINE void backward_run(const Slopes<V>& slopes, const T* x, const T* g, T* dx, int64_t count,
                               typename V::Run& sum) {
-  for_each_run_of_32(count, [&](int64_t i, auto whole) RTFQ_INLINE_LAMBDA {
-    if constexpr (whole()) {
-      prefetch_run(x + i);
-      prefetch_run(g + i);
-    }
+  for_each_run_of_32(count, [&](int64_t i, int64_t rest) RTFQ_INLINE_LAMBDA {
+    prefetch_run(x + i);
+    prefetch_run(g + i);
     // Lanes beyond the end read as zero: their g*t is zero.
-    const int64_t rest = count - i;
-    auto of_x = read_run<V>(x + i, rest, whole), result = read_run<V>(g + i, rest, whole);
+    auto of_x = read_run<V>(x + i, rest), result = read_run<V>(g + i, rest);
     for (int part = 0; part < 2; ++part)
       result.part[part] =
           slopes.template backward<want_ds>(of_x.part[part], result.part[part], sum.part[part]);
     if constexpr (accumulate) {
-      const auto before = read_run<V>(dx + i, rest, whole);
+      const auto before = read_run<V>(dx + i, rest);
       for (int part = 0; part < 2; ++part) result.part[part] = V::add(before.part[part], result.part[part]);
     }
-    if constexpr (want_dx) write_run<V, stream, !accumulate>(dx + i, result, rest, whole);
+    if constexpr (want_dx) write_run<V, !accumulate>(dx + i, result, rest, stream);
   });
 }
 
@@ -142,8 +139,8 @@ void abs_sum(const FakeQuantShape& s, const AbsSumArgs& a) {
           prefetch_run(from);
           add(V::load_run(from));
         }
-      for_each_run_of_32(n - 2 * half, [&](int64_t i, auto whole) RTFQ_INLINE_LAMBDA {
-        add(read_run<V>(run + 2 * half + i, n - 2 * half - i, whole));
+      for_each_run_of_32(n - 2 * half, [&](int64_t i, int64_t rest) RTFQ_INLINE_LAMBDA {
+        add(read_run<V>(run + 2 * half + i, rest));
       });
     });
     sums[block] = total<V>(sum);

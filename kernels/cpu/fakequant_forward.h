@@ -37,7 +37,7 @@ RTFQ_INLINE void quantize_32(const Quantizer<V>& q, const T* x, T* y, uint8_t* c
   const auto first = q.code(run.part[0]), second = q.code(run.part[1]);
   // A code times a step is no NaN.
   if constexpr (values) V::template store_run_finite<stream>(y, {{q.value(first), q.value(second)}});
-  if constexpr (codes) write_codes<V, T>(code, first, second, 32, std::true_type{});
+  if constexpr (codes) write_codes<V, T>(code, first, second, 32, false);
 }
 
 template <class V, bool values, bool codes, bool stream, class T>

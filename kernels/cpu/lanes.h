@@ -1,6 +1,7 @@
 #pragma once
 // What kernels on lanes_avx2.h and lanes_avx512.h share.
 
+#include <algorithm>
 #include <cstring>
 #include <type_traits>
 
@@ -23,49 +24,60 @@ RTFQ_INLINE typename V::Run by_parts(F&& f) {
   return {{f(0, 0), f(1, V::width)}};
 }
 
-/// Calls f(i, whole) for each run of 32 of `count` elements, `whole` std::true_type but for the last one
-/// where it is not complete.
+/// Calls f(i, n) for each run of 32 of `count` elements, n of them there: 32 but for the last one, where
+/// fewer may be left. What reads and writes runs takes n; a kernel's body stands there twice, the one for
+/// whole runs without a branch. Sanitizers, whose checks make minutes of compiling of it, have it once.
 template <class F>
 RTFQ_INLINE void for_each_run_of_32(int64_t count, F&& f) {
   int64_t i = 0;
-  for (; i + 32 <= count; i += 32) f(i, std::true_type{});
-  if (i < count) f(i, std::false_type{});
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+  for (; i + 32 <= count; i += 32) f(i, int64_t{32});
+#endif
+  for (; i < count; i += 32) f(i, count - i);
 }
 
-/// A run at `from`; of one that is not whole the first `count` elements, zeros behind them.
-template <class V, class T, bool whole>
-RTFQ_INLINE typename V::Run read_run(const T* from, int64_t count, std::bool_constant<whole>) {
-  if constexpr (whole) return V::load_run(from);
-  alignas(64) T padded[2 * V::width] = {};
-  std::memcpy(padded, from, static_cast<std::size_t>(count) * sizeof(T));
+/// The first `count` of 32 elements, zeros behind them.
+template <class T>
+[[gnu::cold, gnu::noinline]] void copy_partial(T (&to)[32], const T* from, int64_t count) {
+  std::fill_n(std::copy_n(from, count, to), 32 - count, T{});
+}
+
+/// A run at `from`, of which there are `count` elements or, where that is more, 32; zeros stand for the
+/// others.
+template <class V, class T>
+RTFQ_INLINE typename V::Run read_run(const T* from, int64_t count) {
+  if (count >= 32) [[likely]]
+    return V::load_run(from);
+  alignas(64) T padded[32];
+  copy_partial(padded, from, count);
   return V::load_run(padded);
 }
 
 /// The same of an operand that is read once, from far away; the run `ahead` elements behind it is fetched.
-template <class V, class T, bool whole>
-RTFQ_INLINE typename V::Run stream_run(const T* from, int64_t ahead, int64_t count,
-                                       std::bool_constant<whole> all) {
-  if constexpr (whole) prefetch_run(from, ahead);
-  return read_run<V>(from, count, all);
+template <class V, class T>
+RTFQ_INLINE typename V::Run stream_run(const T* from, int64_t ahead, int64_t count) {
+  prefetch_run(from, ahead);
+  return read_run<V>(from, count);
 }
 
 /// 32 codes as numbers, in the order of a run of T.
-template <class V, class T, bool whole>
-RTFQ_INLINE typename V::Run read_codes(const uint8_t* from, int64_t count, std::bool_constant<whole>) {
-  if constexpr (whole) return V::template load_codes<T>(from);
-  uint8_t padded[2 * V::width] = {};
-  std::memcpy(padded, from, static_cast<std::size_t>(count));
+template <class V, class T>
+RTFQ_INLINE typename V::Run read_codes(const uint8_t* from, int64_t count) {
+  if (count >= 32) [[likely]]
+    return V::template load_codes<T>(from);
+  uint8_t padded[32];
+  copy_partial(padded, from, count);
   return V::template load_codes<T>(padded);
 }
 
-/// Stores the lower bytes of integers that are in the order of a run of T.
-template <class V, class T, bool stream = false, bool whole>
+/// Stores the lower bytes of integers that are in the order of a run of T; `stream`: past the caches.
+template <class V, class T>
 RTFQ_INLINE void write_codes(uint8_t* to, typename V::Ints a, typename V::Ints b, int64_t count,
-                             std::bool_constant<whole>) {
+                             bool stream) {
   const __m256i bytes = V::template packed<T>(a, b);
-  if constexpr (!whole)
+  if (count < 32) [[unlikely]]
     std::memcpy(to, &bytes, static_cast<std::size_t>(count));
-  else if constexpr (stream)
+  else if (stream)
     _mm256_stream_si256(reinterpret_cast<__m256i*>(to), bytes);
   else
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), bytes);
@@ -100,17 +112,19 @@ RTFQ_INLINE void from_runs(float* array, int64_t count) {
   }
 }
 
-/// Stores a run, or the first `count` elements of one that is not whole; `exact`: nothing is to be rounded.
-template <class V, bool stream, bool exact, class T, bool whole>
-RTFQ_INLINE void write_run(T* to, const typename V::Run& x, int64_t count, std::bool_constant<whole>) {
+/// Stores a run, or the first `count` elements of one that is not whole. `exact`: nothing is to be rounded;
+/// `stream`: past the caches.
+template <class V, bool exact, class T>
+RTFQ_INLINE void write_run(T* to, const typename V::Run& x, int64_t count, bool stream) {
   const auto store = [&]<bool streamed>(T* at) RTFQ_INLINE_LAMBDA {
     if constexpr (exact)
       V::template store_run_exact<streamed>(at, x);
     else
       V::template store_run<streamed>(at, x);
   };
-  if constexpr (whole) return store.template operator()<stream>(to);
-  alignas(64) T padded[2 * V::width];
+  if (count >= 32) [[likely]]
+    return stream ? store.template operator()<true>(to) : store.template operator()<false>(to);
+  alignas(64) T padded[32];
   store.template operator()<false>(padded);
   std::memcpy(to, padded, static_cast<std::size_t>(count) * sizeof(T));
 }

@@ -7,8 +7,8 @@
 namespace rtfq::kernels::cpu {
 
 /// `stored`: g_z is given. `residual` is NONE or NORM then, whatever else was added.
-template <class V, class T, rtfq_residual residual, rtfq_identity identity, bool stored, bool stream>
-void normquant_apply(const NormQuantShape& s, const NormQuantApplyArgs& a) {
+template <class V, class T, rtfq_residual residual, rtfq_identity identity, bool stored>
+void normquant_apply(const NormQuantShape& s, const NormQuantApplyArgs& a, bool stream) {
   constexpr bool two = residual == RTFQ_RESIDUAL_NORM;
   const ChannelTiles tiles(s.norm.c);
   const RowBlocks blocks = normquant_blocks(s.norm, tiles);
@@ -37,25 +37,25 @@ void normquant_apply(const NormQuantShape& s, const NormQuantApplyArgs& a) {
           },
           [&](int64_t from, int64_t rows, int64_t width) RTFQ_INLINE_LAMBDA {
             for (int64_t row = 0; row < rows; ++row, from += stride)
-              for_each_run_of_32(width, [&](int64_t lane, auto whole) RTFQ_INLINE_LAMBDA {
-                const int64_t at = from + lane, n = width - lane;
-                const auto e = sum.at(lanes, lane, at, ahead, n, whole);
+              for_each_run_of_32(width, [&](int64_t lane, int64_t n) RTFQ_INLINE_LAMBDA {
+                const int64_t at = from + lane;
+                const auto e = sum.at(lanes, lane, at, ahead, n);
                 typename V::Run g, unused{{V::all(0.0f), V::all(0.0f)}};
                 if constexpr (stored)
-                  g = stream_run<V>(g_z + at, ahead, n, whole);
+                  g = stream_run<V>(g_z + at, ahead, n);
                 else
-                  g = gradient.at(e.z, at, ahead, n, unused, unused, whole);
-                write_run<V, stream, false>(
-                    dx + at, norm_gradient<V>(e.main, g, lanes.main, main.mean_g, main.slope, lane), n,
-                    whole);
+                  g = gradient.at(e.z, at, ahead, n, unused, unused);
+                write_run<V, false>(dx + at,
+                                    norm_gradient<V>(e.main, g, lanes.main, main.mean_g, main.slope, lane), n,
+                                    stream);
                 if constexpr (two)
-                  write_run<V, stream, false>(
+                  write_run<V, false>(
                       other_dx + at,
-                      norm_gradient<V>(e.other, g, lanes.other, main.mean_g, other.slope, lane), n, whole);
+                      norm_gradient<V>(e.other, g, lanes.other, main.mean_g, other.slope, lane), n, stream);
               });
           });
     }
-    finish_stores<stream>();
+    finish_stores<true>();
   }
 }
 
@@ -66,18 +66,15 @@ void normquant_apply(const NormQuantShape& s, const NormQuantApplyArgs& a) {
                                                        a.in.other.x};
   const bool stream =
       streams_gradient(s, a.dx, operands) && (!two || streams_gradient(s, a.other_dx, operands));
-  const auto with_stream = [&](auto residual, auto identity, auto stored) {
-    stream ? normquant_apply<V, T, residual(), identity(), stored(), true>(s, a)
-           : normquant_apply<V, T, residual(), identity(), stored(), false>(s, a);
-  };
-  const std::integral_constant<rtfq_identity, RTFQ_IDENTITY_NONE> none;
   if (a.g_z && two)
-    with_stream(std::integral_constant<rtfq_residual, RTFQ_RESIDUAL_NORM>{}, none, std::true_type{});
+    normquant_apply<V, T, RTFQ_RESIDUAL_NORM, RTFQ_IDENTITY_NONE, true>(s, a, stream);
   else if (a.g_z)
-    with_stream(std::integral_constant<rtfq_residual, RTFQ_RESIDUAL_NONE>{}, none, std::true_type{});
+    normquant_apply<V, T, RTFQ_RESIDUAL_NONE, RTFQ_IDENTITY_NONE, true>(s, a, stream);
   else
     with_residual(s.residual, [&](auto residual) {
-      with_identity(s.identity, [&](auto identity) { with_stream(residual, identity, std::false_type{}); });
+      with_identity(s.identity, [&](auto identity) {
+        normquant_apply<V, T, residual(), identity(), false>(s, a, stream);
+      });
     });
 }
 

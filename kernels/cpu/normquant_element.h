@@ -10,12 +10,11 @@ namespace rtfq::kernels::cpu {
 
 /// Stores x as T holds it and gives what is stored. `exact`: T holds x as it is. Its NaNs are a T's or the
 /// processor's own: none of them becomes a number when bf16's rounding adds to it.
-template <class V, bool exact, bool whole, class T>
-RTFQ_INLINE typename V::Run write_rounded(T* to, typename V::Run x, bool stream, int64_t n,
-                                          std::bool_constant<whole> all) {
+template <class V, bool exact, class T>
+RTFQ_INLINE typename V::Run write_rounded(T* to, typename V::Run x, bool stream, int64_t n) {
   if constexpr (!exact)
     for (auto& part : x.part) part = V::template rounded_finite<T>(part);
-  stream ? write_run<V, true, true>(to, x, n, all) : write_run<V, false, true>(to, x, n, all);
+  write_run<V, true>(to, x, n, stream);
   return x;
 }
 
@@ -82,23 +81,21 @@ class ResidualSum {
         codes_(static_cast<const uint8_t*>(in.residual)),
         step_(V::all(in.residual_step ? *in.residual_step : 0.0f)) {}
 
-  template <bool whole>
-  RTFQ_INLINE Element at(const SumLanes& lanes, int64_t lane, int64_t offset, int64_t ahead, int64_t n,
-                         std::bool_constant<whole> all) const {
+  RTFQ_INLINE Element at(const SumLanes& lanes, int64_t lane, int64_t offset, int64_t ahead,
+                         int64_t n) const {
     Element e;
-    e.main = centred(stream_run<V>(x_ + offset, ahead, n, all), lanes.main, lane);
+    e.main = centred(stream_run<V>(x_ + offset, ahead, n), lanes.main, lane);
     e.z = normalized(e.main, lanes.main, lane);
-    if constexpr (residual == RTFQ_RESIDUAL_VALUES)
-      e.z = sum(e.z, stream_run<V>(values_ + offset, ahead, n, all));
+    if constexpr (residual == RTFQ_RESIDUAL_VALUES) e.z = sum(e.z, stream_run<V>(values_ + offset, ahead, n));
     if constexpr (residual == RTFQ_RESIDUAL_CODES) {
       if (lane % 64 == 0) _mm_prefetch(reinterpret_cast<const char*>(codes_ + offset + ahead), _MM_HINT_T0);
-      const auto codes = read_codes<V, T>(codes_ + offset, n, all);
+      const auto codes = read_codes<V, T>(codes_ + offset, n);
       e.z = by_parts<V>([&](int part, int64_t) RTFQ_INLINE_LAMBDA {
         return V::add(e.z.part[part], V::multiply(codes.part[part], step_));
       });
     }
     if constexpr (residual == RTFQ_RESIDUAL_NORM) {
-      e.other = centred(stream_run<V>(other_x_ + offset, ahead, n, all), lanes.other, lane);
+      e.other = centred(stream_run<V>(other_x_ + offset, ahead, n), lanes.other, lane);
       e.z = sum(e.z, normalized(e.other, lanes.other, lane));
     }
     return e;
@@ -139,18 +136,17 @@ struct SumGradient {
         g_codes(static_cast<const T*>(of_codes)),
         g_identity(identity == RTFQ_IDENTITY_NONE ? nullptr : static_cast<const T*>(of_identity)) {}
 
-  template <bool whole>
-  RTFQ_INLINE Run at(const Run& z, int64_t offset, int64_t ahead, int64_t n, Run& ds, Run& identity_ds,
-                     std::bool_constant<whole> all) const {
+  RTFQ_INLINE Run at(const Run& z, int64_t offset, int64_t ahead, int64_t n, Run& ds,
+                     Run& identity_ds) const {
     Run g{{V::all(0.0f), V::all(0.0f)}};
     if (g_codes) {
-      const Run of_codes = stream_run<V>(g_codes + offset, ahead, n, all);
+      const Run of_codes = stream_run<V>(g_codes + offset, ahead, n);
       for (int part = 0; part < 2; ++part)
         g.part[part] = codes.backward(z.part[part], of_codes.part[part], ds.part[part]);
     }
     if constexpr (identity == RTFQ_IDENTITY_NONE) return g;
     if (!g_identity) return g;
-    const Run more = stream_run<V>(g_identity + offset, ahead, n, all);
+    const Run more = stream_run<V>(g_identity + offset, ahead, n);
     for (int part = 0; part < 2; ++part) {
       const auto passed = identity == RTFQ_IDENTITY_CODES
                               ? identity_codes.backward(z.part[part], more.part[part], identity_ds.part[part])

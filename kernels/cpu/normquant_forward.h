@@ -6,8 +6,8 @@
 
 namespace rtfq::kernels::cpu {
 
-template <class V, class T, rtfq_residual residual, rtfq_identity identity, bool stream>
-void normquant_forward(const NormQuantShape& s, const NormQuantForwardArgs& a) {
+template <class V, class T, rtfq_residual residual, rtfq_identity identity>
+void normquant_forward(const NormQuantShape& s, const NormQuantForwardArgs& a, bool stream) {
   const ChannelTiles tiles(s.norm.c);
   const RowBlocks blocks = normquant_blocks(s.norm, tiles);
 #pragma omp parallel if (elements(s.norm) >= parallel_elements)
@@ -28,24 +28,24 @@ void normquant_forward(const NormQuantShape& s, const NormQuantForwardArgs& a) {
           [&](int64_t channel, int64_t width) { lanes.fill<T>(s, a.in, block.segment, channel, width); },
           [&](int64_t from, int64_t rows, int64_t width) RTFQ_INLINE_LAMBDA {
             for (int64_t row = 0; row < rows; ++row, from += stride)
-              for_each_run_of_32(width, [&](int64_t lane, auto whole) RTFQ_INLINE_LAMBDA {
-                const int64_t at = from + lane, n = width - lane;
-                const auto z = sum.at(lanes, lane, at, ahead, n, whole).z;
-                write_codes<V, T, stream>(codes + at, quantizer.codes(z.part[0]), quantizer.codes(z.part[1]),
-                                          n, whole);
+              for_each_run_of_32(width, [&](int64_t lane, int64_t n) RTFQ_INLINE_LAMBDA {
+                const int64_t at = from + lane;
+                const auto z = sum.at(lanes, lane, at, ahead, n).z;
+                write_codes<V, T>(codes + at, quantizer.codes(z.part[0]), quantizer.codes(z.part[1]), n,
+                                  stream);
                 if constexpr (identity == RTFQ_IDENTITY_CODES)
-                  write_codes<V, T, stream>(identity_codes + at, identity_quantizer.codes(z.part[0]),
-                                            identity_quantizer.codes(z.part[1]), n, whole);
+                  write_codes<V, T>(identity_codes + at, identity_quantizer.codes(z.part[0]),
+                                    identity_quantizer.codes(z.part[1]), n, false);
                 if constexpr (identity == RTFQ_IDENTITY_VALUES) {
                   const auto positive = by_parts<V>([&](int part, int64_t) RTFQ_INLINE_LAMBDA {
                     return V::maximum(V::all(0.0f), z.part[part]);
                   });
-                  write_run<V, stream, false>(identity_values + at, positive, n, whole);
+                  write_run<V, false>(identity_values + at, positive, n, stream);
                 }
               });
           });
     }
-    finish_stores<stream>();
+    finish_stores<true>();
   }
 }
 
@@ -54,14 +54,12 @@ void normquant_forward(const NormQuantShape& s, const NormQuantForwardArgs& a) {
   const int64_t n = s.norm.n * s.norm.hw * s.norm.c;
   const bool aligned =
       s.identity == RTFQ_IDENTITY_NONE || reinterpret_cast<std::uintptr_t>(a.identity) % 64 == 0;
-  const bool stream = s.norm.c % 32 == 0 && aligned && streams_codes(a.codes, n);
+  // Two streams of codes, half a line at a time, would part each other's lines.
+  const bool stream =
+      s.identity != RTFQ_IDENTITY_CODES && s.norm.c % 32 == 0 && aligned && streams_codes(a.codes, n);
   with_residual(s.residual, [&](auto residual) {
-    with_identity(s.identity, [&](auto identity) {
-      // Two streams of codes, half a line at a time, would part each other's lines.
-      constexpr bool may_stream = identity() != RTFQ_IDENTITY_CODES;
-      stream&& may_stream ? normquant_forward<V, T, residual(), identity(), may_stream>(s, a)
-                          : normquant_forward<V, T, residual(), identity(), false>(s, a);
-    });
+    with_identity(s.identity,
+                  [&](auto identity) { normquant_forward<V, T, residual(), identity()>(s, a, stream); });
   });
 }
 

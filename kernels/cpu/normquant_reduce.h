@@ -25,17 +25,17 @@ struct ReduceSums {
     using Run = typename V::Run;
     const int64_t stride = tiles.lanes(), ahead = tiles.ahead<T>(rows);
     Run rows_ds{{V::all(0.0f), V::all(0.0f)}}, rows_identity_ds = rows_ds;
-    for_each_run_of_32(width, [&](int64_t lane, auto whole) RTFQ_INLINE_LAMBDA {
-      const int64_t n = width - lane;
+    for_each_run_of_32(width, [&](int64_t lane, int64_t n) RTFQ_INLINE_LAMBDA {
       Run sum[of_lanes];
       for (int which = 0; which < of_lanes; ++which) sum[which] = V::load_run(of[which] + lane);
+#pragma GCC unroll 2
       for (int row = 0; row < rows; ++row) {
         const int64_t at = from + row * stride + lane;
-        const auto e = residual_sum.at(lanes, lane, at, ahead, n, whole);
-        Run g = gradient.at(e.z, at, ahead, n, rows_ds, rows_identity_ds, whole);
+        const auto e = residual_sum.at(lanes, lane, at, ahead, n);
+        Run g = gradient.at(e.z, at, ahead, n, rows_ds, rows_identity_ds);
         // One gradient alone is passed on or not.
         constexpr bool exact = identity == RTFQ_IDENTITY_NONE;
-        if (g_z) g = write_rounded<V, exact>(g_z + at, g, stream, n, whole);
+        if (g_z) g = write_rounded<V, exact>(g_z + at, g, stream, n);
         for (int part = 0; part < 2; ++part) {
           sum[0].part[part] = V::add(sum[0].part[part], g.part[part]);
           sum[1].part[part] = V::multiply_add(g.part[part], e.main.part[part], sum[1].part[part]);
