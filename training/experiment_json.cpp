@@ -71,9 +71,10 @@ std::vector<uint64_t> seeds(const Json& json, const Place& place) {
 }
 
 const std::string& known(const std::string& name, const Names& names, const char* what, const Place& place) {
-  if (std::find(names.begin(), names.end(), name) != names.end()) return name;
-  place.fail("unknown " + std::string(what) + " '" + name + "': did you mean '" +
-             schema::nearest(name, names) + "'? Known are " + listed(names));
+  if (std::find(names.begin(), names.end(), name) == names.end())
+    place.fail("unknown " + std::string(what) + " '" + name + "': did you mean '" +
+               schema::nearest(name, names) + "'? Known are " + listed(names));
+  return name;
 }
 
 void require_keys(const Json& json, const Names& keys, const Place& place) {

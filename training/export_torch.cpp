@@ -3,6 +3,8 @@
 #include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <regex>
 #include <stdexcept>
 #include <unordered_map>
 
@@ -64,11 +66,20 @@ class Part {
   std::unordered_map<std::string, Tensor> tensors_;
 };
 
+/// N and M of a name in "stageN.blockM."; none of what belongs to no block.
+std::optional<std::pair<std::size_t, std::size_t>> block_of(const std::string& name) {
+  static const std::regex pattern("stage([0-9]{1,9})\\.block([0-9]{1,9})\\..*");
+  std::smatch found;
+  if (!std::regex_match(name, found, pattern)) return std::nullopt;
+  return std::pair{std::stoul(found[1]), std::stoul(found[2])};
+}
+
 /// Quantizers of blocks beyond the subnet's depth have no part in it.
 bool runs(const std::string& quantizer, const ResNetSpec& spec, const Subnet& subnet) {
-  int stage = 0, block = 0;
-  if (std::sscanf(quantizer.c_str(), "stage%d.block%d.", &stage, &block) != 2) return true;
-  return block < scaled_blocks(spec.blocks.at(static_cast<std::size_t>(stage - 1)), subnet.depth);
+  const auto place = block_of(quantizer);
+  if (!place) return true;
+  const auto [stage, block] = *place;
+  return block < static_cast<std::size_t>(scaled_blocks(spec.blocks.at(stage - 1), subnet.depth));
 }
 
 /// Bounds of the quantizers that a forward pass applies; their steps go to `file`.
@@ -135,13 +146,14 @@ void export_torch(TrainedBank& bank, const Subnet& subnet, Domain domain, const 
     file.tensors.emplace_back(layer.norm + ".running_var", part.statistics(layer.ours, "variance"));
     const Json entry{{"name", layer.ours}, {"conv", layer.conv},    {"norm", layer.norm},   {"c", conv.c},
                      {"k", conv.k},        {"filter", conv.filter}, {"stride", conv.stride}};
-    int stage = 0, block = 0;
-    if (std::sscanf(layer.ours.c_str(), "stage%d.block%d.", &stage, &block) != 2) {
+    const auto place = block_of(layer.ours);
+    if (!place) {
       description["stem"] = entry;
       continue;
     }
-    if (stages.size() < static_cast<std::size_t>(stage)) stages.push_back(Json::array());
-    if (stages.back().size() <= static_cast<std::size_t>(block)) stages.back().push_back(Json::array());
+    const auto [stage, block] = *place;
+    if (stages.size() < stage) stages.push_back(Json::array());
+    if (stages.back().size() <= block) stages.back().push_back(Json::array());
     stages.back().back().push_back(entry);
   }
   description["stages"] = stages;

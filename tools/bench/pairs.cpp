@@ -38,9 +38,11 @@ class Side {
     has_clock_ = kernels::plugin::find(item_.op, item_.implementation) != nullptr &&
                  !std::isnan(kernels::plugin::last_launch_seconds());
     int64_t launches = 1;
-    for (double seconds = run(1); seconds < sample_seconds; seconds = run(launches)) {
+    double seconds = run(1);
+    while (seconds < sample_seconds) {
       const double more = std::clamp(1.2 * sample_seconds / std::max(seconds, 1e-9), 1.5, 20.0);
       launches = static_cast<int64_t>(std::ceil(static_cast<double>(launches) * more));
+      seconds = run(launches);
     }
     return launches;
   }

@@ -28,7 +28,8 @@ std::string linear_label(double value, double step, double most) {
   if (most >= 1e4)
     while (most / scale >= 1000 && unit + 1 < std::size(units)) scale *= 1000, ++unit;
   int digits = 0;
-  for (double s = step / scale; digits < 6 && std::abs(s - std::round(s)) > 1e-6 * s; s *= 10) ++digits;
+  double shown = step / scale;
+  while (digits < 6 && std::abs(shown - std::round(shown)) > 1e-6 * shown) shown *= 10, ++digits;
   return fixed(value / scale, digits) + units[unit];
 }
 
@@ -54,8 +55,12 @@ std::vector<Tick> linear_ticks(double low, double high, int count, bool whole) {
   std::vector<Tick> out;
   const double step = round_step(high - low, count, whole);
   const double most = std::max(std::abs(low), std::abs(high));
-  for (double n = std::ceil(low / step - 1e-9); n * step <= high + 1e-9 * step; ++n)
-    out.push_back({n * step, linear_label(n * step, step, most)});
+  const auto first = static_cast<int64_t>(std::ceil(low / step - 1e-9)),
+             last = static_cast<int64_t>(std::floor(high / step + 1e-9));
+  for (int64_t n = first; n <= last; ++n) {
+    const double value = static_cast<double>(n) * step;
+    out.push_back({value, linear_label(value, step, most)});
+  }
   return out;
 }
 

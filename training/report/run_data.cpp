@@ -1,6 +1,7 @@
 #include "training/report/run_data.h"
 
 #include <algorithm>
+#include <charconv>
 #include <filesystem>
 #include <fstream>
 #include <limits>
@@ -81,7 +82,8 @@ std::vector<StepSizes> read_step_sizes(const std::string& path) {
       if (!quantizers.is_object()) continue;
       for (const auto& [name, sizes] : quantizers.items())
         for (const auto& [bits_text, size] : terms_of(sizes)) {
-          const int bits = std::atoi(bits_text.c_str());
+          int bits = 0;
+          std::from_chars(bits_text.data(), bits_text.data() + bits_text.size(), bits);
           const auto [place, is_new] = places.try_emplace({name, bits}, out.size());
           if (is_new) out.push_back({name, weight, bits, {}, {}});
           out[place->second].steps.push_back(step);

@@ -45,7 +45,8 @@ std::string escape(const std::string& text) {
   for (std::size_t i = 0; i < text.size();) {
     const std::size_t length = sequence(text, i);
     const char c = text[i];
-    if (length == 0)
+    const bool control = (static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t') || c == 0x7F;
+    if (length == 0 || control)
       out += "\xEF\xBF\xBD";  // U+FFFD
     else if (length > 1)
       out.append(text, i, length);
@@ -59,8 +60,6 @@ std::string escape(const std::string& text) {
       out += "&quot;";
     else if (c == '\'')
       out += "&#39;";
-    else if ((static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t') || c == 0x7F)
-      out += "\xEF\xBF\xBD";
     else
       out += c;
     i += length ? length : 1;
