@@ -1,7 +1,6 @@
 #pragma once
 // What kernels on lanes_avx2.h and lanes_avx512.h share.
 
-#include <algorithm>
 #include <cstring>
 #include <type_traits>
 
@@ -36,20 +35,14 @@ RTFQ_INLINE void for_each_run_of_32(int64_t count, F&& f) {
   for (; i < count; i += 32) f(i, count - i);
 }
 
-/// The first `count` of 32 elements, zeros behind them.
-template <class T>
-[[gnu::cold, gnu::noinline]] void copy_partial(T (&to)[32], const T* from, int64_t count) {
-  std::fill_n(std::copy_n(from, count, to), 32 - count, T{});
-}
-
 /// A run at `from`, of which there are `count` elements or, where that is more, 32; zeros stand for the
 /// others.
 template <class V, class T>
 RTFQ_INLINE typename V::Run read_run(const T* from, int64_t count) {
   if (count >= 32) [[likely]]
     return V::load_run(from);
-  alignas(64) T padded[32];
-  copy_partial(padded, from, count);
+  alignas(64) T padded[32] = {};
+  std::memcpy(padded, from, static_cast<std::size_t>(count) * sizeof(T));
   return V::load_run(padded);
 }
 
@@ -65,8 +58,8 @@ template <class V, class T>
 RTFQ_INLINE typename V::Run read_codes(const uint8_t* from, int64_t count) {
   if (count >= 32) [[likely]]
     return V::template load_codes<T>(from);
-  uint8_t padded[32];
-  copy_partial(padded, from, count);
+  uint8_t padded[32] = {};
+  std::memcpy(padded, from, static_cast<std::size_t>(count));
   return V::template load_codes<T>(padded);
 }
 
