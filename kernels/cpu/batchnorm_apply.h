@@ -40,13 +40,6 @@ RTFQ_INLINE void for_each_element(const BatchNormShape& s, T* to, Fill&& fill, E
   }
 }
 
-template <class V>
-RTFQ_INLINE typename V::Run centred(const typename V::Run& x, const NormLanes& norm, int64_t lane) {
-  return by_parts<V>([&](int part, int64_t at) RTFQ_INLINE_LAMBDA {
-    return V::subtract(x.part[part], V::load(norm.mean + lane + at));
-  });
-}
-
 template <class V, class T, bool relu, bool stream>
 void batchnorm_normalize(const BatchNormShape& s, const BatchNormNormalizeArgs& a) {
   const auto* x = static_cast<const T*>(a.x);
@@ -56,12 +49,10 @@ void batchnorm_normalize(const BatchNormShape& s, const BatchNormNormalizeArgs& 
         norm.fill<T>(s, a.mean, a.variance, a.scale[segment], a.shift[segment], segment, channel, width);
       },
       [x](const NormLanes& norm, int64_t lane, int64_t at, int64_t ahead, int64_t n) RTFQ_INLINE_LAMBDA {
-        const auto from_mean = centred<V>(stream_run<V>(x + at, ahead, n), norm, lane);
-        return by_parts<V>([&](int part, int64_t i) RTFQ_INLINE_LAMBDA {
-          const auto value = V::multiply_add(from_mean.part[part], V::load(norm.factor + lane + i),
-                                             V::load(norm.shift + lane + i));
-          return relu ? V::maximum(V::all(0.0f), value) : value;  // its second operand for a NaN
-        });
+        auto y = normalized<V>(centred<V>(stream_run<V>(x + at, ahead, n), norm, lane), norm, lane);
+        if constexpr (relu)
+          for (auto& part : y.part) part = V::maximum(V::all(0.0f), part);  // its second operand for a NaN
+        return y;
       });
 }
 

@@ -133,6 +133,23 @@ struct GradientLanes {
   }
 };
 
+/// x - mean
+template <class V>
+RTFQ_INLINE typename V::Run centred(const typename V::Run& x, const NormLanes& norm, int64_t lane) {
+  return by_parts<V>([&](int part, int64_t at) RTFQ_INLINE_LAMBDA {
+    return V::subtract(x.part[part], V::load(norm.mean + lane + at));
+  });
+}
+
+/// centred*factor + shift
+template <class V>
+RTFQ_INLINE typename V::Run normalized(const typename V::Run& centred, const NormLanes& norm, int64_t lane) {
+  return by_parts<V>([&](int part, int64_t at) RTFQ_INLINE_LAMBDA {
+    return V::multiply_add(centred.part[part], V::load(norm.factor + lane + at),
+                           V::load(norm.shift + lane + at));
+  });
+}
+
 /// factor * (g - mean_g - centred*slope)
 template <class V>
 RTFQ_INLINE typename V::Run norm_gradient(const typename V::Run& centred, const typename V::Run& g,

@@ -84,8 +84,8 @@ class ResidualSum {
   RTFQ_INLINE Element at(const SumLanes& lanes, int64_t lane, int64_t offset, int64_t ahead,
                          int64_t n) const {
     Element e;
-    e.main = centred(stream_run<V>(x_ + offset, ahead, n), lanes.main, lane);
-    e.z = normalized(e.main, lanes.main, lane);
+    e.main = centred<V>(stream_run<V>(x_ + offset, ahead, n), lanes.main, lane);
+    e.z = normalized<V>(e.main, lanes.main, lane);
     if constexpr (residual == RTFQ_RESIDUAL_VALUES) e.z = sum(e.z, stream_run<V>(values_ + offset, ahead, n));
     if constexpr (residual == RTFQ_RESIDUAL_CODES) {
       if (lane % 64 == 0) _mm_prefetch(reinterpret_cast<const char*>(codes_ + offset + ahead), _MM_HINT_T0);
@@ -95,24 +95,13 @@ class ResidualSum {
       });
     }
     if constexpr (residual == RTFQ_RESIDUAL_NORM) {
-      e.other = centred(stream_run<V>(other_x_ + offset, ahead, n), lanes.other, lane);
-      e.z = sum(e.z, normalized(e.other, lanes.other, lane));
+      e.other = centred<V>(stream_run<V>(other_x_ + offset, ahead, n), lanes.other, lane);
+      e.z = sum(e.z, normalized<V>(e.other, lanes.other, lane));
     }
     return e;
   }
 
  private:
-  RTFQ_INLINE static Run centred(const Run& x, const NormLanes& lanes, int64_t lane) {
-    return by_parts<V>([&](int part, int64_t at) RTFQ_INLINE_LAMBDA {
-      return V::subtract(x.part[part], V::load(lanes.mean + lane + at));
-    });
-  }
-  RTFQ_INLINE static Run normalized(const Run& centred, const NormLanes& lanes, int64_t lane) {
-    return by_parts<V>([&](int part, int64_t at) RTFQ_INLINE_LAMBDA {
-      return V::multiply_add(centred.part[part], V::load(lanes.factor + lane + at),
-                             V::load(lanes.shift + lane + at));
-    });
-  }
   RTFQ_INLINE static Run sum(const Run& a, const Run& b) {
     return {{V::add(a.part[0], b.part[0]), V::add(a.part[1], b.part[1])}};
   }
