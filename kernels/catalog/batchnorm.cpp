@@ -8,7 +8,7 @@
 #include <limits>
 
 #include "kernels/catalog/batchnorm_reference.h"
-#include "kernels/catalog/catalog.h"
+#include "kernels/catalog/problem_instance.h"
 #include "kernels/catalog/typed.h"
 
 namespace rtfq::kernels::catalog {

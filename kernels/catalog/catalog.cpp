@@ -4,6 +4,7 @@
 #include <numbers>
 
 #include "kernels/catalog/convquant.h"
+#include "kernels/catalog/operands.h"
 #include "kernels/philox.h"
 
 namespace rtfq::kernels::catalog {

@@ -2,8 +2,8 @@
 // off the vector width. Here all operands are f32; conv2d_types.cpp has the other rows of kernels/conv2d.h.
 #include "kernels/conv2d.h"
 
-#include "kernels/catalog/catalog.h"
 #include "kernels/catalog/conv2d_reference.h"
+#include "kernels/catalog/problem_instance.h"
 
 namespace rtfq::kernels::catalog {
 namespace {

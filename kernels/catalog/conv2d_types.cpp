@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "kernels/catalog/conv2d_reference.h"
+#include "kernels/catalog/problem_instance.h"
 #include "kernels/catalog/typed.h"
 #include "kernels/philox.h"
 

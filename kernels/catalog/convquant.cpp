@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "kernels/catalog/conv2d_reference.h"
+#include "kernels/catalog/problem_instance.h"
 #include "kernels/catalog/typed.h"
 #include "kernels/convquant.h"
 #include "kernels/philox.h"

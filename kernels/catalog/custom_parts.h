@@ -2,6 +2,7 @@
 // What the problems of custom.h share.
 
 #include "kernels/catalog/custom.h"
+#include "kernels/catalog/problem_instance.h"
 #include "kernels/catalog/typed.h"
 
 namespace rtfq::kernels::catalog::custom_parts {

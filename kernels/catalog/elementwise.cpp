@@ -6,6 +6,7 @@
 #include <bit>
 #include <limits>
 
+#include "kernels/catalog/problem_instance.h"
 #include "kernels/catalog/typed.h"
 #include "kernels/philox.h"
 

@@ -2,6 +2,7 @@
 #include <array>
 
 #include "kernels/catalog/fakequant_problem.h"
+#include "kernels/catalog/problem_instance.h"
 
 namespace rtfq::kernels::catalog {
 namespace {

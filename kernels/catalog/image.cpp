@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "kernels/catalog/catalog.h"
+#include "kernels/catalog/problem_instance.h"
 #include "kernels/philox.h"
 
 namespace rtfq::kernels::catalog {

@@ -1,7 +1,7 @@
 // Classifiers: strided weight slices, with and without bias, overwriting and accumulating gradients.
 #include "kernels/linear.h"
 
-#include "kernels/catalog/catalog.h"
+#include "kernels/catalog/problem_instance.h"
 #include "kernels/philox.h"
 
 namespace rtfq::kernels::catalog {

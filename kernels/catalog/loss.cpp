@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/catalog/catalog.h"
 #include "kernels/catalog/loss_reference.h"
+#include "kernels/catalog/problem_instance.h"
 #include "kernels/philox.h"
 
 namespace rtfq::kernels::catalog {

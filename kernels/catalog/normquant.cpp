@@ -2,6 +2,7 @@
 // of two, so that nothing rounds and ties are met) and on normal data; channel counts on both sides of every
 // way in which kernels join or split rows; gradients that are not there; results in an operand's place.
 #include "kernels/catalog/normquant_problems.h"
+#include "kernels/catalog/problem_instance.h"
 
 namespace rtfq::kernels::catalog {
 namespace {

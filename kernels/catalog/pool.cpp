@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/catalog/problem_instance.h"
 #include "kernels/catalog/typed.h"
 
 namespace rtfq::kernels::catalog {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <numeric>
 
+#include "kernels/catalog/problem_instance.h"
 #include "kernels/cpu/policy.h"
 #include "tests/kernels/normquant_layer.h"
 
