@@ -68,7 +68,8 @@ void print_json_answer(const std::vector<SubnetScore>& chosen, const Criterion& 
 
 std::string what_does_not_fit(const std::vector<SubnetScore>& scores, const std::vector<Limit>& limits) {
   std::string text;
-  for (const auto& [cost, value] : limits) {
+  for (const Limit& limit : limits) {
+    const CostKind* cost = limit.cost;
     double least = *cost->of(scores.front());
     for (const SubnetScore& score : scores) least = std::min(least, *cost->of(score));
     // Milliseconds may be below 1, where quantities would be rounded.
@@ -78,7 +79,7 @@ std::string what_does_not_fit(const std::vector<SubnetScore>& scores, const std:
       return std::string(exact);
     };
     text += (text.empty() ? "" : ", ") + cost->name + " " +
-            (cost->unit == "ms" ? shown(value) : quantity(value)) + " (the smallest needs " + shown(least) +
+            (cost->unit == "ms" ? shown(limit.value) : quantity(limit.value)) + " (the smallest needs " + shown(least) +
             ")";
   }
   return text;
