@@ -5,10 +5,12 @@
 #include <dlfcn.h>
 
 #include <array>
+#include <bit>
 #include <cmath>
 #include <cstdlib>
 #include <deque>
 #include <filesystem>
+#include <initializer_list>
 #include <list>
 #include <memory>
 #include <stdexcept>
@@ -228,16 +230,18 @@ const rtfq_plugin* open_library(const std::string& file) {
   return table;
 }
 
+/// A number that a plug-in wrote may be none of the enumeration's, and must not be read as one before this.
+template <class Enumeration>
+void require_known(const Enumeration& member, const std::string& what, std::initializer_list<const char*> names) {
+  const auto value = std::bit_cast<uint32_t>(member);
+  if (value < names.size()) return;
+  std::string list;
+  for (const char* name : names) list += (list.empty() ? "" : ", ") + std::string(name);
+  fail(what + " " + std::to_string(value) + " is none of " + list);
+}
+
 Backend backend_of(rtfq_device device) {
-  switch (device) {
-    case RTFQ_CPU:
-      return Backend::cpu;
-    case RTFQ_CUDA_DEVICE:
-      return Backend::cuda;
-    case RTFQ_SIMT:
-      return Backend::simt;
-  }
-  fail("device " + std::to_string(device) + " is none of RTFQ_CPU, RTFQ_CUDA_DEVICE, RTFQ_SIMT");
+  return device == RTFQ_CPU ? Backend::cpu : device == RTFQ_SIMT ? Backend::simt : Backend::cuda;
 }
 
 }  // namespace
@@ -275,11 +279,20 @@ void check(const rtfq_plugin& table, const std::string& file) {
       fail(where + " (" + family + ") has a prepare function, but this family has no weights to prepare");
     if (op->operand_count && !op->operands)
       fail(where + " (" + family + ") counts operands that are not there");
-    backend_of(op->device);
-    for (std::size_t k = 0; k < op->operand_count; ++k)
-      if (op->operands[k].nibbles != RTFQ_BYTES)
-        fail(where + " (" + family + "), operand " + (op->operands[k].name ? op->operands[k].name : "?") +
-             ": this version has one code a byte in every family, two a byte in none");
+    const std::string its = where + " (" + family + "): ";
+    require_known(op->device, its + "device", {"RTFQ_CPU", "RTFQ_CUDA_DEVICE", "RTFQ_SIMT"});
+    require_known(op->scaling, its + "scaling", {"RTFQ_RECIPROCAL", "RTFQ_DIVISION", "RTFQ_EXACT"});
+    require_known(op->ties, its + "ties", {"RTFQ_TIES_EVEN", "RTFQ_TIES_AWAY", "RTFQ_TIES_UP"});
+    for (std::size_t k = 0; k < op->operand_count; ++k) {
+      const rtfq_operand& operand = op->operands[k];
+      const std::string name = its + "operand " + (operand.name ? operand.name : "?") + ": ";
+      require_known(operand.layout, name + "layout",
+                    {"RTFQ_LAYOUT_DENSE", "RTFQ_LAYOUT_NHWC", "RTFQ_LAYOUT_KRSC", "RTFQ_LAYOUT_STRIDED"});
+      require_known(operand.nibbles, name + "nibbles",
+                    {"RTFQ_BYTES", "RTFQ_LOW_NIBBLE_FIRST", "RTFQ_HIGH_NIBBLE_FIRST"});
+      if (operand.nibbles != RTFQ_BYTES)
+        fail(name + "this version has one code a byte in every family, two a byte in none");
+    }
   }
 }
 

@@ -3,6 +3,7 @@
 
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <thread>
@@ -175,11 +176,13 @@ TEST_CASE("librtfq: an image is prepared as evaluation prepares it, whatever its
         run_image(c.context, {replicated.pixels.data(), 40, 33, 0, RTFQ_RGB8}));
 
   float answer[5];
-  const rtfq_image bad[] = {{nullptr, 4, 4, 0, RTFQ_RGB8},
-                            {bgr.data(), 0, 4, 0, RTFQ_RGB8},
-                            {bgr.data(), 1 << 30, 1 << 30, 0, RTFQ_RGB8},
-                            {bgr.data(), 71, 50, 70, RTFQ_RGB8},
-                            {bgr.data(), 71, 50, 0, static_cast<rtfq_format>(9)}};
+  rtfq_image bad[] = {{nullptr, 4, 4, 0, RTFQ_RGB8},
+                      {bgr.data(), 0, 4, 0, RTFQ_RGB8},
+                      {bgr.data(), 1 << 30, 1 << 30, 0, RTFQ_RGB8},
+                      {bgr.data(), 71, 50, 70, RTFQ_RGB8},
+                      {bgr.data(), 71, 50, 0, RTFQ_RGB8}};
+  const int no_format = 9;
+  std::memcpy(&bad[4].format, &no_format, sizeof no_format);
   for (const rtfq_image& wrong : bad)
     CHECK(rtfq_run_image(c.context, &wrong, answer) == RTFQ_INVALID_ARGUMENT);
 }

@@ -1,5 +1,6 @@
 #include "tools/deploy/pixels.h"
 
+#include <bit>
 #include <cstdlib>
 #include <stdexcept>
 
@@ -13,7 +14,7 @@ struct Layout {
   int bytes, red, green, blue, alpha;  ///< alpha: -1 where there is none
 };
 
-Layout layout_of(rtfq_format format) {
+Layout layout_of(int format) {
   switch (format) {
     case RTFQ_GRAY8:
       return {1, 0, 0, 0, -1};
@@ -26,13 +27,14 @@ Layout layout_of(rtfq_format format) {
     case RTFQ_BGRA8:
       return {4, 2, 1, 0, 3};
   }
-  throw std::invalid_argument("[image] unknown format " + std::to_string(static_cast<int>(format)));
+  throw std::invalid_argument("[image] unknown format " + std::to_string(format));
 }
 
 }  // namespace
 
 data::Image image_of(const rtfq_image& from, int channels) {
-  const Layout at = layout_of(from.format);
+  // What a caller in C wrote may be no rtfq_format, and must not be read as one.
+  const Layout at = layout_of(std::bit_cast<int>(from.format));
   if (!from.pixels) throw std::invalid_argument("[image] its pixels are NULL");
   if (from.width < 1 || from.height < 1 || from.height > data::max_image_pixels / from.width)
     throw std::invalid_argument("[image] expected 1 to " + std::to_string(data::max_image_pixels) +

@@ -31,6 +31,8 @@
 #define SLEEPS 21   /* 1.5 seconds, once */
 #define TIRES 22    /* answers an error code for the third large tensor */
 #define PRINTS 23
+#define UNKNOWN 24   /* declares a scaling that no version has */
+#define NIBBLES 25   /* wants its codes two a byte */
 
 #ifndef FAULT
 #define FAULT NONE
@@ -105,11 +107,14 @@ static const char* error(const rtfq_operator* self) {
   return "no more of this";
 }
 
+static const rtfq_operand codes = {"codes", 1u << RTFQ_U8, RTFQ_LAYOUT_DENSE, RTFQ_LOW_NIBBLE_FIRST};
 static const rtfq_operator op = {
     .family = "fakequant.forward",
     .name = "test",
     .device = RTFQ_CPU,
-    .scaling = FAULT == DIVIDES ? RTFQ_DIVISION : RTFQ_RECIPROCAL,
+    .operands = &codes,
+    .operand_count = FAULT == NIBBLES,
+    .scaling = FAULT == UNKNOWN ? (rtfq_scaling)7 : FAULT == DIVIDES ? RTFQ_DIVISION : RTFQ_RECIPROCAL,
     .ties = FAULT == AWAY ? RTFQ_TIES_AWAY : RTFQ_TIES_EVEN,
     .unsupported = unsupported,
     .launch = launch,
