@@ -230,10 +230,12 @@ TEST_CASE("ranks: a job that was stopped for longer than ranks wait for each oth
 
 namespace {
 
-/// `rtfq arguments` as two ranks of mpirun, which is told not to wait for cores of their own.
+/// `rtfq arguments` as two ranks of mpirun, which is told not to wait for cores of their own. Open MPI's own plug-ins
+/// leave memory behind, which a sanitizer is not to report.
 Process mpirun(const Workplace& place, const std::vector<std::string>& arguments) {
   std::vector<std::string> words{"OMPI_ALLOW_RUN_AS_ROOT=1",
                                  "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1",
+                                 "ASAN_OPTIONS=detect_leaks=0",
                                  "/usr/bin/mpirun",
                                  "--oversubscribe",
                                  "--mca",
