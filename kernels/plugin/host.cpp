@@ -5,9 +5,9 @@
 #include <dlfcn.h>
 
 #include <array>
-#include <bit>
 #include <cmath>
 #include <cstdlib>
+#include <cstring>
 #include <deque>
 #include <filesystem>
 #include <initializer_list>
@@ -233,7 +233,9 @@ const rtfq_plugin* open_library(const std::string& file) {
 /// A number that a plug-in wrote may be none of the enumeration's, and must not be read as one before this.
 template <class Enumeration>
 void require_known(const Enumeration& member, const std::string& what, std::initializer_list<const char*> names) {
-  const auto value = std::bit_cast<uint32_t>(member);
+  uint32_t value;
+  static_assert(sizeof value == sizeof member);
+  std::memcpy(&value, &member, sizeof value);
   if (value < names.size()) return;
   std::string list;
   for (const char* name : names) list += (list.empty() ? "" : ", ") + std::string(name);

@@ -1,7 +1,7 @@
 #include "tools/deploy/pixels.h"
 
-#include <bit>
 #include <cstdlib>
+#include <cstring>
 #include <stdexcept>
 
 #include "data/color.h"
@@ -33,8 +33,10 @@ Layout layout_of(int format) {
 }  // namespace
 
 data::Image image_of(const rtfq_image& from, int channels) {
-  // What a caller in C wrote may be no rtfq_format, and must not be read as one.
-  const Layout at = layout_of(std::bit_cast<int>(from.format));
+  int format;  // what a caller in C wrote may be no rtfq_format, and must not be read as one
+  static_assert(sizeof format == sizeof from.format);
+  std::memcpy(&format, &from.format, sizeof format);
+  const Layout at = layout_of(format);
   if (!from.pixels) throw std::invalid_argument("[image] its pixels are NULL");
   if (from.width < 1 || from.height < 1 || from.height > data::max_image_pixels / from.width)
     throw std::invalid_argument("[image] expected 1 to " + std::to_string(data::max_image_pixels) +
@@ -48,7 +50,7 @@ data::Image image_of(const rtfq_image& from, int channels) {
   data::Image image{from.height, from.width, channels, {}};
   image.pixels.resize(image.offset(from.height, 0));
   uint8_t* to = image.pixels.data();
-  const bool grey = from.format == RTFQ_GRAY8;
+  const bool grey = format == RTFQ_GRAY8;
   for (int64_t y = 0; y < from.height; ++y) {
     const uint8_t* pixel = from.pixels + y * stride;
     for (int x = 0; x < from.width; ++x, pixel += at.bytes) {
