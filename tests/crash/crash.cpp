@@ -28,7 +28,7 @@ constexpr int64_t steps = 60;
 /// RTFQ_KILLS of the environment: 200 by hand, a dozen otherwise.
 int wanted_kills() {
   const char* text = std::getenv("RTFQ_KILLS");
-  return text ? std::atoi(text) : 12;
+  return text ? std::stoi(text) : 12;
 }
 
 bool writes_now(const fs::path& run) {

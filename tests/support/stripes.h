@@ -40,8 +40,7 @@ class Stripes {
       for (int x = 0; x < 12; ++x) {
         const bool on = ((label ? x : y) + phase) % 4 < 2;
         const float value = (on != target ? 200.0f : 60.0f) + (target ? 25.0f : 10.0f) * random.normal();
-        image.pixels[static_cast<std::size_t>(y * 12 + x)] =
-            static_cast<uint8_t>(std::min(255.0f, std::max(0.0f, value)));
+        image.pixels[image.offset(y, x)] = static_cast<uint8_t>(std::min(255.0f, std::max(0.0f, value)));
       }
     data::save_png(path.string(), image);
   }
