@@ -74,10 +74,12 @@ std::string rate(const Conv2dShape& s) {
     args = {x.data(), y.data(), w.template as<float>(), true, workspace.data()};
   std::vector<double> seconds;
   impl.launch(s, args, {});
-  for (double total = 0; total < 0.06 || seconds.size() < 5; total += seconds.back()) {
+  double total = 0;
+  while (total < 0.06 || seconds.size() < 5) {
     const auto start = std::chrono::steady_clock::now();
     impl.launch(s, args, {});
     seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    total += seconds.back();
   }
   std::nth_element(seconds.begin(), seconds.begin() + static_cast<std::ptrdiff_t>(seconds.size() / 2),
                    seconds.end());

@@ -95,7 +95,7 @@ TEST_CASE("ranks: one, two and four ranks train the same") {
                                              "--set", "train.source_steps=0", "--set", "bank.bits=[32]"};
   const std::vector<std::string> first{"--set", "train.steps=1",       "--set", "train.float_steps=0",
                                        "--set", "train.source_steps=1"};
-  const auto train = [&](int ranks, const std::string& name, std::vector<std::string> settings) {
+  const auto train = [&](int ranks, const std::string& name, const std::vector<std::string>& settings) {
     const std::string run = name + std::to_string(ranks);
     if (ranks == 1)
       succeed(place, place.train(run, settings));
@@ -212,8 +212,7 @@ TEST_CASE("ranks: one that dies or hangs ends the job by its name, and fewer go 
       CHECK(outcome.status == 75);
     }
   }
-  std::vector<std::string> alone = settings;
-  succeed(place, place.train("run", alone));
+  succeed(place, place.train("run", settings));
   CHECK(place.logged_steps("run") == steps_to(150));
 }
 

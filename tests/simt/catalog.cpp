@@ -38,7 +38,7 @@ std::vector<std::string> on_simt(const catalog::Instance& instance) {
 /// RTFQ_SIMT_MOST_OPERATIONS=1e6 leaves larger cases out.
 double wanted(const char* variable, double usual) {
   const char* text = std::getenv(variable);
-  return text && *text ? std::max(1.0, std::atof(text)) : usual;
+  return text && *text ? std::max(1.0, std::stod(text)) : usual;
 }
 
 /// RTFQ_SIMT_IMPLEMENTATIONS=f32,mma in the environment: only those whose names start so.

@@ -47,8 +47,7 @@ class Fake : public Workplace {
 
   /// Killed once the first run is in its steps; then to the end.
   Outcome killed_and_resumed(const std::vector<std::string>& words, const std::string& first) const {
-    std::vector<std::string> longer = words;
-    const Process killed(root, longer);
+    const Process killed(root, words);
     const std::string log = "out/runs/" + first + "/seed1/log.jsonl";
     bool seen = false;
     for (int i = 0; i < 10000 && !seen; ++i) {
@@ -201,7 +200,7 @@ TEST_CASE("train --dataset stands for a configuration") {
   place.write("printed.jsonc", trained.out);
   CHECK(place.rtfq({"config", place.at("printed.jsonc")}).status == 0);
 
-  const auto why = [&](std::vector<std::string> arguments) {
+  const auto why = [&](const std::vector<std::string>& arguments) {
     const Outcome outcome = place.rtfq(arguments);
     CHECK(outcome.status == 2);
     return outcome.err;

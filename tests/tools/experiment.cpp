@@ -276,7 +276,7 @@ TEST_CASE("experiment: a run that fails is reported, the others are done") {
 
 TEST_CASE("experiment: usage") {
   const Laboratory place;
-  const auto refused = [&](std::vector<std::string> arguments, const std::string& message) {
+  const auto refused = [&](const std::vector<std::string>& arguments, const std::string& message) {
     const Outcome outcome = place.rtfq(arguments);
     INFO(outcome.err);
     CHECK(outcome.status == 2);
