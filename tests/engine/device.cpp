@@ -156,7 +156,7 @@ TEST_CASE("ops on simt: convolutions, norms and linear layers in f32 equal the C
       1e-5);
 }
 
-TEST_CASE("ops on simt: norm, residual and quantizers in one pass; the same codes from the same statistics") {
+TEST_CASE("ops on simt: norm, residual and quantizers in one pass, the same codes from the same statistics") {
   const auto a4 = kernels::quant_bounds(4, false), a8 = kernels::quant_bounds(8, false);
   for (const DType type : {DType::f32, DType::bf16})
     compare(

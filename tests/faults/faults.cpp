@@ -175,7 +175,7 @@ TEST_CASE("faults: more memory than there is") {
   CHECK_THAT(outcome.err, Contains("out of memory"));
 }
 
-TEST_CASE("faults: two processes on one folder; a lock whose holder died") {
+TEST_CASE("faults: two processes on one folder, and a lock whose holder died") {
   const Workplace place;
   const Process first(place.root, train(place, "run"));
   wait_for_steps(place, "run", 1);

@@ -169,7 +169,7 @@ TEST_CASE("experiment: list, plan, run, collect") {
   CHECK_THAT(place.out("report.md"), Contains("was run with other values of train.batch"));
 }
 
-TEST_CASE("experiment: killed in the middle, it goes on; interrupted, it saves") {
+TEST_CASE("experiment: killed in the middle, it goes on, and interrupted, it saves") {
   const Laboratory place;
   const std::vector<std::string> longer{"--set", "train.steps=60", "--only", "bank/seed1"};
   const auto in_step = [&](const std::string& step) {

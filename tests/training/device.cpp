@@ -104,7 +104,7 @@ TEST_CASE("device: training, calibration and evaluation never touch the device's
   }
 }
 
-TEST_CASE("device: a resumed run on simt has the bits of an uninterrupted one; its file serves the CPU") {
+TEST_CASE("device: a resumed run on simt has the bits of an uninterrupted one, and its file serves the CPU") {
   const Stripes stripes(8);
   const simt::ScopedOptions scope;
   Config config = tiny(stripes, "simt", "int8");

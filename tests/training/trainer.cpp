@@ -138,7 +138,7 @@ TEST_CASE("trainer: a step that is left in the middle has changed nothing") {
   set_cancellation(nullptr);
 }
 
-TEST_CASE("trainer: a slower rate is kept by checkpoints; a loss above the limit has diverged") {
+TEST_CASE("trainer: a slower rate is kept by checkpoints, and a loss above the limit has diverged") {
   const Stripes stripes;
   Config config = small_config(stripes);
   Trainer trainer(config);
