@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstdint>
 #include <map>
 #include <mutex>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "kernels/runtime/host_heap.h"
 #include "kernels/runtime/stream.h"
 
 namespace rtfq {
@@ -35,17 +37,35 @@ std::string mebibytes(std::size_t bytes) {
   return std::to_string((bytes + (std::size_t{1} << 19)) >> 20) + " MiB";
 }
 
-/// Sizes are rounded up to eighths of a power of two (at least 512 bytes), so that blocks fit again although
-/// batch and resolution change a little; at most 12.5 % is lost.
-std::size_t size_class(std::size_t bytes) {
+/// Blocks from here on are pieces of one heap on the CPU. The address sanitizer should see the bounds of
+/// each.
+#ifdef __SANITIZE_ADDRESS__
+constexpr std::size_t large_block = SIZE_MAX;
+#else
+constexpr std::size_t large_block = std::size_t{1} << 19;
+#endif
+
+bool of_heap(Device device, std::size_t bytes) {
+  return device.backend == Backend::cpu && bytes >= large_block;
+}
+
+std::size_t rounded(std::size_t bytes, std::size_t unit) {
+  return (bytes + unit - 1) / unit * unit;
+}
+
+/// What a block of `bytes` takes. Outside the heap sizes are rounded up to eighths of a power of two (at
+/// least 512 bytes), so that blocks fit again although batch and resolution change a little; at most 12.5 %
+/// is lost.
+std::size_t block_size(Device device, std::size_t bytes) {
   if (bytes <= 512) return 512;
-  const std::size_t unit = std::bit_floor(bytes - 1) / 8;
-  return std::max<std::size_t>(512, (bytes + unit - 1) / unit * unit);
+  return rounded(bytes, of_heap(device, bytes) ? kernels::runtime::HostHeap::granule
+                                               : std::max<std::size_t>(64, std::bit_floor(bytes - 1) / 8));
 }
 
 struct Block {
   void* memory = nullptr;
   std::size_t size = 0;
+  bool in_heap = false;
 };
 
 /// Free blocks by size.
@@ -70,7 +90,10 @@ class Pool {
 
   MemoryStatistics statistics() {
     const std::lock_guard lock(mutex_);
-    return statistics_;
+    MemoryStatistics all = statistics_;
+    all.reserved += heap_.reserved();
+    all.misses += heap_.misses();
+    return all;
   }
 
   void reset_peak() {
@@ -100,6 +123,12 @@ class Pool {
     return {};
   }
 
+  /// Nothing when the system has no more.
+  Block from_heap(std::size_t size) {
+    void* memory = heap_.take(size);
+    return {memory, memory ? size : 0, true};
+  }
+
   void* from_system(std::size_t size) {
     try {
       return kernels::runtime::allocate(device_, size);
@@ -126,6 +155,7 @@ class Pool {
   }
 
   void drop_cached() {
+    heap_.trim();
     if (std::all_of(free_.begin(), free_.end(), [](const auto& blocks) { return blocks.second.empty(); }))
       return;
     kernels::runtime::synchronize(compute_stream(device_));  // what was freed may still be read there
@@ -142,6 +172,7 @@ class Pool {
   std::mutex mutex_;
   FreeBlocks free_;
   MemoryStatistics statistics_;
+  kernels::runtime::HostHeap heap_;
 };
 
 /// One pool a device, never destroyed: tensors with static storage may outlive any order of destruction.
@@ -177,6 +208,7 @@ Block Pool::take(std::size_t size, Arena::Blocks* arena) {
   const std::lock_guard lock(mutex_);
   ++statistics_.requests;
   Block block = cached(arena ? arena->free : free_, size);
+  if (!block.memory && !arena && of_heap(device_, size)) block = from_heap(size);
   if (!block.memory) {
     block = {from_system(size), size};
     ++statistics_.misses;
@@ -192,13 +224,14 @@ void Pool::give(Block block, std::size_t size, Arena::Blocks* arena) noexcept {
   const std::lock_guard lock(mutex_);
   statistics_.in_use -= size;
   if (arena) arena->in_use -= size;
+  if (block.in_heap) return heap_.give(block.memory, block.size);
   (arena ? arena->free : free_)[block.size].push_back(block.memory);
 }
 
 }  // namespace
 
 std::shared_ptr<void> allocate(Device device, std::size_t bytes) {
-  const std::size_t size = size_class(bytes);
+  const std::size_t size = block_size(device, bytes);
   Pool& from = pool(device);
   auto arena = current && current_device == device ? current : nullptr;
   const Block block = from.take(size, arena.get());

@@ -173,6 +173,15 @@ std::vector<std::pair<std::string, Tensor>> Supernet::buffers() const {
   return all;
 }
 
+void Supernet::drop_prepared_weights() {
+  stem_.kept = {};
+  for (auto& stage : stages_)
+    for (ResidualBlock& block : stage) {
+      for (ElasticConv& conv : block.convs) conv.kept = {};
+      if (block.projection) block.projection->kept = {};
+    }
+}
+
 void Supernet::copy_parameters(const Supernet& other) {
   if (parameters_.size() != other.parameters_.size())
     throw std::invalid_argument("[supernet] the two networks have different parameters");

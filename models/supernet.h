@@ -87,7 +87,8 @@ struct ElasticConv {
   struct Kept {
     int64_t version = -1, k = 0, c = 0;
     int bits = 0;
-    ops::QuantizedWeight weight;  ///< values alone where the convolution computes on them
+    Variable values;  ///< where the convolution computes on them, else `codes`
+    ops::QuantizedWeight codes;
     ops::PackedWeights packed;
   } kept;
 };
@@ -140,6 +141,9 @@ class Supernet {
   void copy_parameters(const Supernet&);
   /// To be called after parameters changed outside a tape: prepared weights are made anew.
   void weights_changed() { ++version_; }
+  /// Gives back what forward passes without a tape keep for the next one: each convolution's weights as they
+  /// were used last.
+  void drop_prepared_weights();
   /// To be called after parameters were loaded: also which step sizes have values is looked up anew.
   void values_loaded();
 

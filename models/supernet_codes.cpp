@@ -4,6 +4,14 @@
 #include "models/supernet_pass.h"
 
 namespace rtfq {
+namespace {
+
+/// What takes at most so many products for each result is computed again in the backward pass, on codes that
+/// the tape keeps anyway and with the same exact sums: the first expansions of a ResNet-50, whose results are
+/// a seventh of all that its tape would keep.
+constexpr int64_t remade_products = 64;
+
+}  // namespace
 
 /// The forms of a block's result that are read later; the others are not made.
 struct Supernet::Wanted {
@@ -27,21 +35,28 @@ ops::NormInput Supernet::convolve(Pass& pass, ElasticConv& conv, const ops::Quan
   Tape& tape = pass.tape;
   const int64_t c = x.codes.data.dim(3);
   Variable y;
+  std::function<Tensor()> remake;
   if (tape.recording()) {
     const auto w =
         conv.quantizer->quantize_weight(tape, tape.leaf(*conv.weight, k, c), bits, conv.weight->value);
     y = ops::conv2d(tape, x, w, conv.stride, options_.storage);
+    if (w.codes.data.count() <= remade_products * k)
+      remake = [x, w, stride = conv.stride, type = options_.storage, stream = tape.stream()] {
+        Tape quiet(false, stream);
+        return ops::conv2d(quiet, x, w, stride, type).data;
+      };
   } else {
     auto& kept = conv.kept;
     if (kept.version != version_ || kept.k != k || kept.c != c || kept.bits != bits) {
       auto w = conv.quantizer->quantize_weight(tape, tape.leaf(*conv.weight, k, c), bits, conv.weight->value);
-      w.values = {};  // only gradients read them
-      kept = {version_, k, c, bits, std::move(w), {}};
+      kept = {version_, k, c, bits, {}, std::move(w), {}};
     }
-    y = ops::conv2d(tape, x, kept.weight, conv.stride, options_.storage, &kept.packed);
+    y = ops::conv2d(tape, x, kept.codes, conv.stride, options_.storage, &kept.packed);
   }
   heard(*conv.weight, y.data);
-  return conv.norm->input(tape, y, pass.at, pass.parts, pass.mode);
+  ops::NormInput in = conv.norm->input(tape, y, pass.at, pass.parts, pass.mode);
+  in.remake = std::move(remake);
+  return in;
 }
 
 Supernet::Output Supernet::quantize_sum(Pass& pass, OutputQuantizers& output, const ops::NormInput& in,

@@ -14,10 +14,9 @@ Variable Supernet::convolve(Pass& pass, ElasticConv& conv, const Variable& x, in
     auto& kept = conv.kept;
     if (kept.version != version_ || kept.k != k || kept.c != c || kept.bits != bits) {
       const Variable w = pass.tape.leaf(*conv.weight, k, c);
-      kept = {version_, k, c, bits, {conv.quantizer->apply(pass.tape, w, bits, conv.weight->value), {}, {}},
-              {}};
+      kept = {version_, k, c, bits, conv.quantizer->apply(pass.tape, w, bits, conv.weight->value), {}, {}};
     }
-    y = ops::conv2d(pass.tape, x, kept.weight.values, conv.stride, &kept.packed);
+    y = ops::conv2d(pass.tape, x, kept.values, conv.stride, &kept.packed);
   }
   heard(*conv.weight, y.data);
   return conv.norm->forward(pass.tape, y, pass.at, pass.parts, pass.mode);

@@ -112,7 +112,8 @@ int run(const Arguments& a) {
                                     {"steps", seconds},
                                     {"gmacs", step_macs(student, config, input.passes, a.batch) * 1e-9},
                                     {"peak_mib", usage.ru_maxrss / 1024},
-                                    {"pool_peak_mib", memory::statistics(device).peak >> 20}};
+                                    {"pool_peak_mib", memory::statistics(device).peak >> 20},
+                                    {"pool_reserved_mib", memory::statistics(device).reserved >> 20}};
   std::printf("%s\n", line.dump().c_str());
   return 0;
 }

@@ -56,8 +56,8 @@ PhaseSteps look_at(const Config& config, const Phase& range, StepMacs& macs) {
   return out;
 }
 
-/// The peak of `work(batch)` from smaller batches. Block sizes of the pool are rounded in eighths of powers
-/// of two, so halves of a batch keep its rounding and the line through them is straight.
+/// The peak of `work(batch)` from smaller batches. Large blocks of the pool are not rounded, small ones in
+/// eighths of powers of two: halves of a batch keep its rounding and the line through them is straight.
 template <class Work>
 std::size_t predicted_peak(const Rehearsal& rehearsal, int batch, const Work& work) {
   const auto peak = [&](int b) { return static_cast<double>(rehearsal.peak([&] { work(b); })); };

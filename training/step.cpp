@@ -57,6 +57,7 @@ Teaching ask_teacher(Supernet& teacher, const Config& config, const std::vector<
     probabilities.push_back(
         subnet == largest ? teaching.largest : softmax(teacher_logits(teacher, subnet, target), temperature));
   teaching.mean = probabilities.empty() ? teaching.largest : mean_of(probabilities);
+  teacher.drop_prepared_weights();  // the passes need the memory, the next step other weights
   return teaching;
 }
 

@@ -78,7 +78,13 @@ Tensor reuse(const Tensor& a, const Tensor& b, const Tensor& like) {
   return Tensor::empty(like.dims(), like.dtype(), like.device());
 }
 
-void backward(Tape& tape, const Saved& saved, const Tensor& g_codes, const Tensor& g_identity) {
+void remake(NormInput& in) {
+  if (in.remake) in.x.data = in.remake();
+}
+
+void backward(Tape& tape, Saved saved, const Tensor& g_codes, const Tensor& g_identity) {
+  remake(saved.main);
+  if (saved.residual.norm) remake(*saved.residual.norm);
   const auto& [shape, main, residual, codes, identity] = saved;
   const BackwardSums sums(main.statistics.mean, residual.norm ? 3 : 2);
   const Tensor sum_g = sums[0], sum_gx = sums[1], other_sum_gx = residual.norm ? sums[2] : Tensor();
@@ -152,6 +158,8 @@ NormQuantResult norm_quant(Tape& tape, const NormInput& main, const ResidualTerm
   launch<kernels::NormQuantForward>(
       tape.stream(), saved->shape,
       {operands_of(*saved), out.as<uint8_t>(), form == IdentityForm::none ? nullptr : out_identity.data()});
+  if (main.remake) saved->main.x.data = {};
+  if (residual.norm && residual.norm->remake) saved->residual.norm->x.data = {};
 
   const bool needed = any_needs_gradient(main) || (residual.norm && any_needs_gradient(*residual.norm)) ||
                       residual.values.needs_gradient() || residual.codes.codes.needs_gradient() ||

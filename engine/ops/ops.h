@@ -62,6 +62,8 @@ struct NormInput {
   std::vector<NormSegment> segments;
   NormStatistics statistics;
   float epsilon = 1e-5f;
+  /// Makes the values of `x` once more, the same bits: norm_quant's tape then keeps this instead of them.
+  std::function<Tensor()> remake = {};
 };
 /// Each segment's own statistics, joined over ranks. Throws std::invalid_argument when segments and `x` do
 /// not fit.

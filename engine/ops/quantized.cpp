@@ -13,8 +13,8 @@ namespace {
 
 /// [k]: the step of x times each row's.
 Tensor scales(Stream stream, const Quantized& x, const QuantizedWeight& w) {
-  const int64_t k = w.codes.dim(0);
-  Tensor scale = Tensor::empty({k}, DType::f32, w.codes.device());
+  const int64_t k = w.codes.data.dim(0);
+  Tensor scale = Tensor::empty({k}, DType::f32, x.step.device());
   launch<kernels::ScaleProduct>(stream, {k, w.step.count() == 1},
                                 {x.step.as<float>(), w.step.as<float>(), scale.as<float>()});
   return scale;
@@ -35,59 +35,59 @@ Quantized quantize(Tape& tape, const Variable& x, const LearnedStep& q) {
 
 QuantizedWeight quantize_weight(Tape& tape, const Variable& w, const LearnedStep& q) {
   const auto shape = fakequant_shape(w.data, q.step.data.count(), q.bounds);
-  Tensor values = Tensor::empty(w.data.dims(), DType::f32, w.data.device());
   Tensor codes = Tensor::empty(w.data.dims(), DType::s8, w.data.device());
   launch<kernels::FakeQuantForward>(tape.stream(), shape,
-                                    {w.data.data(), q.step.data.as<float>(), values.data(), codes.data()});
-  const Variable recorded = tape.record(
-      values, w.needs_gradient() || q.step.needs_gradient(),
+                                    {w.data.data(), q.step.data.as<float>(), nullptr, codes.data()});
+  const Variable result = tape.record(
+      codes, w.needs_gradient() || q.step.needs_gradient(),
       [w, q, shape](Tape& t, const Tensor& g) { fakequant_backward(t, g, w, q.step, shape, q.grad_scale); });
-  return {recorded, codes, q.step.data};
+  return {result, q.step.data};
 }
 
 Variable conv2d(Tape& tape, const Quantized& x, const QuantizedWeight& w, int64_t stride, DType type,
                 PackedWeights* cache) {
   const Tensor& codes = x.codes.data;
-  const auto floats = conv2d_shape(codes, w.codes, stride);
+  const auto floats = conv2d_shape(codes, w.codes.data, stride);
   const auto shape = kernels::with_types(floats, kernel_type(codes.dtype()), RTFQ_S8, kernel_type(type));
   const Stream stream = tape.stream();
   PackedWeights once;
   if (cache && tape.recording())
     throw std::logic_error("[conv2d] packed weights are kept in evaluation only");
-  const void* packed = (cache ? *cache : once).get(shape, w.codes, stream);
+  const void* packed = (cache ? *cache : once).get(shape, w.codes.data, stream);
   const Tensor scale = scales(stream, x, w);
   Tensor y = Tensor::empty(conv2d_output(shape), type, codes.device());
   launch<kernels::Conv2dForward>(stream, shape, {codes.data(), packed, y.data(), nullptr, scale.as<float>()});
 
-  const bool needed = x.codes.needs_gradient() || w.values.needs_gradient();
-  return tape.record(y, needed, [x, values = w.values, floats](Tape& t, const Tensor& g) {
+  const bool needed = x.codes.needs_gradient() || w.codes.needs_gradient();
+  return tape.record(y, needed, [x, w, floats](Tape& t, const Tensor& g) {
     const rtfq_dtype gradients = kernel_type(g.dtype());
-    if (values.needs_gradient()) {
+    if (w.codes.needs_gradient()) {
       const auto of_codes =
           kernels::with_types(floats, kernel_type(x.codes.data.dtype()), RTFQ_F32, gradients);
-      conv2d_wgrad(t, of_codes, x.codes.data, g, values, x.step.as<float>());
+      conv2d_wgrad(t, of_codes, x.codes.data, g, w.codes, x.step.as<float>());
     }
     if (x.codes.needs_gradient())
-      conv2d_dgrad(t, kernels::with_types(floats, gradients, RTFQ_F32, gradients), g, values.data, x.codes);
+      conv2d_dgrad(t, kernels::with_types(floats, gradients, RTFQ_F32, gradients), g, w.dequantize(),
+                   x.codes);
   });
 }
 
 Variable linear(Tape& tape, const Quantized& x, const Tensor& values, const QuantizedWeight& w,
                 const Variable& bias) {
   const Tensor& codes = x.codes.data;
-  const auto floats = linear_shape(codes, w.codes, bias.data);
+  const auto floats = linear_shape(codes, w.codes.data, bias.data);
   const auto shape = kernels::with_types(floats, kernel_type(codes.dtype()), RTFQ_S8, RTFQ_F32);
   const Tensor scale = scales(tape.stream(), x, w);
   Tensor y = Tensor::empty({shape.n, shape.k}, DType::f32, codes.device());
   launch<kernels::LinearForward>(
       tape.stream(), shape,
-      {codes.data(), w.codes.data(), bias.data.as<float>(), y.data(), nullptr, scale.as<float>()});
-  const bool needed = x.codes.needs_gradient() || w.values.needs_gradient() || bias.needs_gradient();
-  return tape.record(
-      y, needed,
-      [to = Gradient(x.codes), values, weights = w.values, bias, floats](Tape& t, const Tensor& g) {
-        linear_backward(t, floats, g, values, to, weights, bias);
-      });
+      {codes.data(), w.codes.data.data(), bias.data.as<float>(), y.data(), nullptr, scale.as<float>()});
+  const bool needed = x.codes.needs_gradient() || w.codes.needs_gradient() || bias.needs_gradient();
+  return tape.record(y, needed, [to = Gradient(x.codes), values, w, bias, floats](Tape& t, const Tensor& g) {
+    Variable weights = w.codes;
+    weights.data = w.dequantize();
+    linear_backward(t, floats, g, values, to, weights, bias);
+  });
 }
 
 Variable average_pool(Tape& tape, const Quantized& x, DType gradient_type) {

@@ -22,16 +22,18 @@ struct Quantized {
   Variable codes;  ///< u8, or s8 for the image
   Tensor step;     ///< [1]
 };
-/// A quantized weight in both forms.
+/// A quantized weight: value = code * step of its row. The gradient of `codes` is the values'. Who needs the
+/// values makes them (dequantize()), so that the tape keeps a byte for each.
 struct QuantizedWeight {
-  Variable values;  ///< f32, dense; the gradient goes here
-  Tensor codes;     ///< s8, dense
-  Tensor step;      ///< [1] or [k]
+  Variable codes;  ///< s8, dense
+  Tensor step;     ///< [1] or [k]
+
+  Tensor dequantize() const { return QTensor{codes.data, step, 8, true}.dequantize(); }
 };
 
 /// Codes of an activation, f32 or bf16.
 Quantized quantize(Tape&, const Variable& x, const LearnedStep&);
-/// Values and codes of a weight (a leading slice of a parent, or dense).
+/// Codes of a weight (a leading slice of a parent, or dense).
 QuantizedWeight quantize_weight(Tape&, const Variable& w, const LearnedStep&);
 
 /// As ops::conv2d, on codes: exact sums times one f32 factor for each output channel, the product of both

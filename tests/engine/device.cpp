@@ -135,8 +135,8 @@ TEST_CASE("ops on simt: codes, convolutions, linear layers and means on codes ar
           const ops::QuantizedWeight v =
               ops::quantize_weight(t, b.input(normal({10, 24}, 5)), step_of(b, 0.1f, w4));
           const Variable logits = ops::linear(t, features, q.dequantize(), v, b.input(normal({10}, 6)));
-          return Results{numbers(x.codes.data), numbers(w.codes),   numbers(y.data),
-                         numbers(z.codes.data), numbers(mean.data), numbers(features.codes.data),
+          return Results{numbers(x.codes.data), numbers(w.codes.data), numbers(y.data),
+                         numbers(z.codes.data), numbers(mean.data),    numbers(features.codes.data),
                          numbers(logits.data)};
         },
         0);

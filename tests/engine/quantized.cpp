@@ -48,7 +48,7 @@ TEST_CASE("quantized: a convolution of codes is the convolution of their values,
     const auto qx = ops::quantize(codes, xs[1].on(codes), {sa[1].on(codes), a8, grad_scale});
     const auto qw = ops::quantize_weight(codes, ws[1].on(codes), {sw[1].on(codes), w4, grad_scale});
     CHECK(qx.codes.data.dtype() == DType::u8);
-    CHECK(qw.codes.dtype() == DType::s8);
+    CHECK(qw.codes.data.dtype() == DType::s8);
     const Variable z = ops::conv2d(codes, qx, qw, 2, DType::f32);
     // Exact sums, then one rounding; the values' sums round on the way.
     CHECK(relative_l2(z.data.to_vector(), y.data.to_vector()) < 1e-6);
@@ -97,8 +97,9 @@ enum class Term { none, values, codes, norm };
 using Found = std::map<std::string, std::vector<float>>;
 
 /// A sum of a normalized tensor and something else, quantized for the next convolutions and for the identity
-/// path: fused, or one operation after the other.
-Found run_sum(bool fused, Term term, ops::IdentityForm form) {
+/// path: fused, or one operation after the other. `remade`: fused, with normalized tensors that the tape does
+/// not keep.
+Found run_sum(bool fused, Term term, ops::IdentityForm form, bool remade = false) {
   const Dims dims{4, 3, 5, 24};
   Found found;
   Tape tape(true);
@@ -114,7 +115,13 @@ Found run_sum(bool fused, Term term, ops::IdentityForm form) {
     // Two segments that share scale and shift: their gradients gather.
     const Variable a = leaf(scale, normal({24}, seed)), b = leaf(shift, normal({24}, seed + 1));
     const std::vector<ops::NormSegment> segments{{1, a, b}, {4, a, b}};
-    return ops::NormInput{x, segments, ops::norm_statistics({}, x.data, segments, 1e-5f), 1e-5f};
+    ops::NormInput in{x, segments, ops::norm_statistics({}, x.data, segments, 1e-5f), 1e-5f};
+    if (remade)
+      in.remake = [again = x.data.clone(), &found] {
+        found["remade"].push_back(1);
+        return again;
+      };
+    return in;
   };
   const auto b4 = kernels::quant_bounds(4, false), b8 = kernels::quant_bounds(8, false);
   const ops::LearnedStep codes{leaf("step", steps({0.11f})), b4, grad_scale},
@@ -156,6 +163,7 @@ Found run_sum(bool fused, Term term, ops::IdentityForm form) {
     found["codes"] = first.data.to_vector();
     if (second.data.defined()) found["identity"] = second.data.to_vector();
   }
+  CHECK_FALSE(found.contains("remade"));
   if (second.data.defined()) tape.accumulate(second, normal(dims, 8));
   tape.backward(first, normal(dims, 9));
   for (const auto& [name, l] : leaves) found[name] = l.gradient();
@@ -177,6 +185,10 @@ TEST_CASE("quantized: norm, residual and quantizers fused give the bits of one a
         else
           CHECK(relative_l2(found.at(name), values) < 1e-5);
       }
+      Found remade = run_sum(true, term, form, true);
+      CHECK(remade["remade"].size() == (term == Term::norm ? 2 : 1));
+      remade.erase("remade");
+      CHECK(remade == found);
     }
 }
 
