@@ -1,7 +1,6 @@
 #include "kernels/cpu/machine.h"
 
 #include <immintrin.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -9,6 +8,7 @@
 #include <cstdlib>
 #include <new>
 
+#include "kernels/cpu/caches.h"
 #include "kernels/cpu/policy.h"
 #include "kernels/runtime/huge_pages.h"
 
@@ -51,7 +51,7 @@ double best(double seconds, const Measure& measure) {
 
 MemoryProbe::MemoryProbe() {
   // Four times the last-level cache together, at least.
-  const double cache = static_cast<double>(std::max(::sysconf(_SC_LEVEL3_CACHE_SIZE), 8L << 20));
+  const auto cache = static_cast<double>(std::max<int64_t>(last_level_cache(), 32 << 20));
   count_ = std::max<int64_t>(static_cast<int64_t>(4 * cache / 3 / sizeof(float)), 1 << 24) / block * block;
   float value = 0;
   for (auto* array : {&a_, &b_, &c_}) {

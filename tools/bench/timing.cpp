@@ -1,13 +1,13 @@
 #include "tools/bench/timing.h"
 
 #include <benchmark/benchmark.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <stdexcept>
 
+#include "kernels/cpu/caches.h"
 #include "kernels/cpu/machine.h"
 #include "kernels/plugin/host.h"
 #include "tools/bench/counters.h"
@@ -97,10 +97,8 @@ bool quiet_enough(const Row& row, double noise) {
 }  // namespace
 
 double largest_cache() {
-  double bytes = 0;
-  for (const int level : {_SC_LEVEL1_DCACHE_SIZE, _SC_LEVEL2_CACHE_SIZE, _SC_LEVEL3_CACHE_SIZE})
-    bytes = std::max(bytes, static_cast<double>(::sysconf(level)));
-  return bytes > 0 ? bytes : 32e6;
+  const int64_t bytes = kernels::cpu::last_level_cache();
+  return bytes > 0 ? static_cast<double>(bytes) : 32e6;
 }
 
 void evict_caches() {

@@ -12,7 +12,7 @@ void time_launches(kernels::catalog::Instance& instance, const Settings&, Row& r
 
 /// Reads and writes enough memory that no cache holds anything else afterwards.
 void evict_caches();
-/// Bytes of the largest cache of a core.
+/// Bytes of last-level cache that this process reaches.
 double largest_cache();
 
 }  // namespace rtfq::lab
