@@ -7,8 +7,8 @@ namespace rtfq {
 namespace {
 
 /// What takes at most so many products for each result is computed again in the backward pass, on codes that
-/// the tape keeps anyway and with the same exact sums: the first expansions of a ResNet-50, whose results are
-/// a seventh of all that its tape would keep.
+/// the tape keeps anyway and with the same exact sums: the first expansions of a ResNet-50, whose results
+/// would be a sixth of its tape.
 constexpr int64_t remade_products = 64;
 
 }  // namespace
