@@ -49,17 +49,14 @@ bool of_heap(Device device, std::size_t bytes) {
   return device.backend == Backend::cpu && bytes >= large_block;
 }
 
-std::size_t rounded(std::size_t bytes, std::size_t unit) {
-  return (bytes + unit - 1) / unit * unit;
-}
-
 /// What a block of `bytes` takes. Outside the heap sizes are rounded up to eighths of a power of two (at
 /// least 512 bytes), so that blocks fit again although batch and resolution change a little; at most 12.5 %
 /// is lost.
 std::size_t block_size(Device device, std::size_t bytes) {
   if (bytes <= 512) return 512;
-  return rounded(bytes, of_heap(device, bytes) ? kernels::runtime::HostHeap::granule
-                                               : std::max<std::size_t>(64, std::bit_floor(bytes - 1) / 8));
+  if (of_heap(device, bytes)) return kernels::runtime::HostHeap::rounded(bytes);
+  const std::size_t unit = std::bit_floor(bytes - 1) / 8;
+  return (bytes + unit - 1) / unit * unit;
 }
 
 struct Block {

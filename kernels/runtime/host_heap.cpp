@@ -8,13 +8,6 @@
 #include "kernels/runtime/huge_pages.h"
 
 namespace rtfq::kernels::runtime {
-namespace {
-
-std::size_t rounded(std::size_t bytes, std::size_t unit) {
-  return (bytes + unit - 1) / unit * unit;
-}
-
-}  // namespace
 
 void HostHeap::add(std::byte* at, std::size_t bytes) {
   auto after = free_.lower_bound(at);
@@ -40,7 +33,7 @@ void HostHeap::remove(Pieces::iterator piece) {
 
 // The system puts a mapping right below the one before, where it joins whatever is free there.
 HostHeap::Pieces::iterator HostHeap::grow(std::size_t bytes) {
-  const std::size_t missing = rounded(bytes, huge_page);
+  const std::size_t missing = (bytes + huge_page - 1) / huge_page * huge_page;
   void* at = ::mmap(nullptr, missing, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (at == MAP_FAILED) return free_.end();
   use_huge_pages(at, missing);
@@ -52,7 +45,7 @@ HostHeap::Pieces::iterator HostHeap::grow(std::size_t bytes) {
 
 void* HostHeap::take(std::size_t bytes) noexcept {
   if (bytes > PTRDIFF_MAX) return nullptr;
-  bytes = rounded(bytes, granule);
+  bytes = rounded(bytes);
   const auto fit = by_size_.lower_bound({bytes, nullptr});
   const auto piece = fit != by_size_.end() ? free_.find(fit->second) : grow(bytes);
   if (piece == free_.end()) return nullptr;
@@ -63,7 +56,7 @@ void* HostHeap::take(std::size_t bytes) noexcept {
 }
 
 void HostHeap::give(void* at, std::size_t bytes) noexcept {
-  add(static_cast<std::byte*>(at), rounded(bytes, granule));
+  add(static_cast<std::byte*>(at), rounded(bytes));
 }
 
 void HostHeap::trim() noexcept {

@@ -15,8 +15,11 @@ class HostHeap {
   /// All memory must be back. It goes to the system.
   ~HostHeap() { trim(); }
 
-  /// `bytes` is rounded up to this.
   static constexpr std::size_t granule = 4096;
+  /// What is taken for `bytes`.
+  static constexpr std::size_t rounded(std::size_t bytes) {
+    return (bytes + granule - 1) / granule * granule;
+  }
 
   /// A multiple of `granule` in bytes and address, contents undefined; nullptr when the system has no more.
   void* take(std::size_t bytes) noexcept;

@@ -22,10 +22,11 @@ using test::as_ranks;
 
 namespace {
 
-/// A rank's reducer, whose sums beside the computation are counted.
+/// A rank's reducer, whose sums beside the computation are counted. The first `slow` of them take a tenth of
+/// a second: far longer than a busy machine lets a thread wait.
 class Counting final : public Reducer {
  public:
-  explicit Counting(Reducer& of) : of_(of), counted_(*of.beside()) {}
+  explicit Counting(Reducer& of, int slow) : of_(of), counted_(*of.beside(), slow) {}
   int rank() const override { return of_.rank(); }
   int ranks() const override { return of_.ranks(); }
   void sum(std::span<double> values) override { of_.sum(values); }
@@ -35,12 +36,19 @@ class Counting final : public Reducer {
 
  private:
   struct Beside final : Reducer {
-    explicit Beside(Reducer& reducer) : of(reducer) {}
+    Beside(Reducer& reducer, int slow_sums) : of(reducer), slow(slow_sums) {}
     int rank() const override { return of.rank(); }
     int ranks() const override { return of.ranks(); }
-    void sum(std::span<double> values) override { of.sum(values), ++done; }
-    void sum(std::span<float> values) override { of.sum(values), ++done; }
+    void sum(std::span<double> values) override { count(values); }
+    void sum(std::span<float> values) override { count(values); }
+    template <class Values>
+    void count(Values values) {
+      if (done < slow) std::this_thread::sleep_for(std::chrono::milliseconds(100));
+      of.sum(values);
+      ++done;
+    }
     Reducer& of;
+    const int slow;
     std::atomic<int> done{0};
   };
   Reducer& of_;
@@ -115,7 +123,7 @@ int wait_for(const Counting& counting, int sums) {
 struct Step {
   std::vector<float> gradients;
   int between = 0, early = 0, all = 0;
-  double overlapped = 0;  ///< 0 too where a busy machine made it wait longer than the sums took
+  double overlapped = 0;
 };
 
 /// `staged`: it is known beforehand that the last pass leaves alone what is behind 32 rows of `wide`.
@@ -125,7 +133,7 @@ Step step_of(Reducer& reducer, bool overlap, bool staged) {
   Network network(reducer.rank());
   network.first_pass();
   Step step;
-  Counting counting(reducer);
+  Counting counting(reducer, staged ? 3 : 2);
   GradientExchange exchange(network.all, counting, overlap, staged ? 2 : 1,
                             [&](std::size_t pass, const Parameter& p) {
                               return pass == 1 && &p == &network.wide ? 32 : p.gradient.dim(0);
@@ -167,6 +175,7 @@ void check_steps(int ranks, bool staged) {
     CHECK(beside[rank].between == (staged ? 2 : 0));
     CHECK(beside[rank].early == (staged ? 3 : 2));
     CHECK(beside[rank].all == (staged ? 5 : 4));
+    CHECK(beside[rank].overlapped > 0);
     CHECK(after[rank].all == 0);
     CHECK(after[rank].overlapped == 0);
   }
