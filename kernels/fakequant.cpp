@@ -39,8 +39,8 @@ QuantBounds quant_bounds(int bits, bool is_signed, bool symmetric) {
 FakeQuantShape make_fakequant_shape(int64_t count, QuantBounds bounds, rtfq_dtype type) {
   require_positive("number of elements", count);
   require_bounds(bounds);
-  if (type != RTFQ_F32 && type != RTFQ_BF16)
-    throw std::invalid_argument(std::string("[fakequant] expected f32 or bf16 elements, got ") +
+  if (type != RTFQ_F32 && type != RTFQ_BF16 && type != RTFQ_F16)
+    throw std::invalid_argument(std::string("[fakequant] expected f32, bf16 or f16 elements, got ") +
                                 type_name(type) + ": convert them first");
   return {1, 1, count, count, count, bounds.qn, bounds.qp, 0, type};
 }

@@ -1,7 +1,7 @@
 #include "engine/formats/array.h"
 
-#include <bit>
-#include <cmath>
+#include "kernels/bf16.h"
+#include "kernels/f16.h"
 
 namespace rtfq::formats {
 namespace {
@@ -15,15 +15,6 @@ T load(const unsigned char* p) {
   return value;
 }
 
-float from_half(uint16_t half) {
-  const uint32_t sign = static_cast<uint32_t>(half & 0x8000u) << 16;
-  const uint32_t exponent = (half >> 10) & 31u, fraction = half & 1023u;
-  if (exponent == 31) return std::bit_cast<float>(sign | 0x7F800000u | fraction << 13);
-  if (exponent != 0) return std::bit_cast<float>(sign | (exponent + 112) << 23 | fraction << 13);
-  const float magnitude = std::ldexp(static_cast<float>(fraction), -24);  // zero and subnormals
-  return sign ? -magnitude : magnitude;
-}
-
 float element(ElementType type, const unsigned char* p) {
   switch (type) {
     case ElementType::f64:
@@ -31,9 +22,9 @@ float element(ElementType type, const unsigned char* p) {
     case ElementType::f32:
       return load<float>(p);
     case ElementType::f16:
-      return from_half(load<uint16_t>(p));
+      return kernels::to_float(load<kernels::f16>(p));
     case ElementType::bf16:
-      return std::bit_cast<float>(static_cast<uint32_t>(load<uint16_t>(p)) << 16);
+      return kernels::to_float(load<kernels::bf16>(p));
     case ElementType::i64:
       return static_cast<float>(load<int64_t>(p));
     case ElementType::i32:

@@ -105,6 +105,7 @@ const std::vector<Entry>& entries() {
     append(list, running_entries());
     append(list, moments_entries());
     append(list, answers_entries());
+    append(list, int4_entries());
     return list;
   }();
   return all;

@@ -191,6 +191,7 @@ std::vector<Entry> codes_entries();
 std::vector<Entry> running_entries();
 std::vector<Entry> moments_entries();
 std::vector<Entry> answers_entries();
+std::vector<Entry> int4_entries();
 
 /// Seeded data. Small integers times powers of two make every product and sum exact in f32, so that
 /// references are met with tolerance zero whatever the order of the sums; random floats come second.

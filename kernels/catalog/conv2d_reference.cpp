@@ -1,6 +1,8 @@
 // The three sums of kernels/shapes.h, term by term in double.
 #include "kernels/catalog/conv2d_reference.h"
 
+#include "kernels/philox.h"
+
 namespace rtfq::kernels::catalog {
 namespace {
 
@@ -27,6 +29,18 @@ std::size_t conv2d_count_x(const Conv2dShape& s) {
 }
 std::size_t conv2d_count_y(const Conv2dShape& s) {
   return static_cast<std::size_t>(s.n * output_height(s) * output_width(s) * s.k);
+}
+
+std::vector<float> codes_between(int low, int high, std::size_t count, uint64_t seed, bool extreme) {
+  const auto range = static_cast<uint32_t>(high - low + 1);
+  std::vector<float> values;
+  for (std::size_t i = 0; i < count; ++i) {
+    const uint32_t drawn = philox4x32(seed, i, 2)[0];
+    values.push_back(static_cast<float>(!extreme          ? low + static_cast<int>(drawn % range)
+                                        : drawn % 16 == 0 ? low
+                                                          : high));
+  }
+  return values;
 }
 
 std::vector<double> conv2d_reference_forward(const Conv2dShape& z, const float* x, const float* weights) {

@@ -26,6 +26,10 @@ struct Conv2dCase {
 std::size_t conv2d_count_x(const Conv2dShape&);
 std::size_t conv2d_count_y(const Conv2dShape&);
 
+/// Codes from `low` to `high`, as floats; `extreme`: mostly the greatest, else the least, so that sums are as
+/// large as they get.
+std::vector<float> codes_between(int low, int high, std::size_t count, uint64_t seed, bool extreme);
+
 /// `weights` is the parent's first element.
 std::vector<double> conv2d_reference_forward(const Conv2dShape&, const float* x, const float* weights);
 std::vector<double> conv2d_reference_dgrad(const Conv2dShape&, const float* g, const float* weights);

@@ -9,7 +9,6 @@
 #include "kernels/catalog/problem_instance.h"
 #include "kernels/catalog/typed.h"
 #include "kernels/convquant.h"
-#include "kernels/philox.h"
 
 namespace rtfq::kernels::catalog {
 namespace {
@@ -34,15 +33,8 @@ std::string name_of(const Case& c) {
 
 /// Codes of a type, as floats.
 std::vector<float> codes(rtfq_dtype type, std::size_t count, uint64_t seed, bool extreme) {
-  const int low = type == RTFQ_U8 ? 0 : -128, high = low + 255;
-  std::vector<float> values;
-  for (std::size_t i = 0; i < count; ++i) {
-    const uint32_t drawn = philox4x32(seed, i, 2)[0];
-    values.push_back(static_cast<float>(!extreme          ? low + static_cast<int>(drawn % 256)
-                                        : drawn % 16 == 0 ? low
-                                                          : high));
-  }
-  return values;
+  const int low = type == RTFQ_U8 ? 0 : -128;
+  return codes_between(low, low + 255, count, seed, extreme);
 }
 
 std::vector<double> codes_of(const std::vector<float>& z, float step, int32_t qp) {

@@ -125,33 +125,31 @@ std::vector<Entry> fakequant_entries() {
   add_forward(streamed_case(), "_values_only", true, false);
   add_forward(streamed_case());
   add_backward(streamed_case());
-  // bf16: the same codes as of the value that bf16 holds; slices and sums as above.
-  for (Case c : shapes()) {
-    c.name += "_bf16";
-    c.shape.type = RTFQ_BF16;
-    add_forward(c);
-    add_forward(c, "_values_only", true, false);
-    add_backward(c);
-    add_backward(c, "_accumulate", {true, true, true});
-    add_sum(c);
-  }
-  for (Case c : widths(Data::special)) {
-    c.name += "_bf16";
-    c.shape.type = RTFQ_BF16;
-    add_forward(c);
-    add_backward(c, "_special");
-  }
-  {
-    Case c = streamed_case();
-    c.name = "streamed_8388613_bf16";
-    c.shape = make_fakequant_shape((1 << 23) + 5, quant_bounds(4, false), RTFQ_BF16);
-    add_forward(c, "_values_only", true, false);
-    add_backward(c);
-    c = large_cases()[0];
-    c.name += "_bf16";
-    c.shape.type = RTFQ_BF16;
-    add_forward(c, "_codes", false, true);
-    add_backward(c);
+  // Of bf16 and f16: the same codes as of the value that they hold; slices and sums as above.
+  for (const rtfq_dtype type : {RTFQ_BF16, RTFQ_F16}) {
+    const auto of_type = [&](Case c) {
+      c.name += std::string("_") + type_name(type);
+      c.shape.type = type;
+      return c;
+    };
+    for (const Case& c : shapes()) {
+      add_forward(of_type(c));
+      add_forward(of_type(c), "_values_only", true, false);
+      add_backward(of_type(c));
+      add_backward(of_type(c), "_accumulate", {true, true, true});
+      add_sum(of_type(c));
+    }
+    for (const Case& c : widths(Data::special)) {
+      add_forward(of_type(c));
+      add_backward(of_type(c), "_special");
+    }
+    Case streamed = streamed_case();
+    streamed.name = "streamed_8388613";
+    streamed.shape = make_fakequant_shape((1 << 23) + 5, quant_bounds(4, false));
+    add_forward(of_type(streamed), "_values_only", true, false);
+    add_backward(of_type(streamed));
+    add_forward(of_type(large_cases()[0]), "_codes", false, true);
+    add_backward(of_type(large_cases()[0]));
   }
   for (const Case& c : large_cases()) {
     add_forward(c, "", true, false);

@@ -8,6 +8,7 @@
 #include <limits>
 #include <stdexcept>
 
+#include "kernels/catalog/operands.h"
 #include "kernels/catalog/typed.h"
 
 namespace rtfq::kernels::catalog::quantizer {
@@ -76,16 +77,13 @@ std::vector<float> notable_values(const FakeQuantShape& s, Data data) {
   return v;
 }
 
-/// Where x is stored, in f32 or bf16.
+/// Where x is stored, in f32, bf16 or f16.
 struct Stored {
   void* data;
   rtfq_dtype type;
 
   void set(std::size_t i, float value) const { store(type, value, data, i); }
-  float get(std::size_t i) const {
-    return type == RTFQ_BF16 ? to_float(static_cast<const bf16*>(data)[i])
-                             : static_cast<const float*>(data)[i];
-  }
+  float get(std::size_t i) const { return static_cast<float>(element(type, data, i)); }
 };
 
 template <class Op>

@@ -61,6 +61,8 @@ double element(rtfq_dtype type, const void* data, std::size_t i) {
       return as(float{});
     case RTFQ_BF16:
       return to_float(as(bf16{}));
+    case RTFQ_F16:
+      return to_float(as(f16{}));
     case RTFQ_U8:
       return as(uint8_t{});
     case RTFQ_S8:

@@ -71,7 +71,7 @@ std::string shape_text(const rtfq_elementwise_shape&);
 
 /// As many digits as tell floats apart.
 std::string number_text(double);
-/// Element i of an array. Throws std::logic_error for f16, which no case has.
+/// Element i of an array. Throws std::logic_error for a type that is none.
 double element(rtfq_dtype, const void* data, std::size_t i);
 
 /// "x[3] was 0.5, is 1.5", of the first byte that differs.

@@ -8,6 +8,7 @@
 
 #include "kernels/bf16.h"
 #include "kernels/catalog/catalog.h"
+#include "kernels/f16.h"
 
 namespace rtfq::kernels::catalog {
 
@@ -17,27 +18,34 @@ inline float as_float(float x) {
 inline float as_float(bf16 x) {
   return to_float(x);
 }
+inline float as_float(f16 x) {
+  return to_float(x);
+}
 
 template <class T>
 constexpr rtfq_dtype type_of = std::is_same_v<T, bf16> ? RTFQ_BF16 : RTFQ_F32;
 
-/// An element of type T, float or bf16, from an exact value: rounded to f32, then to T.
+/// An element of type T, float, bf16 or f16, from an exact value: rounded to f32, then to T.
 template <class T>
 T element_of(double value) {
   if constexpr (std::is_same_v<T, bf16>)
     return to_bf16(static_cast<float>(value));
+  else if constexpr (std::is_same_v<T, f16>)
+    return to_f16(static_cast<float>(value));
   else
     return static_cast<float>(value);
 }
 
-/// What a result of `type` holds of an exact value: one rounding to f32 and, for bf16, one more; integers as
-/// they are.
+/// What a result of `type` holds of an exact value: one rounding to f32 and, for bf16 and f16, one more;
+/// integers as they are.
 inline double stored(rtfq_dtype type, double value) {
   switch (type) {
     case RTFQ_F32:
       return static_cast<float>(value);
     case RTFQ_BF16:
       return as_float(element_of<bf16>(value));
+    case RTFQ_F16:
+      return as_float(element_of<f16>(value));
     default:
       return value;
   }
@@ -50,6 +58,9 @@ inline void store(rtfq_dtype type, float x, void* to, std::size_t i) {
       return;
     case RTFQ_BF16:
       static_cast<bf16*>(to)[i] = to_bf16(x);
+      return;
+    case RTFQ_F16:
+      static_cast<f16*>(to)[i] = to_f16(x);
       return;
     case RTFQ_U8:
       static_cast<uint8_t*>(to)[i] = static_cast<uint8_t>(x);

@@ -5,7 +5,7 @@
 // neither on the number of threads nor on the instructions. Included by the files that name those
 // (fakequant_avx2.cpp).
 
-#include "kernels/cpu/bf16.h"
+#include "kernels/cpu/f16.h"
 #include "kernels/cpu/fakequant.h"
 #include "kernels/cpu/fakequant_partition.h"
 #include "kernels/cpu/lanes.h"

@@ -3,7 +3,7 @@
 // time, because 32 codes fill a vector; what is left of a run goes through the same code on a padded copy, so
 // that there is one rounding expression. Included by the files that name instructions (fakequant_avx2.cpp).
 
-#include "kernels/cpu/bf16.h"
+#include "kernels/cpu/f16.h"
 #include "kernels/cpu/fakequant.h"
 #include "kernels/cpu/fakequant_partition.h"
 #include "kernels/cpu/lanes.h"

@@ -12,7 +12,8 @@ std::size_t cpu::fakequant_sums_bytes(const FakeQuantShape& s) {
 namespace {
 
 const char* unsupported(const FakeQuantShape& s) {
-  return s.type == RTFQ_F32 || s.type == RTFQ_BF16 ? nullptr : "takes f32 or bf16 operands";
+  return s.type == RTFQ_F32 || s.type == RTFQ_BF16 || s.type == RTFQ_F16 ? nullptr
+                                                                         : "takes f32, bf16 or f16 operands";
 }
 
 const char* avx512_unsupported(const FakeQuantShape& s) {

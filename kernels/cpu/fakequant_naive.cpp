@@ -1,7 +1,7 @@
 // Fake-quant as the header's formulas read, one element at a time.
 #include <cmath>
 
-#include "kernels/cpu/bf16.h"
+#include "kernels/cpu/f16.h"
 #include "kernels/cpu/fakequant.h"
 
 namespace rtfq::kernels::cpu {
@@ -87,13 +87,13 @@ void abs_sum(const FakeQuantShape& s, const AbsSumArgs& a) {
 }  // namespace
 
 void fakequant_forward_naive(const FakeQuantShape& s, const FakeQuantForwardArgs& a, Stream) {
-  s.type == RTFQ_BF16 ? forward<bf16>(s, a) : forward<float>(s, a);
+  with_element(s, [&](auto one) { forward<decltype(one)>(s, a); });
 }
 void fakequant_backward_naive(const FakeQuantShape& s, const FakeQuantBackwardArgs& a, Stream) {
-  s.type == RTFQ_BF16 ? backward<bf16>(s, a) : backward<float>(s, a);
+  with_element(s, [&](auto one) { backward<decltype(one)>(s, a); });
 }
 void abs_sum_naive(const FakeQuantShape& s, const AbsSumArgs& a, Stream) {
-  s.type == RTFQ_BF16 ? abs_sum<bf16>(s, a) : abs_sum<float>(s, a);
+  with_element(s, [&](auto one) { abs_sum<decltype(one)>(s, a); });
 }
 
 }  // namespace rtfq::kernels::cpu

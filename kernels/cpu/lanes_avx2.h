@@ -1,12 +1,12 @@
 #pragma once
 // Sixteen floats at a time in AVX2. Kernels that are templates over `Avx2` or `Avx512` (lanes_avx512.h) have
-// the same bits in both: every operation here rounds once, as IEEE 754 says. Loads and stores take f32, bf16
-// and (loads) bytes; those of the first `n` lanes leave the memory behind them alone, and lanes beyond n read
-// as zero.
+// the same bits in both: every operation here rounds once, as IEEE 754 says. Loads and stores take f32, bf16,
+// f16 (of runs) and (loads) bytes; those of the first `n` lanes leave the memory behind them alone, and lanes
+// beyond n read as zero.
 
 #include <cstring>
 
-#include "kernels/cpu/bf16.h"
+#include "kernels/cpu/f16.h"
 
 namespace rtfq::kernels::cpu {
 
@@ -23,8 +23,8 @@ struct Avx2 {
   struct Ints {
     __m256i low, high;
   };
-  /// 32 elements, in an order of their type's own: f32 as they lie in memory, bf16 the even ones and then the
-  /// odd ones, which takes one instruction for each part and none to bring them into order.
+  /// 32 elements, in an order of their type's own: f32 and f16 as they lie in memory, bf16 the even ones and
+  /// then the odd ones, which takes one instruction for each part and none to bring them into order.
   struct Run {
     Floats part[2];
   };
@@ -86,6 +86,32 @@ struct Avx2 {
     const __m256i low = joined(x.part[0].low, x.part[1].low), high = joined(x.part[0].high, x.part[1].high);
     stream ? _mm256_stream_si256(words, low) : _mm256_storeu_si256(words, low);
     stream ? _mm256_stream_si256(words + 1, high) : _mm256_storeu_si256(words + 1, high);
+  }
+
+  RTFQ_INLINE static Run load_run(const f16* from) {
+    const auto eight = [&](int i) RTFQ_INLINE_LAMBDA {
+      return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + 8 * i)));
+    };
+    return {{{eight(0), eight(1)}, {eight(2), eight(3)}}};
+  }
+  template <bool stream>
+  RTFQ_INLINE static void store_run(f16* to, const Run& x) {
+    constexpr int nearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+    auto* words = reinterpret_cast<__m256i*>(to);
+    for (int i = 0; i < 2; ++i) {
+      const Floats& of = x.part[i];
+      const __m256i both =
+          _mm256_set_m128i(_mm256_cvtps_ph(of.high, nearest), _mm256_cvtps_ph(of.low, nearest));
+      stream ? _mm256_stream_si256(words + i, both) : _mm256_storeu_si256(words + i, both);
+    }
+  }
+  template <bool stream>
+  RTFQ_INLINE static void store_run_finite(f16* to, const Run& x) {
+    store_run<stream>(to, x);
+  }
+  template <bool stream>
+  RTFQ_INLINE static void store_run_exact(f16* to, const Run& x) {
+    store_run<stream>(to, x);
   }
 
   /// To nearest even.

@@ -5,7 +5,7 @@
 
 #include <cstring>
 
-#include "kernels/cpu/bf16.h"
+#include "kernels/cpu/f16.h"
 
 namespace rtfq::kernels::cpu {
 
@@ -68,6 +68,29 @@ struct Avx512 {
   template <bool stream>
   RTFQ_INLINE static void store_run_exact(bf16* to, const Run& x) {
     store_joined<stream>(to, _mm512_castps_si512(x.part[0]), _mm512_castps_si512(x.part[1]));
+  }
+
+  RTFQ_INLINE static Run load_run(const f16* from) {
+    const auto half = [&](int i) RTFQ_INLINE_LAMBDA {
+      return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from) + i));
+    };
+    return {{half(0), half(1)}};
+  }
+  template <bool stream>
+  RTFQ_INLINE static void store_run(f16* to, const Run& x) {
+    auto* words = reinterpret_cast<__m256i*>(to);
+    for (int i = 0; i < 2; ++i) {
+      const __m256i half = _mm512_cvtps_ph(x.part[i], _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+      stream ? _mm256_stream_si256(words + i, half) : _mm256_storeu_si256(words + i, half);
+    }
+  }
+  template <bool stream>
+  RTFQ_INLINE static void store_run_finite(f16* to, const Run& x) {
+    store_run<stream>(to, x);
+  }
+  template <bool stream>
+  RTFQ_INLINE static void store_run_exact(f16* to, const Run& x) {
+    store_run<stream>(to, x);
   }
 
   RTFQ_INLINE static Ints ints(Floats x) { return _mm512_cvtps_epi32(x); }

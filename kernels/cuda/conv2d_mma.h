@@ -5,12 +5,14 @@
 // A block of 4 warps computes a tile of rows (output pixels) by columns (output channels), a warp a quarter
 // of it. Both operands are staged in shared memory 64 bytes of the sum at a time, by copies that stay in
 // flight for `stages` - 1 steps; a thread copies chunks at one place of the sum for several rows, so that it
-// walks taps and channels once a step for all of them. Chunks of 16 bytes are permuted within rows of 64
+// walks taps and channels once a step for all of them. Weights of 4 bits pass through registers, where they
+// become bytes: read a step before they are staged. Chunks of 16 bytes are permuted within rows of 64
 // bytes, so that neither copies nor ldmatrix meet bank conflicts. Columns are dealt to the fragments such
 // that a thread ends up with 8 neighbouring output channels of a row, which it stores at once.
 
 #include "kernels/bf16.h"
 #include "kernels/cuda/conv2d_geometry.h"
+#include "kernels/cuda/int4.h"
 #include "kernels/cuda/mma.h"
 #include "kernels/cuda/values.h"
 
@@ -20,7 +22,7 @@ struct Bf16Product {
   using X = bf16;
   using W = bf16;
   using Sum = float;
-  static constexpr bool codes = false;
+  static constexpr bool codes = false, int4 = false;
   static __device__ __forceinline__ void multiply(Sum (&d)[4], const uint32_t (&a)[4], uint32_t b0,
                                                   uint32_t b1) {
     mma_bf16(d, a, b0, b1);
@@ -30,7 +32,7 @@ struct U8Product {
   using X = uint8_t;
   using W = int8_t;
   using Sum = int;
-  static constexpr bool codes = true;
+  static constexpr bool codes = true, int4 = false;
   static __device__ __forceinline__ void multiply(Sum (&d)[4], const uint32_t (&a)[4], uint32_t b0,
                                                   uint32_t b1) {
     mma_u8_s8(d, a, b0, b1);
@@ -40,11 +42,18 @@ struct S8Product {
   using X = int8_t;
   using W = int8_t;
   using Sum = int;
-  static constexpr bool codes = true;
+  static constexpr bool codes = true, int4 = false;
   static __device__ __forceinline__ void multiply(Sum (&d)[4], const uint32_t (&a)[4], uint32_t b0,
                                                   uint32_t b1) {
     mma_s8_s8(d, a, b0, b1);
   }
+};
+
+/// Of weights that lie two in a byte (kernels/int4.h).
+template <class Bytes>
+struct Int4Product : Bytes {
+  using W = uint8_t;
+  static constexpr bool int4 = true;
 };
 
 template <int rows_, int columns_, int per_sm_>
@@ -142,18 +151,39 @@ __global__ void __launch_bounds__(Tile::threads, Tile::per_sm)
   ConvTap tap{0, 0, 0};
   tap.advance(z, part, (thread & 3) * chunk);
 
+  // Of weights of 4 bits: the next step's, where the tap stands.
+  access::Words<2> nibbles[Op::int4 ? own_columns : 1] = {};
+  [[maybe_unused]] const auto fetch_nibbles = [&] {
+    const int at = tap.weight(z, part);
+    const bool inside = tap.r < part.taps_h;
+#pragma unroll
+    for (int i = 0; i < own_columns; ++i) {
+      const bool there = inside && 32 * i < columns_left;
+      nibbles[i] = there ? access::load_words<2>(weights + (filter[i] + at) / 2) : access::Words<2>{};
+    }
+  };
+  if constexpr (Op::int4) fetch_nibbles();
+
   const auto copy_step = [&](int stage) {
     unsigned char* to = staged + stage * Tile::stage_bytes;
     const typename Op::X* from = x + tap.input(z);
 #pragma unroll
     for (int i = 0; i < own_rows; ++i)
       simt::copy_async<16>(to + left_to + i * 32 * 64, from + row[i].offset, tap.meets(row[i]));
-    const typename Op::W* filters = weights + tap.weight(z, part);
-    const bool inside = tap.r < part.taps_h;
+    if constexpr (Op::int4) {
 #pragma unroll
-    for (int i = 0; i < own_columns; ++i)
-      simt::copy_async<16>(to + right_to + i * 32 * 64, filters + filter[i], inside && 32 * i < columns_left);
+      for (int i = 0; i < own_columns; ++i)
+        access::store_words<4>(to + right_to + i * 32 * 64, int4_bytes_of(nibbles[i]));
+    } else {
+      const typename Op::W* filters = weights + tap.weight(z, part);
+      const bool inside = tap.r < part.taps_h;
+#pragma unroll
+      for (int i = 0; i < own_columns; ++i)
+        simt::copy_async<16>(to + right_to + i * 32 * 64, filters + filter[i],
+                             inside && 32 * i < columns_left);
+    }
     tap.advance(z, part, step);
+    if constexpr (Op::int4) fetch_nibbles();
   };
 
   Sum sum[m_tiles][4 * n_groups][4] = {};

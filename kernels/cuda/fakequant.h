@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "kernels/cuda/half.h"
 #include "kernels/cuda/values.h"
 #include "kernels/fakequant.h"
 
@@ -28,7 +29,7 @@ struct FakeQuantCut {
   };
 
   explicit FakeQuantCut(const FakeQuantShape& s)
-      : piece(s.type == RTFQ_BF16 ? piece_of<bf16> : piece_of<float>),
+      : piece(s.type == RTFQ_F32 ? piece_of<float> : piece_of<bf16>),
         row_stride(s.row_stride),
         group_stride(s.group_stride) {
     int64_t rows = s.rows, all_groups = s.groups;

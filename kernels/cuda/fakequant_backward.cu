@@ -7,7 +7,7 @@
 // double and writes one partial sum. A second launch, one block a step size, adds the partial sums in a fixed
 // order: the same bits on every run. Floor: 8 or 4 bytes read and 4 or 2 written an element (as many more
 // read where dx accumulates), 7 operations; the second launch reads one double for every 16 KB. Bound by
-// memory. Limits: f32 and bf16; fewer than 2^31 lines. Shared memory: 64 bytes.
+// memory. Limits: f32, bf16 and f16; fewer than 2^31 lines. Shared memory: 64 bytes.
 // H200, 2026-11-27: 64x56x56x64 f32 in 46 us, 3.4 TB/s (docs/results/gpu-h200.md).
 #include "kernels/cuda/fakequant.h"
 #include "kernels/cuda/reduce.h"
@@ -108,7 +108,7 @@ void choose_results(const FakeQuantShape& s, const FakeQuantBackwardArgs& a, Str
 }  // namespace
 
 void fakequant_backward_fused(const FakeQuantShape& s, const FakeQuantBackwardArgs& a, Stream stream) {
-  s.type == RTFQ_BF16 ? choose_results<bf16>(s, a, stream) : choose_results<float>(s, a, stream);
+  with_element(s, [&](auto one) { choose_results<decltype(one)>(s, a, stream); });
 }
 
 }  // namespace rtfq::kernels::RTFQ_GPU

@@ -3,9 +3,9 @@
 // A block of 256 threads takes up to 16 KB of x that share a step size (fakequant.h), a thread four times 16
 // bytes, all in flight before the first is used, or one element at a time where a line does not start on 16
 // bytes (an odd number of channels). Rounding to codes is one addition (values.h). Floor: 4 or 2 bytes read
-// an element, as many written for values, 1 for codes; 5 operations. Bound by memory. Limits: f32 and bf16;
-// fewer than 2^31 lines. Needs no workspace and no shared memory.
-// H200, 2026-11-27: 64x56x56x64 f32 in 30 us, 3.4 TB/s (docs/results/gpu-h200.md).
+// an element, as many written for values, 1 for codes; 5 operations. Bound by memory. Limits: f32, bf16 and
+// f16; fewer than 2^31 lines. Needs no workspace and no shared memory. H200, 2026-11-27: 64x56x56x64 f32 in
+// 30 us, 3.4 TB/s (docs/results/gpu-h200.md).
 #include "kernels/cuda/fakequant.h"
 
 namespace rtfq::kernels::RTFQ_GPU {
@@ -75,7 +75,7 @@ void choose_results(const FakeQuantShape& s, const FakeQuantForwardArgs& a, Stre
 }  // namespace
 
 void fakequant_forward_vector(const FakeQuantShape& s, const FakeQuantForwardArgs& a, Stream stream) {
-  s.type == RTFQ_BF16 ? choose_results<bf16>(s, a, stream) : choose_results<float>(s, a, stream);
+  with_element(s, [&](auto one) { choose_results<decltype(one)>(s, a, stream); });
 }
 
 }  // namespace rtfq::kernels::RTFQ_GPU

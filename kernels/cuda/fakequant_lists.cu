@@ -9,7 +9,8 @@ std::size_t fakequant_sums_bytes(const FakeQuantShape& s) {
 }
 
 const char* fakequant_unsupported(const FakeQuantShape& s) {
-  if (s.type != RTFQ_F32 && s.type != RTFQ_BF16) return "takes f32 and bf16 operands only";
+  if (s.type != RTFQ_F32 && s.type != RTFQ_BF16 && s.type != RTFQ_F16)
+    return "takes f32, bf16 and f16 operands only";
   // With fewer blocks than that, numbers of lines and blocks fit in 32 bits too.
   return s.rows * s.groups < INT32_MAX && count(s) / FakeQuantCut::piece_of<float> < INT32_MAX / 4
              ? nullptr

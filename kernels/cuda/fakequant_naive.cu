@@ -1,7 +1,7 @@
 // Fake-quant as the formulas of kernels/fakequant.h read. A thread takes one element, or, for sums, all
 // elements of one step size, one after the other. For comparison, not for speed. Blocks have 128 threads.
 // Floor: as in fakequant_forward.cu and fakequant_backward.cu; the gradient here reads g and x twice. Takes
-// every f32 and bf16 shape of fewer than 2^31 blocks.
+// every shape of fewer than 2^31 blocks.
 #include "kernels/cuda/fakequant.h"
 
 namespace rtfq::kernels::RTFQ_GPU {
@@ -116,13 +116,13 @@ void sum_as(const FakeQuantShape& s, const AbsSumArgs& a, Stream stream) {
 }  // namespace
 
 void fakequant_forward_naive(const FakeQuantShape& s, const FakeQuantForwardArgs& a, Stream stream) {
-  s.type == RTFQ_BF16 ? forward_as<bf16>(s, a, stream) : forward_as<float>(s, a, stream);
+  with_element(s, [&](auto one) { forward_as<decltype(one)>(s, a, stream); });
 }
 void fakequant_backward_naive(const FakeQuantShape& s, const FakeQuantBackwardArgs& a, Stream stream) {
-  s.type == RTFQ_BF16 ? backward_as<bf16>(s, a, stream) : backward_as<float>(s, a, stream);
+  with_element(s, [&](auto one) { backward_as<decltype(one)>(s, a, stream); });
 }
 void abs_sum_naive(const FakeQuantShape& s, const AbsSumArgs& a, Stream stream) {
-  s.type == RTFQ_BF16 ? sum_as<bf16>(s, a, stream) : sum_as<float>(s, a, stream);
+  with_element(s, [&](auto one) { sum_as<decltype(one)>(s, a, stream); });
 }
 
 }  // namespace rtfq::kernels::RTFQ_GPU

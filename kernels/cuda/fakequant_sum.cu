@@ -3,7 +3,7 @@
 // A block of 256 threads takes up to 16 KB of x that share a step size (fakequant.h), a thread four times 16
 // bytes, all in flight before the first is used, and writes one partial sum in double; a second launch, one
 // block a step size, adds those in a fixed order. Floor: 4 or 2 bytes read an element, 2 operations. Bound by
-// memory. Limits: f32 and bf16; fewer than 2^31 lines. Shared memory: 64 bytes. Not yet timed on a GPU.
+// memory. Limits: f32, bf16 and f16; fewer than 2^31 lines. Shared memory: 64 bytes. Not yet timed on a GPU.
 #include "kernels/cuda/fakequant.h"
 #include "kernels/cuda/reduce.h"
 
@@ -72,7 +72,7 @@ void choose_sign(const FakeQuantShape& s, const AbsSumArgs& a, Stream stream) {
 }  // namespace
 
 void abs_sum_blocks(const FakeQuantShape& s, const AbsSumArgs& a, Stream stream) {
-  s.type == RTFQ_BF16 ? choose_sign<bf16>(s, a, stream) : choose_sign<float>(s, a, stream);
+  with_element(s, [&](auto one) { choose_sign<decltype(one)>(s, a, stream); });
 }
 
 }  // namespace rtfq::kernels::RTFQ_GPU

@@ -85,6 +85,9 @@ TEST_CASE("catalog on cuda: pool") {
   check_on_gpu("maxpool.");
   check_on_gpu("avgpool.");
 }
+TEST_CASE("catalog on cuda: int4") {
+  check_on_gpu("int4.");
+}
 TEST_CASE("catalog on cuda: loss") {
   check_on_gpu("softmax");
   check_on_gpu("loss.");

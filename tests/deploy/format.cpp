@@ -2,6 +2,7 @@
 #include <catch2/catch.hpp>
 
 #include "engine/crc32.h"
+#include "kernels/int4.h"
 #include "models/packed/codes.h"
 #include "tests/deploy/banks.h"
 
@@ -83,6 +84,17 @@ TEST_CASE("packed: codes lie as the format says") {
   const std::vector<int8_t> three{1, -1, 3};
   CHECK(packed::pack_codes(three, 3) == File{0xf9, 0x00});
   CHECK_THROWS_WITH(packed::pack_codes(four, 3), Contains("does not fit in 3 bits"));
+}
+
+TEST_CASE("packed: 4-bit codes lie as the kernels of 4-bit storage write them") {
+  const auto shape = kernels::make_fakequant_shape(5, kernels::quant_bounds(4, true));
+  const auto& quantizer = kernels::choose<kernels::Int4Quantize>(kernels::Backend::cpu, shape);
+  const std::vector<float> x{1, -2, 7, -8, 3};
+  const float step = 1;
+  File line(static_cast<std::size_t>(kernels::int4_bytes(5)));
+  std::vector<std::byte> scratch(quantizer.workspace(shape));
+  quantizer.launch(shape, {x.data(), &step, line.data(), scratch.data()}, {});
+  CHECK(line == packed::pack_codes(std::vector<int8_t>{1, -2, 7, -8, 3}, 4));
 }
 
 TEST_CASE("packed: codes of every width come back") {

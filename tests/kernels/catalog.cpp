@@ -1,9 +1,8 @@
-// Every implementation of every operator against the catalog's fp64 reference. One test case an operator family; a failure
-// prints the command that repeats it.
+// Every implementation of every operator against the catalog's fp64 reference. One test case an operator
+// family; a failure prints the command that repeats it.
 #include "kernels/catalog/catalog.h"
 
 #include <catch2/catch.hpp>
-
 #include <set>
 
 using namespace rtfq::kernels;
@@ -35,12 +34,27 @@ void check_family(const std::string& prefix) {
 
 }  // namespace
 
-TEST_CASE("catalog: conv2d") { check_family("conv2d."); }
-TEST_CASE("catalog: linear") { check_family("linear."); }
-TEST_CASE("catalog: fakequant") { check_family("fakequant."); }
-TEST_CASE("catalog: batchnorm") { check_family("batchnorm."); }
-TEST_CASE("catalog: normquant") { check_family("normquant."); }
-TEST_CASE("catalog: convquant") { check_family("convquant."); }
+TEST_CASE("catalog: conv2d") {
+  check_family("conv2d.");
+}
+TEST_CASE("catalog: linear") {
+  check_family("linear.");
+}
+TEST_CASE("catalog: fakequant") {
+  check_family("fakequant.");
+}
+TEST_CASE("catalog: batchnorm") {
+  check_family("batchnorm.");
+}
+TEST_CASE("catalog: normquant") {
+  check_family("normquant.");
+}
+TEST_CASE("catalog: convquant") {
+  check_family("convquant.");
+}
+TEST_CASE("catalog: int4") {
+  check_family("int4.");
+}
 TEST_CASE("catalog: elementwise") {
   check_family("relu.");
   check_family("add");
@@ -58,7 +72,9 @@ TEST_CASE("catalog: loss") {
   check_family("softmax");
   check_family("loss.");
 }
-TEST_CASE("catalog: optimizer") { check_family("optimizer."); }
+TEST_CASE("catalog: optimizer") {
+  check_family("optimizer.");
+}
 
 TEST_CASE("catalog: codes, running statistics, answers") {
   check_family("dequantize");

@@ -91,8 +91,9 @@ TEST_CASE("fakequant: shapes and what is refused") {
   CHECK_THROWS_AS(make_fakequant_shape(8, {0, 0}), std::invalid_argument);
   CHECK_THROWS_AS(make_fakequant_weight_shape(6, 9, 10, 16, {0, 256}, true), std::invalid_argument);
   CHECK_THROWS_WITH(make_fakequant_shape(8, {0, 15}, RTFQ_U8),
-                    Contains("expected f32 or bf16 elements, got u8"));
-  CHECK(cost(FakeQuantBackward{}, make_fakequant_shape(8, {0, 15}, RTFQ_BF16)).bytes == 6 * 8);
+                    Contains("expected f32, bf16 or f16 elements, got u8"));
+  for (const auto half : {RTFQ_BF16, RTFQ_F16})
+    CHECK(cost(FakeQuantBackward{}, make_fakequant_shape(8, {0, 15}, half)).bytes == 6 * 8);
   CHECK_NOTHROW(make_fakequant_shape(8, {128, 127}));
   CHECK_NOTHROW(make_fakequant_shape(8, {0, 255}));
 }
@@ -114,7 +115,7 @@ TEST_CASE("fakequant: the vector kernels come first and refuse other types") {
   CHECK(FakeQuantForward::cpu().back().name == std::string("naive"));
   CHECK(FakeQuantBackward::cpu().back().name == std::string("naive"));
   CHECK(AbsSum::cpu().back().name == std::string("naive"));
-  s.type = RTFQ_F16;
+  s.type = RTFQ_U8;
   CHECK_THROWS_WITH(choose<FakeQuantForward>(Backend::cpu, s),
                     Contains("[fakequant.forward]") && Contains("f32"));
   CHECK_THROWS_AS(choose<FakeQuantBackward>(Backend::cpu, s), std::runtime_error);

@@ -99,6 +99,9 @@ void check_family(const std::string& prefix, int usual_schedules) {
 TEST_CASE("catalog on simt: fakequant") {
   check_family("fakequant.", 3);
 }
+TEST_CASE("catalog on simt: int4") {
+  check_family("int4.", 2);
+}
 TEST_CASE("catalog on simt: elementwise") {
   check_family("relu.", 3);
   check_family("add", 3);

@@ -113,10 +113,10 @@ TEST_CASE("fakequant on simt: a step size below the least normal inverse behaves
 
 TEST_CASE("fakequant on simt: refused shapes are named") {
   FakeQuantShape s = make_fakequant_shape(8, quant_bounds(4, true));
-  s.type = RTFQ_F16;
+  s.type = RTFQ_U8;
   CHECK_THROWS_WITH(
       choose<FakeQuantForward>(Backend::simt, s),
-      Catch::Contains("[fakequant.forward]") && Catch::Contains("vector: takes f32 and bf16 operands only"));
+      Catch::Contains("[fakequant.forward]") && Catch::Contains("vector: takes f32, bf16 and f16 operands only"));
   CHECK(choose<FakeQuantForward>(Backend::simt, make_fakequant_shape(8, quant_bounds(4, true))).name ==
         std::string("vector"));
 }

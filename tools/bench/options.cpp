@@ -4,7 +4,8 @@ namespace rtfq::lab {
 
 void add_shape_options(CLI::App& app, Selection& s) {
   app.add_option("--bits", s.bits, "of quantizers: 2 to 8, signed ones as 4s (default 4)")->delimiter(',');
-  app.add_option("--dtype", s.dtypes, "f32, bf16, or of convolutions u8: codes and s8 weights (default f32)")
+  app.add_option("--dtype", s.dtypes,
+                 "f32, bf16, of fake-quant f16, of convolutions u8: codes and s8 weights (default f32)")
       ->delimiter(',');
   app.add_option("--shape", s.shapes,
                  "a network's layers (resnet50@224xb32, a subnet's: resnet18@112xb64/w0.9,d0.5), a shape "

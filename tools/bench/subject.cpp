@@ -38,11 +38,15 @@ std::unique_ptr<catalog::Instance> make_instance(const Item& item, bool verifyin
   catalog::CustomRequest request{item.op, item.dims};
   if (item.dtype == "bf16")
     request.type = RTFQ_BF16;
+  else if (item.dtype == "f16" && item.op.rfind("fakequant.", 0) == 0)
+    request.type = RTFQ_F16;
   else if (item.dtype == "u8" && item.op.rfind("conv2d.", 0) == 0)
     request.type = RTFQ_U8;
   else if (item.dtype != "f32")
     throw std::invalid_argument(
-        "[" + item.op + "] expected --dtype f32 or bf16, or of convolutions u8 (codes), got " + item.dtype);
+        "[" + item.op +
+        "] expected --dtype f32 or bf16, of fake-quant also f16, of convolutions u8 (codes), got " +
+        item.dtype);
   if (item.bits) request.bits = item.bits;
   request.is_signed = item.is_signed;
   request.contract = contract;
