@@ -55,6 +55,18 @@ TEST_CASE("packed: a run becomes a file that answers as the run does") {
   }
   const std::string four = succeed(place, {"infer", bank, place.at("target"), "--subnet", "bits=4"}).out;
   CHECK(succeed(place, {"infer", one, place.at("target")}).out == four);
+  const std::string agreement = std::string(RTFQ_BINARY) + "-agreement";
+  const Outcome agreed =
+      test::Process(place.root, {run, place.at("target"), "--subnet", "bits=8", "--subnet", "bits=4"}, -1,
+                    agreement.c_str())
+          .wait();
+  INFO(agreed.err);
+  CHECK(agreed.status == 0);
+  REQUIRE(lines_of(agreed.out).size() == 2);
+  for (const std::string& line : lines_of(agreed.out))
+    CHECK_THAT(line, Contains("codes flipped") && (Contains("the class of 24 of 24 images") ||
+                                                   Contains("the class of 23 of 24 images")));
+
   const Outcome top =
       succeed(place, {"infer", one, place.at("target/0/0.png"), place.at("target/1/1.png"), "--top", "2"});
   CHECK(lines_of(top.out).size() == 3);
