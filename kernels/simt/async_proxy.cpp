@@ -141,7 +141,7 @@ void fence_proxy_async() {
 }
 
 const unsigned char* async_view(uint32_t offset, uint32_t bytes) {
-  return Runner::running().shared().async_view(offset, bytes);
+  return Runner::running().shared().operand(offset, bytes);
 }
 
 void mbarrier_init(uint64_t* barrier, uint32_t arrivals) {

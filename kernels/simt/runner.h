@@ -135,6 +135,8 @@ class SharedMemory {
   void obscure(uint32_t offset, uint32_t bytes);
   void publish(uint32_t offset, uint32_t bytes);
   const unsigned char* async_view(uint32_t offset, uint32_t bytes);
+  /// The same of what a product reads: fails where memory was changed since and nobody said so.
+  const unsigned char* operand(uint32_t offset, uint32_t bytes);
   void* variable(const void* key, std::size_t bytes, const char* name);
   /// Objects for ThreadSanitizer's orderings, mapped afresh with the arena for every block.
   void* order_object(uint32_t i) { return arena_ + arena_bytes + i % 1024 * 8; }

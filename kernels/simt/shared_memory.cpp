@@ -99,6 +99,20 @@ const unsigned char* SharedMemory::async_view(uint32_t from, uint32_t bytes) {
   return reinterpret_cast<const unsigned char*>(view()) + from;
 }
 
+const unsigned char* SharedMemory::operand(uint32_t from, uint32_t bytes) {
+  const unsigned char* seen = async_view(from, bytes);
+  for (uint32_t i = 0; i < bytes; ++i) {
+    const auto now = static_cast<unsigned char>(arena_[from + i]);
+    // Where the view is poison something was announced, and not yet brought up to date: the product shows it.
+    if (seen[i] != now && seen[i] != (poison & 0xFF))
+      Runner::running().fail("wgmma reads shared memory at offset " + std::to_string(from + i - guard) +
+                             ", which an ordinary store has changed: an operand was overwritten before its "
+                             "product was waited for, "
+                             "or it is stored without store_operand");
+  }
+  return seen;
+}
+
 void* SharedMemory::variable(const void* key, std::size_t bytes, const char* name) {
   for (const Variable& v : variables_)
     if (v.key == key) return arena_ + v.offset;

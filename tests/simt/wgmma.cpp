@@ -90,4 +90,5 @@ TEST_CASE("wgmma on simt: missing waits, fences and barriers show") {
   CHECK(fault_of<TileFault::other_swizzle>() == "wrong product");
   CHECK_THAT(fault_of<TileFault::too_many_bytes>(), Contains("deadlock") && Contains("mbarrier.try_wait"));
   CHECK(fault_of<TileFault::wrong_stride>() != "");
+  CHECK_THAT(fault_of<TileFault::overwritten_operand>(), Contains("which an ordinary store has changed"));
 }

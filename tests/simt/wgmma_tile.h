@@ -23,7 +23,8 @@ enum class TileFault {
   no_init_barrier,
   other_swizzle,
   too_many_bytes,
-  wrong_stride
+  wrong_stride,
+  overwritten_operand
 };
 
 /// A [64][steps*128 bytes] is gathered with cp.async; B lies in memory as [steps] tiles of n rows, swizzled,
@@ -76,6 +77,8 @@ __global__ void __launch_bounds__(128) product_of_rows(const unsigned char* a, c
       simt::wgmma<kind, n>(sum, simt::matrix_descriptor(stage + 32 * inner, 0, stride),
                            simt::matrix_descriptor(stage + a_bytes + 32 * inner, 0, 1024));
     simt::wgmma_commit();
+    if (fault == TileFault::overwritten_operand)  // as results would be that are written too soon
+      reinterpret_cast<volatile uint32_t*>(stages + step % 2 * stage_bytes)[t] = 0x3f803f80u;
     if (fault != TileFault::no_wgmma_wait) simt::wgmma_wait<0>();
     __syncthreads();
   }
