@@ -4,6 +4,8 @@
 
 #include <catch2/catch.hpp>
 #include <cstdlib>
+#include <map>
+#include <set>
 #include <sstream>
 
 #include "kernels/simt/executor.h"
@@ -57,10 +59,48 @@ struct GuardPages {
   ~GuardPages() { catalog::guard_pages(false); }
 };
 
+/// The types that a case's name and shape speak of: kernels are compiled for each.
+std::string types_of(const catalog::Entry& entry, const catalog::Instance& instance) {
+  const std::string text = entry.case_name + " " + instance.description();
+  std::string types;
+  for (const char* type : {"bf16", "_f16", " f16", "u8", "s8", "s32"})
+    if (text.find(type) != std::string::npos) types += type;
+  return types;
+}
+
+/// Of what is bound by memory, more elements than a block takes.
+constexpr double several_blocks = 3e4;
+
+/// RTFQ_SIMT_CASES=1 in the environment: of each implementation and types of operands the cheapest case of
+/// several blocks alone, so that there is time for many schedules. Cases by name, with the implementations
+/// that are to run them.
+std::map<std::string, std::set<std::string>> cheapest(const std::string& prefix, std::size_t wanted_cases) {
+  std::map<std::string, std::multimap<double, std::pair<std::string, std::string>>> by_kernel;
+  for (const auto& entry : catalog::entries()) {
+    if (entry.large || entry.op.rfind(prefix, 0) != 0) continue;
+    const auto instance = entry.make();
+    for (const auto& name : on_simt(*instance))
+      if (instance->unsupported(Backend::simt, name).empty())
+        by_kernel[entry.op + name + types_of(entry, *instance)].emplace(
+            instance->cost().operations, std::pair(entry.op + " " + entry.case_name, name));
+  }
+  std::map<std::string, std::set<std::string>> chosen;
+  for (const auto& [kernel, cases] : by_kernel) {
+    std::size_t left = wanted_cases;
+    auto one = cases.lower_bound(several_blocks);
+    if (one == cases.end()) one = std::prev(cases.end());
+    for (; one != cases.end() && left > 0; ++one, --left)
+      chosen[one->second.first].insert(one->second.second);
+  }
+  return chosen;
+}
+
 /// Each operator of the family must have kernels, and all of them must run.
 void check_family(const std::string& prefix, int usual_schedules) {
   const simt::ScopedOptions scope;
   const GuardPages pages;
+  const auto cases = static_cast<std::size_t>(wanted("RTFQ_SIMT_CASES", 0));
+  const auto chosen = cases ? cheapest(prefix, cases) : std::map<std::string, std::set<std::string>>{};
   const bool fewer = sanitized && prefix.rfind("conv2d.", 0) == 0;
   const int schedules = static_cast<int>(wanted("RTFQ_SIMT_SCHEDULES", fewer ? 1 : usual_schedules));
   const double most_operations =
@@ -68,6 +108,8 @@ void check_family(const std::string& prefix, int usual_schedules) {
   std::size_t ran = 0;
   for (const auto& entry : catalog::entries()) {
     if (entry.large || entry.op.rfind(prefix, 0) != 0) continue;
+    const auto mine = chosen.find(entry.op + " " + entry.case_name);
+    if (cases && mine == chosen.end()) continue;
     const auto instance = entry.make();
     const Cost cost = instance->cost();
     if (cost.bytes > most_bytes || cost.operations > most_operations) continue;
@@ -76,6 +118,7 @@ void check_family(const std::string& prefix, int usual_schedules) {
     CHECK_FALSE(names.empty());
     for (const auto& name : names) {
       if (!is_wanted(name) || !instance->unsupported(Backend::simt, name).empty()) continue;
+      if (cases && !mine->second.count(name)) continue;
       for (int i = 0; i < schedules; ++i) {
         simt::options().seed = static_cast<uint64_t>(1 + i);
         std::string message;
