@@ -7,7 +7,7 @@
 #include <filesystem>
 #include <map>
 
-#include "models/deploy/program.h"
+#include "models/deploy/observed.h"
 #include "tools/packed_file.h"
 #include "training/network.h"
 #include "training/prepared_images.h"
@@ -16,8 +16,6 @@
 namespace {
 
 using namespace rtfq;
-
-using Codes = std::map<std::string, std::vector<int>>;
 
 struct Count {
   int64_t codes = 0, flipped = 0, beyond_one = 0;
@@ -37,45 +35,19 @@ cli::OpenedRun open_in_f32(const std::string& name) {
   return run;
 }
 
-/// Logits of fake-quant evaluation, and the codes that each activation quantizer makes of what it is given.
-Tensor evaluate(Supernet& net, const Subnet& subnet, Domain domain, const Tensor& images, Codes& codes) {
-  for (Quantizer* quantizer : net.quantizers())
-    quantizer->observe([&codes](const Quantizer& q, const Tensor& x, int bits) {
-      if (q.options().weight) return;
-      const auto bounds = q.bounds(bits);
-      const Tensor found = QTensor::quantize(x, q.step(bits).value, q.used_bits(bits), bounds.qn > 0).codes;
-      auto& all = codes[q.name()];
-      for (int64_t i = 0; i < found.count(); ++i)
-        all.push_back(bounds.qn ? found.as<int8_t>()[i] : found.as<uint8_t>()[i]);
-    });
-  const BatchPart part{domain, images.dim(0)};
-  Tape tape(false);
-  Tensor logits = net.forward(tape, subnet, images, std::span(&part, 1), NormMode::stored).data.to({});
-  for (Quantizer* quantizer : net.quantizers()) quantizer->observe({});
-  return logits;
-}
-
 /// What a packed subnet makes of batches of any size.
 class Packed {
  public:
   explicit Packed(const packed::Model& model) : model_(model) {}
 
-  std::vector<float> run(const Tensor& images, Codes& codes) {
+  deploy::Observed run(const Tensor& images) {
     auto& program = programs_[images.dim(0)];
     if (!program) {
       program = std::make_unique<deploy::Program>(model_, 0, images.dim(0), weights_);
       arena_bytes_ = std::max(arena_bytes_, program->arena_bytes());
       arena_ = memory::allocate({}, arena_bytes_);
     }
-    const deploy::Observer observer = [&](const std::string& name, const void* found, int64_t count) {
-      auto& all = codes[name];
-      for (int64_t i = 0; i < count; ++i)
-        all.push_back(name == "input" ? static_cast<const int8_t*>(found)[i]
-                                      : static_cast<const uint8_t*>(found)[i]);
-    };
-    std::vector<float> logits(static_cast<std::size_t>(images.dim(0)) * model_.classes().size());
-    program->run(arena_.get(), images.as<float>(), logits.data(), &observer);
-    return logits;
+    return deploy::observe(*program, model_.classes().size(), images, arena_.get());
   }
 
  private:
@@ -101,16 +73,15 @@ void compare(cli::OpenedRun& run, const Subnet& subnet, PreparedImages& images, 
   int64_t all = 0, same_class = 0;
   images.each([&](const Tensor& largest, const data::Batch&) {
     const Tensor batch = ops::resize({}, largest, subnet.resolution, subnet.resolution);
-    Codes expected, found;
-    const Tensor logits = evaluate(*bank.network, subnet, domain, batch, expected);
-    const std::vector<float> answers = packed.run(batch, found);
+    const deploy::Observed expected = deploy::observe(*bank.network, subnet, domain, batch),
+                           found = packed.run(batch);
     for (int64_t i = 0; i < batch.dim(0); ++i, ++all) {
-      const auto row = static_cast<std::size_t>(i) * bank.classes.size();
-      same_class += best_of(logits.as<float>() + row, bank.classes.size()) ==
-                    best_of(answers.data() + row, bank.classes.size());
+      const std::size_t classes = bank.classes.size(), row = static_cast<std::size_t>(i) * classes;
+      same_class +=
+          best_of(expected.logits.data() + row, classes) == best_of(found.logits.data() + row, classes);
     }
-    for (const auto& [name, codes] : expected) {
-      const auto& others = found.at(name);
+    for (const auto& [name, codes] : expected.codes) {
+      const auto& others = found.codes.at(name);
       Count& count = counts[name];
       count.codes += static_cast<int64_t>(codes.size());
       for (std::size_t i = 0; i < codes.size(); ++i) {

@@ -2,10 +2,10 @@
 #include "models/deploy/program.h"
 
 #include <catch2/catch.hpp>
-#include <map>
 
 #include "kernels/operator.h"
 #include "kernels/runtime/device.h"
+#include "models/deploy/observed.h"
 #include "tests/deploy/banks.h"
 
 using namespace rtfq;
@@ -13,30 +13,11 @@ using namespace rtfq::test;
 
 namespace {
 
-using Codes = std::map<std::string, std::vector<int>>;
-
-struct Answer {
-  std::vector<float> logits;
-  Codes codes;
-};
+using Answer = deploy::Observed;
 
 /// What evaluation computes; codes from what each quantizer is given.
 Answer evaluated(Supernet& net, const Subnet& subnet, const Tensor& images) {
-  Answer answer;
-  for (Quantizer* quantizer : net.quantizers())
-    quantizer->observe([&answer](const Quantizer& q, const Tensor& x, int bits) {
-      if (q.options().weight) return;
-      const auto bounds = q.bounds(bits);
-      const Tensor codes = QTensor::quantize(x, q.step(bits).value, q.used_bits(bits), bounds.qn > 0).codes;
-      auto& all = answer.codes[q.name()];
-      for (int64_t i = 0; i < codes.count(); ++i)
-        all.push_back(bounds.qn ? codes.as<int8_t>()[i] : codes.as<uint8_t>()[i]);
-    });
-  const BatchPart part{Domain::target, images.dim(0)};
-  Tape tape(false);
-  answer.logits = net.forward(tape, subnet, images, std::span(&part, 1), NormMode::stored).data.to_vector();
-  for (Quantizer* quantizer : net.quantizers()) quantizer->observe({});
-  return answer;
+  return deploy::observe(net, subnet, Domain::target, images);
 }
 
 Answer deployed(const packed::Model& model, const Subnet& subnet, const Tensor& images) {
@@ -44,15 +25,7 @@ Answer deployed(const packed::Model& model, const Subnet& subnet, const Tensor& 
   const deploy::Program program(model, model.index(subnet), images.dim(0), weights);
   const auto arena = memory::allocate({}, program.arena_bytes());
   std::memset(arena.get(), 0xff, program.arena_bytes());
-  Answer answer;
-  answer.logits.resize(static_cast<std::size_t>(images.dim(0)) * model.classes().size());
-  const deploy::Observer observer = [&](const std::string& name, const void* codes, int64_t count) {
-    for (int64_t i = 0; i < count; ++i)
-      answer.codes[name].push_back(name == "input" ? static_cast<const int8_t*>(codes)[i]
-                                                   : static_cast<const uint8_t*>(codes)[i]);
-  };
-  program.run(arena.get(), images.as<float>(), answer.logits.data(), &observer);
-  return answer;
+  return deploy::observe(program, model.classes().size(), images, arena.get());
 }
 
 void require_equal(const Answer& expected, const Answer& got) {
