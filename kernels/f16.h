@@ -32,8 +32,7 @@ inline f16 to_f16(float x) {
     bits = 0x7e00u | (rest >> 13 & 0x3ffu);
   else if (rest >= 0x477ff000u)
     bits = 0x7c00u;
-  else if (rest <
-           0x38800000u)  // below 2^-14: a half's last place is 2^-24, the grid's on which the sum falls
+  else if (rest < 0x38800000u)  // below 2^-14 values lie 2^-24 apart, as the sum's do
     bits = std::bit_cast<uint32_t>(std::bit_cast<float>(rest) + 0.5f) - 0x3f000000u;
   else
     bits = (rest - (112u << 23) + 0xfffu + (rest >> 13 & 1u)) >> 13;

@@ -16,9 +16,9 @@ constexpr int64_t int4_bytes(int64_t codes) {
   return (codes + 1) / 2;
 }
 
-/// The nibble's code, signed or not.
-constexpr int int4_code(unsigned nibble, bool is_signed) {
-  return is_signed ? static_cast<int>(nibble ^ 8u) - 8 : static_cast<int>(nibble);
+/// The signed code of a nibble.
+constexpr int int4_code(unsigned nibble) {
+  return static_cast<int>(nibble ^ 8u) - 8;
 }
 
 /// LSQ codes as kernels/fakequant.h has them, bounds within [0, 15] or [-8, 7].

@@ -43,6 +43,14 @@ std::vector<float> codes_between(int low, int high, std::size_t count, uint64_t 
   return values;
 }
 
+void scale_sums(std::span<float> scale, std::vector<double>* sums) {
+  for (std::size_t k = 0; k < scale.size(); ++k) scale[k] = 0.00137f * static_cast<float>(k % 7 + 1);
+  // f32(sum), then the product, whose 48 bits a double holds.
+  for (std::size_t i = 0; i < sums->size(); ++i)
+    (*sums)[i] =
+        static_cast<double>(static_cast<float>((*sums)[i])) * static_cast<double>(scale[i % scale.size()]);
+}
+
 std::vector<double> conv2d_reference_forward(const Conv2dShape& z, const float* x, const float* weights) {
   const int64_t P = output_height(z), Q = output_width(z);
   std::vector<double> y(static_cast<std::size_t>(z.n * P * Q * z.k), 0.0);

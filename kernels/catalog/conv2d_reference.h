@@ -3,6 +3,7 @@
 // (codes and bf16 values are floats too).
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,9 @@ std::size_t conv2d_count_y(const Conv2dShape&);
 /// Codes from `low` to `high`, as floats; `extreme`: mostly the greatest, else the least, so that sums are as
 /// large as they get.
 std::vector<float> codes_between(int low, int high, std::size_t count, uint64_t seed, bool extreme);
+
+/// Fills scale [k], and makes of sums of codes, [..., k], what scale[k] * f32(sum) is.
+void scale_sums(std::span<float> scale, std::vector<double>* sums);
 
 /// `weights` is the parent's first element.
 std::vector<double> conv2d_reference_forward(const Conv2dShape&, const float* x, const float* weights);

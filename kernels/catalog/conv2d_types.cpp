@@ -78,12 +78,8 @@ std::unique_ptr<Problem<Conv2dForward>> forward(const Conv2dCase& c, rtfq_dtype 
   const bool scaled = w_type == RTFQ_S8 && y_type != RTFQ_S32;
   if (scaled) {
     auto* scale = problem->add<float>(static_cast<std::size_t>(s.k));
-    for (int64_t k = 0; k < s.k; ++k) scale[k] = 0.00137f * static_cast<float>(k % 7 + 1);
     problem->args.scale = scale;
-    // f32(sum), then the product, whose 48 bits a double holds.
-    for (std::size_t i = 0; i < values.size(); ++i)
-      values[i] = static_cast<double>(static_cast<float>(values[i])) *
-                  static_cast<double>(scale[i % static_cast<std::size_t>(s.k)]);
+    scale_sums({scale, static_cast<std::size_t>(s.k)}, &values);
   }
   for (double& value : values) value = stored(y_type, value);
   problem->args.y = add_typed(problem.get(), y_type, values.size());
@@ -131,8 +127,8 @@ std::unique_ptr<Problem<Conv2dWgrad>> wgrad(const Conv2dCase& c, rtfq_dtype x_ty
   std::vector<double> sums(size, 0.0), values(before->begin(), before->end());
   conv2d_reference_wgrad(s, x.data(), g.data(), &sums);
   for (const std::size_t i : places) {
-    const auto product = static_cast<float>(static_cast<double>(static_cast<float>(sums[i])) *
-                                            static_cast<double>(scale));
+    const auto product =
+        static_cast<float>(static_cast<double>(static_cast<float>(sums[i])) * static_cast<double>(scale));
     values[i] = accumulate ? (*before)[i] + product : product;
   }
   auto* dw = problem->add<float>(size);

@@ -38,8 +38,9 @@ void refuse(const CustomRequest& request, const std::string& text) {
                               (got.empty() ? "nothing" : got) + ": " + text);
 }
 
-void require_types(const CustomRequest& request) {
-  if (request.type != RTFQ_F32 && request.type != RTFQ_BF16) refuse(request, "operands are f32 or bf16");
+void require_types(const CustomRequest& request, bool f16) {
+  if (request.type == RTFQ_F32 || request.type == RTFQ_BF16 || (f16 && request.type == RTFQ_F16)) return;
+  refuse(request, f16 ? "operands are f32, bf16 or f16" : "operands are f32 or bf16");
 }
 
 void fill(const CustomRequest& request, float* x, std::size_t count, uint64_t seed, float mean,
@@ -84,7 +85,7 @@ std::unique_ptr<Instance> fakequant(const CustomRequest& request) {
     c.shape = make_fakequant_shape(dims.need("count"), bounds);
   }
   dims.finish();
-  if (request.type != RTFQ_F16) require_types(request);
+  require_types(request, true);
   c.shape.type = request.type;
   c.step = request.step;
   c.given = request.given;

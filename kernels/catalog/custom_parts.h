@@ -28,8 +28,8 @@ class Dims {
 void fill(const CustomRequest&, float* x, std::size_t count, uint64_t seed, float mean = 0,
           float deviation = 1);
 
-/// Throws unless operands are f32 or bf16.
-void require_types(const CustomRequest&);
+/// Throws unless operands are f32 or bf16, or f16 where that is taken.
+void require_types(const CustomRequest&, bool f16 = false);
 
 /// An operand of the request's type; `values` become what it holds.
 template <class Op>

@@ -69,11 +69,8 @@ std::unique_ptr<Problem<Conv2dInt4>> convolve(const Convolution& c) {
   auto values = conv2d_reference_forward(s, x.data(), weights.data());
   if (c.y != RTFQ_S32) {
     auto* scale = problem->add<float>(static_cast<std::size_t>(s.k));
-    for (int64_t k = 0; k < s.k; ++k) scale[k] = 0.00137f * static_cast<float>(k % 7 + 1);
     a.scale = scale;
-    for (std::size_t i = 0; i < values.size(); ++i)
-      values[i] = static_cast<double>(static_cast<float>(values[i])) *
-                  static_cast<double>(scale[i % static_cast<std::size_t>(s.k)]);
+    scale_sums({scale, static_cast<std::size_t>(s.k)}, &values);
   }
   for (double& value : values) value = stored(c.y, value);
   a.y = add_typed(problem.get(), c.y, values.size());

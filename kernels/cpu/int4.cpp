@@ -39,7 +39,7 @@ void convolve(const Conv2dShape& s, const Conv2dInt4Args& a, Stream stream) {
   for (int64_t line = 0; line < lines; ++line)
     for (int64_t c = 0; c < s.c; ++c) {
       const unsigned both = packed[line * bytes + c / 2];
-      weights[line * s.c + c] = static_cast<int8_t>(int4_code(c % 2 ? both >> 4 : both & 15u, true));
+      weights[line * s.c + c] = static_cast<int8_t>(int4_code(c % 2 ? both >> 4 : both & 15u));
     }
   Conv2dShape dense = s;
   dense.c_parent = s.c;
