@@ -25,10 +25,10 @@ class Finish {
         residual_step_(_mm512_set1_ps(residual == RTFQ_RESIDUAL_CODES ? *a.residual_step : 0.0f)) {}
 
   /// What a tile will read and write besides x and weights, into the cache while its products are computed.
-  RTFQ_INLINE void fetch(int64_t pixel, int64_t pixels, int64_t first) const {
+  RTFQ_INLINE void fetch(const int64_t* outputs, int64_t pixels, int64_t first) const {
     constexpr int64_t size = quantized ? 1 : 4;
     for (int64_t i = 0; i < pixels; ++i) {
-      const int64_t at = (pixel + i) * k_ + first;
+      const int64_t at = outputs[i] * k_ + first;
       if constexpr (residual == RTFQ_RESIDUAL_CODES)
         _mm_prefetch(static_cast<const uint8_t*>(a_.residual) + at, _MM_HINT_T0);
       if constexpr (residual == RTFQ_RESIDUAL_VALUES)
@@ -38,28 +38,28 @@ class Finish {
     }
   }
 
-  /// `first`: the first output channel.
-  RTFQ_INLINE void operator()(const int32_t* sums, int64_t pixel, int64_t pixels, int64_t first,
+  /// outputs[i]: a pixel's place among the output's; `first`: the first output channel.
+  RTFQ_INLINE void operator()(const int32_t* sums, const int64_t* outputs, int64_t pixels, int64_t first,
                               int64_t vectors) const {
     if (vectors == group_vectors && first + group_channels <= k_)
-      return finish_group(sums, pixel, pixels, first);
+      return finish_group(sums, outputs, pixels, first);
     for (int64_t v = 0; v < vectors; ++v) {
       const int64_t k = first + v * lanes, n = std::min(lanes, k_ - k);
-      finish(sums + v * lanes, vectors * lanes, pixel, pixels, k, static_cast<__mmask16>((1u << n) - 1));
+      finish(sums + v * lanes, vectors * lanes, outputs, pixels, k, static_cast<__mmask16>((1u << n) - 1));
     }
   }
 
  private:
   /// `all`: the vector's channels that there are.
-  RTFQ_INLINE void finish(const int32_t* sums, int64_t stride, int64_t pixel, int64_t pixels, int64_t k,
-                          __mmask16 all) const {
+  RTFQ_INLINE void finish(const int32_t* sums, int64_t stride, const int64_t* outputs, int64_t pixels,
+                          int64_t k, __mmask16 all) const {
     const auto load = [all](const void* from) RTFQ_INLINE_LAMBDA { return _mm512_maskz_loadu_ps(all, from); };
     const auto store = [all](void* to, __m512i codes)
                            RTFQ_INLINE_LAMBDA { _mm512_mask_cvtepi32_storeu_epi8(to, all, codes); };
     const __m512 scale = load(a_.scale + k), mean = load(a_.mean + k), factor = load(a_.factor + k),
                  shift = load(a_.shift + k);
     for (int64_t i = 0; i < pixels; ++i) {
-      const int64_t at = (pixel + i) * k_ + k;
+      const int64_t at = outputs[i] * k_ + k;
       const __m512 y = _mm512_mul_ps(scale, _mm512_cvtepi32_ps(_mm512_load_si512(sums + i * stride)));
       __m512 z = _mm512_fmadd_ps(_mm512_sub_ps(y, mean), factor, shift);
       if constexpr (residual == RTFQ_RESIDUAL_VALUES)
@@ -83,7 +83,8 @@ class Finish {
   }
 
   /// A whole group, pixel by pixel: 64 codes are one store.
-  RTFQ_INLINE void finish_group(const int32_t* sums, int64_t pixel, int64_t pixels, int64_t first) const {
+  RTFQ_INLINE void finish_group(const int32_t* sums, const int64_t* outputs, int64_t pixels,
+                                int64_t first) const {
     __m512 scale[group_vectors], mean[group_vectors], factor[group_vectors], shift[group_vectors];
 #pragma GCC unroll 4
     for (int v = 0; v < group_vectors; ++v) {
@@ -98,7 +99,7 @@ class Finish {
     const int64_t stride = k_;
     const ConvQuantArgs a = a_;
     for (int64_t i = 0; i < pixels; ++i, sums += group_channels) {
-      const int64_t at = (pixel + i) * stride + first;
+      const int64_t at = outputs[i] * stride + first;
       __m512 z[group_vectors];
 #pragma GCC unroll 4
       for (int v = 0; v < group_vectors; ++v) {

@@ -13,18 +13,20 @@
 // a tap is a whole row of the filter, since its bytes follow each other, and the sums start at -128 times the
 // sum of the weights: exact, as all of it is in integers.
 #include <immintrin.h>
+#include <omp.h>
 
 #include <algorithm>
 #include <cstring>
 
 #include "kernels/cpu/convquant.h"
 #include "kernels/cpu/convquant_finish.h"
+#include "kernels/cpu/convquant_tiles.h"
 
 namespace rtfq::kernels::cpu {
 namespace {
 
-constexpr int64_t tile_pixels = 6;
-constexpr int64_t most_image_channels = 4, most_taps = 49;
+constexpr int64_t tile_pixels = ConvTiles::tile_pixels;
+constexpr int64_t most_image_channels = 4, most_filter = 7;
 
 int64_t up(int64_t value, int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
@@ -33,33 +35,35 @@ int64_t up(int64_t value, int64_t multiple) {
 /// How a shape is cut into steps of four products.
 struct Plan {
   const Conv2dShape& s;
-  bool image;                        ///< s8: filter rows as taps, on a padded copy
-  int64_t taps, steps;               ///< steps of a tap
-  int64_t vectors;                   ///< of 16 output channels
-  int64_t p, q, pixels;              ///< of all images
-  int64_t padded_row, padded_image;  ///< bytes of the copy
+  bool image;                      ///< s8: filter rows as taps, on a padded copy
+  int64_t columns, taps;           ///< of the filter: taps of a row, and of all
+  int64_t steps;                   ///< of a tap
+  int64_t vectors;                 ///< of 16 output channels
+  int64_t p, q;                    ///< output's height and width
+  int64_t pad, line, image_bytes;  ///< of x as it is read: the copy, or the operand
 
   explicit Plan(const Conv2dShape& shape)
       : s(shape),
         image(shape.x_type == RTFQ_S8),
-        taps(image ? s.r : s.r * s.s),
+        columns(image ? 1 : s.s),
+        taps(s.r * columns),
         steps(image ? up(s.s * s.c, 4) / 4 : s.c / 4),
         vectors(up(s.k, lanes) / lanes),
         p(output_height(s)),
         q(output_width(s)),
-        pixels(s.n * p * q),
-        padded_row((s.w + 2 * s.pad) * s.c),
-        padded_image((s.h + 2 * s.pad) * padded_row) {}
+        pad(image ? 0 : s.pad),
+        line((s.w + (image ? 2 * s.pad : 0)) * s.c),
+        image_bytes((s.h + (image ? 2 * s.pad : 0)) * line) {}
 
   int64_t groups() const { return up(s.k, group_channels) / group_channels; }
   int64_t weight_bytes() const { return taps * steps * vectors * lanes * 4; }
+  int64_t group_bytes() const { return taps * steps * group_channels * 4; }
   /// Of output channel k, byte b of a tap's step: where it lies.
   int64_t place(int64_t k, int64_t tap, int64_t step, int64_t b) const {
     const int64_t group = k / group_channels,
                   in_group = std::min(group_vectors, vectors - group * group_vectors),
                   vector = k % group_channels / lanes;
-    return group * taps * steps * group_channels * 4 +
-           (((tap * steps + step) * in_group + vector) * lanes + k % lanes) * 4 + b;
+    return group * group_bytes() + (((tap * steps + step) * in_group + vector) * lanes + k % lanes) * 4 + b;
   }
 };
 
@@ -69,33 +73,39 @@ struct Ahead {
   int64_t each_step;
 };
 
-/// Sums of P pixels by V vectors of output channels. rows[tap * P + pixel] is where a pixel's codes of a tap
-/// begin.
+/// How the codes and the weights of a tile follow each other: `rows` times `steps` of four, the next row
+/// `code_jump` and `weight_jump` bytes behind the last's beginning.
+struct Taps {
+  int64_t rows, steps, code_jump, weight_jump;
+};
+
+/// Sums of P pixels by V vectors of output channels. codes[i]: where those of a pixel begin.
 template <int P, int V>
-void tile(const uint8_t* const* rows, int64_t taps, int64_t steps, const int8_t* w, const int32_t* start,
-          Ahead ahead, int32_t* sums) {
+void tile(const uint8_t* const* codes, Taps taps, const int8_t* weights, const int32_t* start, Ahead ahead,
+          int32_t* sums) {
   __m512i acc[P][V];
 #pragma GCC unroll 8
   for (int i = 0; i < P; ++i)
 #pragma GCC unroll 8
     for (int v = 0; v < V; ++v) acc[i][v] = _mm512_loadu_si512(start + v * lanes);
-  for (int64_t tap = 0; tap < taps; ++tap, rows += P) {
+  for (int64_t row = 0; row < taps.rows; ++row, weights += taps.weight_jump) {
     const uint8_t* x[P];
 #pragma GCC unroll 8
-    for (int i = 0; i < P; ++i) x[i] = rows[i];
-    for (int64_t step = 0; step < 4 * steps; step += 4, w += V * 64) {
-      __m512i weights[V];
+    for (int i = 0; i < P; ++i) x[i] = codes[i] + row * taps.code_jump;
+    const int8_t* w = weights;
+    for (int64_t step = 0; step < 4 * taps.steps; step += 4, w += V * 64) {
+      __m512i of_channels[V];
 #pragma GCC unroll 8
-      for (int v = 0; v < V; ++v) weights[v] = _mm512_loadu_si512(w + v * 64);
+      for (int v = 0; v < V; ++v) of_channels[v] = _mm512_loadu_si512(w + v * 64);
       _mm_prefetch(ahead.from, _MM_HINT_T0);
       ahead.from += ahead.each_step;
 #pragma GCC unroll 8
       for (int i = 0; i < P; ++i) {
         int32_t four;
         std::memcpy(&four, x[i] + step, 4);
-        const __m512i codes = _mm512_set1_epi32(four);
+        const __m512i of_pixel = _mm512_set1_epi32(four);
 #pragma GCC unroll 8
-        for (int v = 0; v < V; ++v) acc[i][v] = _mm512_dpbusd_epi32(acc[i][v], codes, weights[v]);
+        for (int v = 0; v < V; ++v) acc[i][v] = _mm512_dpbusd_epi32(acc[i][v], of_pixel, of_channels[v]);
       }
     }
   }
@@ -105,63 +115,62 @@ void tile(const uint8_t* const* rows, int64_t taps, int64_t steps, const int8_t*
     for (int v = 0; v < V; ++v) _mm512_store_si512(sums + (i * V + v) * lanes, acc[i][v]);
 }
 
-using Tile = void (*)(const uint8_t* const*, int64_t, int64_t, const int8_t*, const int32_t*, Ahead,
-                      int32_t*);
+using Tile = void (*)(const uint8_t* const*, Taps, const int8_t*, const int32_t*, Ahead, int32_t*);
 constexpr Tile tiles[tile_pixels][group_vectors] = {
     {tile<1, 1>, tile<1, 2>, tile<1, 3>, tile<1, 4>}, {tile<2, 1>, tile<2, 2>, tile<2, 3>, tile<2, 4>},
     {tile<3, 1>, tile<3, 2>, tile<3, 3>, tile<3, 4>}, {tile<4, 1>, tile<4, 2>, tile<4, 3>, tile<4, 4>},
     {tile<5, 1>, tile<5, 2>, tile<5, 3>, tile<5, 4>}, {tile<6, 1>, tile<6, 2>, tile<6, 3>, tile<6, 4>}};
 
-/// An output pixel.
-struct Position {
-  int64_t n, p, q;
-
-  RTFQ_INLINE Position(const Plan& plan, int64_t pixel)
-      : n(pixel / (plan.q * plan.p)), p(pixel / plan.q % plan.p), q(pixel % plan.q) {}
-  RTFQ_INLINE void advance(const Plan& plan) {
-    if (++q < plan.q) return;
-    q = 0;
-    if (++p == plan.p) p = 0, ++n;
-  }
+/// Pixels of a tile: where the codes of their first taps begin, and which of the output's they are.
+struct Pixels {
+  const uint8_t* codes[tile_pixels];
+  int64_t outputs[tile_pixels];
+  int64_t count = 0;
 };
 
-/// Where the codes of `count` pixels from `at` on begin, for every tap; `at` moves behind them.
-void find_rows(const Plan& plan, const uint8_t* x, const uint8_t* zeros, Position& at, int64_t count,
-               const uint8_t** rows) {
-  const Conv2dShape& s = plan.s;
-  for (int64_t i = 0; i < count; ++i, at.advance(plan)) {
-    const int64_t top = at.p * s.stride, left = at.q * s.stride;
-    const uint8_t** to = rows + i;
-    if (plan.image) {
-      const uint8_t* from = x + at.n * plan.padded_image + top * plan.padded_row + left * s.c;
-      for (int64_t r = 0; r < s.r; ++r, to += count) *to = from + r * plan.padded_row;
-      continue;
-    }
-    const int64_t h0 = top - s.pad, w0 = left - s.pad;
-    const uint8_t* from = x + ((at.n * s.h + h0) * s.w + w0) * s.c;
-    if (h0 >= 0 && w0 >= 0 && h0 + s.r <= s.h && w0 + s.s <= s.w) {
-      for (int64_t r = 0; r < s.r; ++r, from += s.w * s.c)
-        for (int64_t t = 0; t < s.s; ++t, to += count) *to = from + t * s.c;
-      continue;
-    }
-    for (int64_t r = 0; r < s.r; ++r, from += s.w * s.c)
-      for (int64_t t = 0; t < s.s; ++t, to += count) {
-        const int64_t h = h0 + r, w = w0 + t;
-        *to = h >= 0 && h < s.h && w >= 0 && w < s.w ? from + t * s.c : zeros;
-      }
+/// Goes through a region's tiles.
+class Walk {
+ public:
+  Walk(const Plan& plan, const ConvTiles::Region& region, const uint8_t* x, int64_t tile)
+      : plan_(plan), region_(region), x_(x), tile_(tile) {
+    const int64_t columns = region.columns.outputs(), rows = region.rows.outputs(),
+                  pixel = region.first_pixel(tile);
+    column_ = pixel % columns, row_ = pixel / columns % rows, image_ = pixel / (columns * rows);
+    begin_row();
   }
-}
 
-/// The lowest row of what the tile at `next` reads; the others have been read before.
-Ahead bytes_ahead(const Plan& plan, const uint8_t* x, const Position& next) {
-  const Conv2dShape& s = plan.s;
-  const int64_t line = plan.image ? plan.padded_row : s.w * s.c,
-                height = plan.image ? plan.padded_image : s.h * line, pad = plan.image ? 0 : s.pad;
-  const int64_t bytes = tile_pixels * s.stride * s.c;
-  return {x + std::max<int64_t>(0, next.n * height + (next.p * s.stride - pad + s.r - 1) * line +
-                                       (next.q * s.stride - pad) * s.c),
-          (bytes + plan.taps * plan.steps - 1) / (plan.taps * plan.steps)};
-}
+  /// The next tile's pixels.
+  RTFQ_INLINE void next(Pixels& to) {
+    to.count = region_.first_pixel(tile_ + 1) - region_.first_pixel(tile_);
+    ++tile_;
+    for (int64_t i = 0; i < to.count; ++i) {
+      to.codes[i] = codes_, to.outputs[i] = output_;
+      codes_ += plan_.s.stride * plan_.s.c, ++output_;
+      if (++column_ == region_.columns.outputs()) end_row();
+    }
+  }
+
+ private:
+  void begin_row() {
+    const Conv2dShape& s = plan_.s;
+    const int64_t p = region_.rows.begin + row_, q = region_.columns.begin + column_;
+    output_ = (image_ * plan_.p + p) * plan_.q + q;
+    codes_ = x_ + image_ * plan_.image_bytes + (p * s.stride - plan_.pad + region_.rows.first) * plan_.line +
+             (q * s.stride - plan_.pad + region_.columns.first) * s.c;
+  }
+  void end_row() {
+    column_ = 0;
+    if (++row_ == region_.rows.outputs()) row_ = 0, ++image_;
+    begin_row();
+  }
+
+  const Plan& plan_;
+  const ConvTiles::Region& region_;
+  const uint8_t* x_;
+  int64_t tile_, column_, row_, image_;
+  const uint8_t* codes_;
+  int64_t output_;
+};
 
 /// The s8 image with its padding, 128 added to each code.
 void copy_padded(const Plan& plan, const int8_t* x, uint8_t* to) {
@@ -169,10 +178,10 @@ void copy_padded(const Plan& plan, const int8_t* x, uint8_t* to) {
   const int64_t height = s.h + 2 * s.pad, side = s.pad * s.c, row = s.w * s.c;
 #pragma omp parallel for schedule(static) if (s.n * s.h * row > 100000)
   for (int64_t i = 0; i < s.n * height; ++i) {
-    uint8_t* line = to + i * plan.padded_row;
+    uint8_t* line = to + i * plan.line;
     const int64_t h = i % height - s.pad;
     if (h < 0 || h >= s.h) {
-      std::memset(line, 128, static_cast<std::size_t>(plan.padded_row));
+      std::memset(line, 128, static_cast<std::size_t>(plan.line));
       continue;
     }
     const int8_t* from = x + (i / height * s.h + h) * row;
@@ -182,36 +191,80 @@ void copy_padded(const Plan& plan, const int8_t* x, uint8_t* to) {
   }
 }
 
+/// Work that a thread does at a time: tiles of a region, for one group of output channels.
+struct Run {
+  const ConvTiles::Region& region;
+  int64_t first, last;  ///< tiles of the region
+  int64_t group;
+};
+
 template <class F>
-void convolve(const Plan& plan, const uint8_t* x, const uint8_t* zeros, const int8_t* packed,
-              const F& finish) {
+void run_tiles(const Plan& plan, const uint8_t* x, const int8_t* packed, const F& finish, const Run& run) {
   const Conv2dShape& s = plan.s;
-  const auto* starts = reinterpret_cast<const int32_t*>(packed + plan.weight_bytes());
-  const int64_t all_tiles = up(plan.pixels, tile_pixels) / tile_pixels, groups = plan.groups();
-  // A chunk's codes stay in the second-level cache while groups of output channels take turns; and there are
-  // enough chunks that threads share the work evenly.
-  constexpr int64_t chunk_bytes = 192 << 10, least_items = 16, serial_macs = 1 << 21;
-  const int64_t pixel_bytes = s.stride * s.stride * s.c, wanted = up(least_items, groups) / groups;
-  const int64_t chunk = std::clamp<int64_t>(chunk_bytes / (tile_pixels * pixel_bytes), 1,
-                                            std::max<int64_t>(1, all_tiles / wanted));
-  const int64_t chunks = up(all_tiles, chunk) / chunk;
-#pragma omp parallel for schedule(static) if (macs(s) > serial_macs)
-  for (int64_t item = 0; item < chunks * groups; ++item) {
-    const int64_t group = item % groups, first = item / groups * chunk,
-                  last = std::min(first + chunk, all_tiles);
-    const int64_t vectors = std::min(group_vectors, plan.vectors - group * group_vectors);
-    const int8_t* w = packed + group * plan.taps * plan.steps * group_channels * 4;
-    const int32_t* start = starts + group * group_channels;
-    const uint8_t* rows[most_taps * tile_pixels];
-    alignas(64) int32_t sums[tile_pixels * group_channels];
-    Position position(plan, first * tile_pixels);
-    for (int64_t t = first; t < last; ++t) {
-      const int64_t pixel = t * tile_pixels, count = std::min(tile_pixels, plan.pixels - pixel);
-      finish.fetch(pixel, count, group * group_channels);
-      find_rows(plan, x, zeros, position, count, rows);
-      tiles[count - 1][vectors - 1](rows, plan.taps, plan.steps, w, start, bytes_ahead(plan, x, position),
-                                    sums);
-      finish(sums, pixel, count, group * group_channels, vectors);
+  const ConvTiles::Region& region = run.region;
+  const int64_t vectors = std::min(group_vectors, plan.vectors - run.group * group_vectors),
+                tap_bytes = plan.steps * vectors * 64, channel = run.group * group_channels;
+  const auto* start = reinterpret_cast<const int32_t*>(packed + plan.weight_bytes()) + channel;
+  Taps taps{region.rows.taps(), region.columns.taps() * plan.steps, plan.line, plan.columns * tap_bytes};
+  if (taps.rows * taps.steps == 0) taps.rows = 0;
+  const int8_t* weights = packed + run.group * plan.group_bytes() +
+                          (region.rows.first * plan.columns + region.columns.first) * tap_bytes;
+  const int64_t steps = taps.rows * taps.steps;
+  alignas(64) int32_t sums[tile_pixels * group_channels];
+  Walk walk(plan, region, x, run.first);
+  Pixels pixels, next;
+  walk.next(next);
+  for (int64_t t = run.first; t < run.last; ++t) {
+    pixels = next;
+    if (t + 1 < run.last) walk.next(next);
+    // The lowest row of what the next tile reads; the others have been read before.
+    const Ahead ahead{next.codes[0] + (taps.rows - 1) * taps.code_jump,
+                      steps ? (next.count * s.stride * s.c + steps - 1) / steps : 0};
+    finish.fetch(pixels.outputs, pixels.count, channel);
+    tiles[pixels.count - 1][vectors - 1](pixels.codes, taps, weights, start, ahead, sums);
+    finish(sums, pixels.outputs, pixels.count, channel, vectors);
+  }
+}
+
+template <class F>
+void convolve(const Plan& plan, const uint8_t* x, const int8_t* packed, const F& finish) {
+  const Conv2dShape& s = plan.s;
+  TapSpan rows[ConvTiles::most_spans], columns[ConvTiles::most_spans];
+  const int row_spans =
+      plan.image ? whole_axis(plan.p, s.r, rows) : cut_axis(s.h, s.r, s.stride, s.pad, plan.p, rows);
+  const int column_spans =
+      plan.image ? whole_axis(plan.q, 1, columns) : cut_axis(s.w, s.s, s.stride, s.pad, plan.q, columns);
+  constexpr int64_t finish_steps = 8;
+  const ConvTiles all(s.n, rows, row_spans, columns, column_spans, plan.steps, finish_steps);
+  // A chunk's codes stay in the second-level cache while groups of output channels take turns.
+  constexpr int64_t chunk_bytes = 256 << 10, serial_macs = 1 << 21;
+  const int64_t chunks = up(s.n * plan.image_bytes, chunk_bytes) / chunk_bytes;
+#pragma omp parallel if (macs(s) > serial_macs)
+  {
+    // Everybody's share of the costs, in the order chunk, group, tile.
+    const int64_t total = all.cost() * plan.vectors, threads = omp_get_num_threads(),
+                  me = omp_get_thread_num();
+    const int64_t from = total * me / threads, to = total * (me + 1) / threads;
+    int64_t before = 0;
+    for (int64_t chunk = 0; chunk < chunks && before < to; ++chunk) {
+      const int64_t begin = all.cost_before(all.tiles() * chunk / chunks),
+                    end = all.cost_before(all.tiles() * (chunk + 1) / chunks);
+      for (int64_t group = 0; group < plan.groups(); ++group) {
+        const int64_t vectors = std::min(group_vectors, plan.vectors - group * group_vectors),
+                      behind = before + (end - begin) * vectors;
+        if (behind > from && before < to) {
+          const auto tile = [&](int64_t at) { return all.tile_at(begin + (at - before) / vectors); };
+          const int64_t last = tile(std::min(to, behind));
+          for (int64_t t = tile(std::max(from, before)); t < last;) {
+            const ConvTiles::Region& region = all.region_of(t);
+            const int64_t next = std::min(last, region.tiles_before + region.tiles);
+            run_tiles(plan, x, packed, finish,
+                      {region, t - region.tiles_before, next - region.tiles_before, group});
+            t = next;
+          }
+        }
+        before = behind;
+      }
     }
   }
 }
@@ -220,15 +273,16 @@ void convolve(const Plan& plan, const uint8_t* x, const uint8_t* zeros, const in
 
 const char* convquant_vnni_unsupported(const ConvQuantShape& s) {
   const Conv2dShape& c = s.conv;
-  if (c.r * c.s > most_taps) return "filters of more than 49 taps";
+  if (c.r > most_filter || c.s > most_filter) return "filters of more than 7 by 7 taps";
+  if (c.pad > ConvTiles::most_pad) return "padding of more than 3";
   if (c.x_type == RTFQ_S8) return c.c <= most_image_channels ? nullptr : "s8 codes of more than 4 channels";
   return c.c % 4 == 0 ? nullptr : "u8 codes of channels off the multiples of 4";
 }
 
-// The padded copy, and what the last steps read beyond it; or a row of zeros.
+// The padded copy, and what the last steps read beyond it.
 std::size_t convquant_vnni_workspace(const ConvQuantShape& s) {
   const Plan plan(s.conv);
-  return static_cast<std::size_t>(up(plan.image ? s.conv.n * plan.padded_image + 4 : s.conv.c, 64));
+  return static_cast<std::size_t>(plan.image ? up(s.conv.n * plan.image_bytes + 4, 64) : 0);
 }
 
 std::size_t convquant_vnni_packed(const ConvQuantShape& s) {
@@ -260,13 +314,11 @@ void convquant_vnni(const ConvQuantShape& s, const ConvQuantArgs& a, Stream) {
   const auto* x = static_cast<const uint8_t*>(a.x);
   if (plan.image) {
     copy_padded(plan, static_cast<const int8_t*>(a.x), workspace);
-    std::memset(workspace + s.conv.n * plan.padded_image, 0, 4);
+    std::memset(workspace + s.conv.n * plan.image_bytes, 0, 4);
     x = workspace;
-  } else {
-    std::memset(workspace, 0, static_cast<std::size_t>(s.conv.c));
   }
   const auto run = [&](const auto& finish) {
-    convolve(plan, x, workspace, static_cast<const int8_t*>(a.packed), finish);
+    convolve(plan, x, static_cast<const int8_t*>(a.packed), finish);
   };
   if (!s.quantized) return run(Finish<false, RTFQ_RESIDUAL_NONE, RTFQ_IDENTITY_NONE>(s, a));
   with_residual(s.residual, [&](auto residual) {
