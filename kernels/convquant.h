@@ -40,6 +40,9 @@ struct ConvQuantArgs {
   const float* identity_step;                  ///< [1], RTFQ_IDENTITY_CODES
   void* y;                                     ///< [n,p,q,k]: u8 codes, or z in f32
   void* identity;  ///< [n,p,q,k]: u8 codes or f32 values; nullptr with RTFQ_IDENTITY_NONE
+  /// Packed weights that are wanted next, of the same operator: read into a cache meanwhile, where that pays.
+  const void* next_packed = nullptr;
+  std::size_t next_bytes = 0;
 };
 
 RTFQ_CUDA_OPERATOR(ConvQuantForward, "convquant.forward", ConvQuantShape, ConvQuantArgs);

@@ -83,17 +83,23 @@ struct Taps {
 template <int P, int V>
 void tile(const uint8_t* const* codes, Taps taps, const int8_t* weights, const int32_t* start, Ahead ahead,
           int32_t* sums) {
-  __m512i acc[P][V];
+  // A sum can take part in a product every fourth cycle; two start each cycle. So few pixels have two sums
+  // for each channel, of the even and the odd steps.
+  constexpr int sets = P == 1 ? 2 : 1;
+  __m512i acc[sets][P][V];
 #pragma GCC unroll 8
   for (int i = 0; i < P; ++i)
 #pragma GCC unroll 8
-    for (int v = 0; v < V; ++v) acc[i][v] = _mm512_loadu_si512(start + v * lanes);
+    for (int v = 0; v < V; ++v) {
+      acc[0][i][v] = _mm512_loadu_si512(start + v * lanes);
+      if constexpr (sets == 2) acc[1][i][v] = _mm512_setzero_si512();
+    }
   for (int64_t row = 0; row < taps.rows; ++row, weights += taps.weight_jump) {
     const uint8_t* x[P];
 #pragma GCC unroll 8
     for (int i = 0; i < P; ++i) x[i] = codes[i] + row * taps.code_jump;
     const int8_t* w = weights;
-    for (int64_t step = 0; step < 4 * taps.steps; step += 4, w += V * 64) {
+    const auto multiply = [&](int set, int64_t step) RTFQ_INLINE_LAMBDA {
       __m512i of_channels[V];
 #pragma GCC unroll 8
       for (int v = 0; v < V; ++v) of_channels[v] = _mm512_loadu_si512(w + v * 64);
@@ -105,14 +111,26 @@ void tile(const uint8_t* const* codes, Taps taps, const int8_t* weights, const i
         std::memcpy(&four, x[i] + step, 4);
         const __m512i of_pixel = _mm512_set1_epi32(four);
 #pragma GCC unroll 8
-        for (int v = 0; v < V; ++v) acc[i][v] = _mm512_dpbusd_epi32(acc[i][v], of_pixel, of_channels[v]);
+        for (int v = 0; v < V; ++v)
+          acc[set][i][v] = _mm512_dpbusd_epi32(acc[set][i][v], of_pixel, of_channels[v]);
       }
-    }
+      w += V * 64;
+    };
+    int64_t step = 0;
+    if constexpr (sets == 2)
+      for (; step + 4 < 4 * taps.steps; step += 8) {
+        multiply(0, step);
+        multiply(1, step + 4);
+      }
+    for (; step < 4 * taps.steps; step += 4) multiply(0, step);
   }
 #pragma GCC unroll 8
   for (int i = 0; i < P; ++i)
 #pragma GCC unroll 8
-    for (int v = 0; v < V; ++v) _mm512_store_si512(sums + (i * V + v) * lanes, acc[i][v]);
+    for (int v = 0; v < V; ++v) {
+      if constexpr (sets == 2) acc[0][i][v] = _mm512_add_epi32(acc[0][i][v], acc[1][i][v]);
+      _mm512_store_si512(sums + (i * V + v) * lanes, acc[0][i][v]);
+    }
 }
 
 using Tile = void (*)(const uint8_t* const*, Taps, const int8_t*, const int32_t*, Ahead, int32_t*);
@@ -198,8 +216,10 @@ struct Run {
   int64_t group;
 };
 
+/// `weights`: what is fetched meanwhile, or nullptr: the codes of the tile that comes next.
 template <class F>
-void run_tiles(const Plan& plan, const uint8_t* x, const int8_t* packed, const F& finish, const Run& run) {
+void run_tiles(const Plan& plan, const uint8_t* x, const int8_t* packed, const F& finish, const Run& run,
+               Ahead* weights_ahead) {
   const Conv2dShape& s = plan.s;
   const ConvTiles::Region& region = run.region;
   const int64_t vectors = std::min(group_vectors, plan.vectors - run.group * group_vectors),
@@ -217,17 +237,22 @@ void run_tiles(const Plan& plan, const uint8_t* x, const int8_t* packed, const F
   for (int64_t t = run.first; t < run.last; ++t) {
     pixels = next;
     if (t + 1 < run.last) walk.next(next);
-    // The lowest row of what the next tile reads; the others have been read before.
-    const Ahead ahead{next.codes[0] + (taps.rows - 1) * taps.code_jump,
-                      steps ? (next.count * s.stride * s.c + steps - 1) / steps : 0};
-    finish.fetch(pixels.outputs, pixels.count, channel);
+    // Of codes, the lowest row of what the tile reads; the others have been read before.
+    Ahead ahead{next.codes[0] + (taps.rows - 1) * taps.code_jump,
+                steps ? (next.count * s.stride * s.c + steps - 1) / steps : 0};
+    if (weights_ahead) {
+      ahead = *weights_ahead;
+      weights_ahead->from += ahead.each_step * steps;
+    }
+    finish.fetch(next.outputs, next.count, channel);
     tiles[pixels.count - 1][vectors - 1](pixels.codes, taps, weights, start, ahead, sums);
     finish(sums, pixels.outputs, pixels.count, channel, vectors);
   }
 }
 
 template <class F>
-void convolve(const Plan& plan, const uint8_t* x, const int8_t* packed, const F& finish) {
+void convolve(const Plan& plan, const uint8_t* x, const ConvQuantArgs& a, const F& finish) {
+  const auto* packed = static_cast<const int8_t*>(a.packed);
   const Conv2dShape& s = plan.s;
   TapSpan rows[ConvTiles::most_spans], columns[ConvTiles::most_spans];
   const int row_spans =
@@ -237,7 +262,7 @@ void convolve(const Plan& plan, const uint8_t* x, const int8_t* packed, const F&
   constexpr int64_t finish_steps = 8;
   const ConvTiles all(s.n, rows, row_spans, columns, column_spans, plan.steps, finish_steps);
   // A chunk's codes stay in the second-level cache while groups of output channels take turns.
-  constexpr int64_t chunk_bytes = 256 << 10, serial_macs = 1 << 21;
+  constexpr int64_t chunk_bytes = 256 << 10, serial_macs = 1 << 19, most_coming = 256 << 10;
   const int64_t chunks = up(s.n * plan.image_bytes, chunk_bytes) / chunk_bytes;
 #pragma omp parallel if (macs(s) > serial_macs)
   {
@@ -255,11 +280,22 @@ void convolve(const Plan& plan, const uint8_t* x, const int8_t* packed, const F&
         if (behind > from && before < to) {
           const auto tile = [&](int64_t at) { return all.tile_at(begin + (at - before) / vectors); };
           const int64_t last = tile(std::min(to, behind));
+          const int64_t steps = (std::min(to, behind) - std::max(from, before)) / (vectors * tile_pixels) + 1;
+          const bool more = behind < to;
+          const auto* coming =
+              more ? reinterpret_cast<const uint8_t*>(packed) + (group + 1) * plan.group_bytes()
+                   : static_cast<const uint8_t*>(a.next_packed) +
+                         static_cast<int64_t>(a.next_bytes) * me / threads;
+          const int64_t bytes =
+              more ? plan.group_bytes()
+                   : std::min<int64_t>(most_coming, static_cast<int64_t>(a.next_bytes) / threads);
+          Ahead weights{coming, std::min<int64_t>(64, (bytes + steps - 1) / steps)};
           for (int64_t t = tile(std::max(from, before)); t < last;) {
             const ConvTiles::Region& region = all.region_of(t);
             const int64_t next = std::min(last, region.tiles_before + region.tiles);
             run_tiles(plan, x, packed, finish,
-                      {region, t - region.tiles_before, next - region.tiles_before, group});
+                      {region, t - region.tiles_before, next - region.tiles_before, group},
+                      chunks == 1 || !more ? &weights : nullptr);
             t = next;
           }
         }
@@ -317,9 +353,7 @@ void convquant_vnni(const ConvQuantShape& s, const ConvQuantArgs& a, Stream) {
     std::memset(workspace + s.conv.n * plan.image_bytes, 0, 4);
     x = workspace;
   }
-  const auto run = [&](const auto& finish) {
-    convolve(plan, x, static_cast<const int8_t*>(a.packed), finish);
-  };
+  const auto run = [&](const auto& finish) { convolve(plan, x, a, finish); };
   if (!s.quantized) return run(Finish<false, RTFQ_RESIDUAL_NONE, RTFQ_IDENTITY_NONE>(s, a));
   with_residual(s.residual, [&](auto residual) {
     with_identity(s.identity, [&](auto identity) { run(Finish<true, residual(), identity()>(s, a)); });

@@ -109,20 +109,45 @@ void Builder::classify(const Sum& x) {
     };
   });
 
+  linear({features, features_step, 1, c, false});
+}
+
+// A convolution of one pixel where that kernel is fast: fma(sum - 0, 1, bias) rounds as sum + bias does.
+void Builder::linear(const Codes& x) {
   const packed::Layer& layer = model_.layer("classifier");
   const auto k = static_cast<int64_t>(model_.classes().size());
-  const auto codes = model_.corner(layer, subnet_.bits, k, c);
-  const auto weights = weights_.keep(
-      codes.size(), [&](void* to) { std::copy(codes.begin(), codes.end(), static_cast<int8_t*>(to)); });
-  program_.kept_.push_back(weights);
-  const float* scale =
-      scales({features, features_step, 1, c, false}, layer.codes.at(layer.used_bits(subnet_.bits)), k);
-  const auto shape = with_types(make_linear_shape(n_, c, k, c), RTFQ_U8, RTFQ_S8, RTFQ_F32);
-  const auto* impl = &choose<LinearForward>(Backend::cpu, shape);
-  const Buffer workspace = arena_.add(static_cast<int64_t>(impl->workspace(shape)));
+  const float* scale = scales(x, layer.codes.at(layer.used_bits(subnet_.bits)), k);
   const float* bias = model_.classifier_bias();
-  add({features}, [=, this] {
-    return [=, read = at(features), scratch = at(workspace), w = weights.get()](const Pass& p) {
+  const auto size = static_cast<std::size_t>(k);
+  const Conv conv{x,
+                  0,
+                  with_types(make_conv2d_shape(n_, 1, 1, x.c, k, 1, 1, 0, x.c), RTFQ_U8, RTFQ_S8, RTFQ_F32),
+                  1,
+                  k,
+                  scale,
+                  keep(std::vector<float>(size, 0.0f)),
+                  keep(std::vector<float>(size, 1.0f)),
+                  bias};
+  const auto one_pass = make_convquant_shape(conv.shape);
+  if (const auto* impl = fused(one_pass)) {
+    const Laid weights = lay_out("classifier", k, x.c, *impl, one_pass);
+    const Buffer workspace = arena_.add(static_cast<int64_t>(impl->workspace(one_pass)));
+    add({x.buffer}, [=, this] {
+      return [=, fixed = fixed_args(conv, weights), from = at(x.buffer),
+              scratch = at(workspace)](const Pass& p) {
+        ConvQuantArgs args = fixed;
+        args.x = p.at<void>(from), args.workspace = p.at<void>(scratch), args.y = p.logits;
+        impl->launch(one_pass, args, {});
+      };
+    });
+    return;
+  }
+  const auto shape = with_types(make_linear_shape(n_, x.c, k, x.c), RTFQ_U8, RTFQ_S8, RTFQ_F32);
+  const auto* impl = &choose<LinearForward>(Backend::cpu, shape);
+  const Laid weights = lay_out("classifier", k, x.c, *impl, shape);
+  const Buffer workspace = arena_.add(static_cast<int64_t>(impl->workspace(shape)));
+  add({x.buffer}, [=, this] {
+    return [=, read = at(x.buffer), scratch = at(workspace), w = weights.data.get()](const Pass& p) {
       impl->launch(shape, {p.at<void>(read), w, bias, p.logits, p.at<void>(scratch), scale}, {});
     };
   });

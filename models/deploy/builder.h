@@ -2,6 +2,7 @@
 // Turns a subnet's walk into the operations of a Program. Every operation is planned before any is made,
 // since an operation's buffers have their places only when the lives of all are known.
 
+#include <algorithm>
 #include <initializer_list>
 #include <string>
 #include <vector>
@@ -29,6 +30,11 @@ class Builder {
     const float* step = nullptr;
     int64_t size = 0, c = 0;  ///< size x size pixels
     bool is_signed = false;
+  };
+  /// Weights in a kernel's form; `number`: in the order in which they are read.
+  struct Laid {
+    std::shared_ptr<const void> data;
+    std::size_t bytes, number;
   };
   /// A convolution that is to be computed, with its norm.
   struct Conv {
@@ -68,13 +74,33 @@ class Builder {
   Codes quantized_image();
   Sum run(const packed::BlockWalk&, const Sum& x);
   void classify(const Sum&);
+  void linear(const Codes& features);
 
   // builder_sums.cpp
   Conv conv(const Codes& x, std::size_t index);
   /// The fastest kernel for a convolution with what follows it, or nullptr where two passes are faster.
   static const kernels::ConvQuantForward::Impl* fused(const kernels::ConvQuantShape&);
   template <class Impl, class Shape>
-  std::shared_ptr<const void> lay_out(const Conv&, const Impl&, const Shape&);
+  Laid lay_out(const std::string& layer, int64_t k, int64_t c, const Impl& impl, const Shape& shape) {
+    const auto codes = model_.corner(model_.layer(layer), subnet_.bits, k, c);
+    const std::size_t packed = impl.packed(shape), bytes = packed ? packed : codes.size();
+    const auto data = weights_.keep(bytes, [&](void* to) {
+      if (packed)
+        impl.pack(shape, codes.data(), to, {});
+      else
+        std::copy(codes.begin(), codes.end(), static_cast<int8_t*>(to));
+    });
+    program_.kept_.push_back(data);
+    return laid_.emplace_back(data, bytes, laid_.size());
+  }
+  template <class Impl, class Shape>
+  Laid lay_out(const Conv& conv, const Impl& impl, const Shape& shape) {
+    const ConvPlan& plan = walk_.convs[conv.index];
+    return lay_out(plan.name, plan.k, plan.c, impl, shape);
+  }
+  /// What does not change from pass to pass. Asked when operations are made, since it names the weights of
+  /// the next one.
+  kernels::ConvQuantArgs fixed_args(const Conv&, const Laid&) const;
   Forms forms_of(const std::string& name, packed::SumForms) const;
   /// The sum's buffers; the next operation writes them.
   Sum place(const Forms&, const Conv& main, packed::SumForms);
@@ -101,6 +127,7 @@ class Builder {
   int64_t n_;
   Arena arena_;
   std::vector<std::function<Operation()>> makers_;
+  std::vector<Laid> laid_;
 };
 
 }  // namespace rtfq::deploy

@@ -34,21 +34,6 @@ const ConvQuantForward::Impl* Builder::fused(const ConvQuantShape& shape) {
   return std::string_view(impl.name) == "naive" ? nullptr : &impl;
 }
 
-template <class Impl, class Shape>
-std::shared_ptr<const void> Builder::lay_out(const Conv& conv, const Impl& impl, const Shape& shape) {
-  const ConvPlan& plan = walk_.convs[conv.index];
-  const auto codes = model_.corner(model_.layer(plan.name), subnet_.bits, plan.k, plan.c);
-  const std::size_t packed_bytes = impl.packed(shape);
-  const auto weights = weights_.keep(packed_bytes ? packed_bytes : codes.size(), [&](void* to) {
-    if (packed_bytes)
-      impl.pack(shape, codes.data(), to, {});
-    else
-      std::copy(codes.begin(), codes.end(), static_cast<int8_t*>(to));
-  });
-  program_.kept_.push_back(weights);
-  return weights;
-}
-
 Builder::Forms Builder::forms_of(const std::string& name, packed::SumForms forms) const {
   const Residual residual = model_.residual();
   const bool eight = forms.identity && residual == Residual::eight_bits,
@@ -93,16 +78,27 @@ Builder::Sum Builder::sum(const Conv& main, const Conv* other, const Sum* identi
   return sum_of_two_passes(main, other, identity, f, forms);
 }
 
+ConvQuantArgs Builder::fixed_args(const Conv& conv, const Laid& weights) const {
+  ConvQuantArgs args{};
+  args.packed = weights.data.get();
+  args.scale = conv.scale, args.mean = conv.mean, args.factor = conv.factor, args.shift = conv.shift;
+  if (weights.number + 1 < laid_.size()) {
+    args.next_packed = laid_[weights.number + 1].data.get();
+    args.next_bytes = laid_[weights.number + 1].bytes;
+  }
+  return args;
+}
+
 Builder::Buffer Builder::fused_values(const Conv& conv, const ConvQuantForward::Impl& impl) {
   const auto shape = make_convquant_shape(conv.shape);
-  const auto weights = lay_out(conv, impl, shape);
+  const Laid weights = lay_out(conv, impl, shape);
   const Buffer z = arena_.add(4 * n_ * conv.size * conv.size * conv.k),
                workspace = arena_.add(static_cast<int64_t>(impl.workspace(shape)));
   add({conv.x.buffer}, [=, this, &impl] {
-    return [=, &impl, from = at(conv.x.buffer), to = at(z), scratch = at(workspace)](const Pass& p) {
-      ConvQuantArgs args{};
-      args.x = p.at<void>(from), args.packed = weights.get(), args.workspace = p.at<void>(scratch);
-      args.scale = conv.scale, args.mean = conv.mean, args.factor = conv.factor, args.shift = conv.shift;
+    return [=, &impl, fixed = fixed_args(conv, weights), from = at(conv.x.buffer), to = at(z),
+            scratch = at(workspace)](const Pass& p) {
+      ConvQuantArgs args = fixed;
+      args.x = p.at<void>(from), args.workspace = p.at<void>(scratch);
       args.y = p.at<void>(to);
       impl.launch(shape, args, {});
     };
@@ -122,17 +118,17 @@ Builder::Sum Builder::fused_sum(const Conv& main, const ConvQuantForward::Impl& 
   const Buffer residual = other      ? fused_values(*other, *fused(make_convquant_shape(other->shape)))
                           : identity ? (floats ? identity->values : identity->identity.buffer)
                                      : main.x.buffer;
-  const auto weights = lay_out(main, impl, shape);
+  const Laid weights = lay_out(main, impl, shape);
   const Sum result = place(f, main, forms);
   const Buffer workspace = arena_.add(static_cast<int64_t>(impl.workspace(shape)));
   const float* residual_step = kind == RTFQ_RESIDUAL_CODES ? identity->identity.step : nullptr;
   const int64_t count = n_ * main.size * main.size * main.k;
   add({main.x.buffer, residual}, [=, this, &impl] {
-    return [=, &impl, from = at(main.x.buffer), r = at(residual), to = at(result.codes.buffer),
-            also = at(result.identity.buffer), scratch = at(workspace)](const Pass& p) {
-      ConvQuantArgs args{};
-      args.x = p.at<void>(from), args.packed = weights.get(), args.workspace = p.at<void>(scratch);
-      args.scale = main.scale, args.mean = main.mean, args.factor = main.factor, args.shift = main.shift;
+    return [=, &impl, fixed = fixed_args(main, weights), from = at(main.x.buffer), r = at(residual),
+            to = at(result.codes.buffer), also = at(result.identity.buffer),
+            scratch = at(workspace)](const Pass& p) {
+      ConvQuantArgs args = fixed;
+      args.x = p.at<void>(from), args.workspace = p.at<void>(scratch);
       args.residual = kind == RTFQ_RESIDUAL_NONE ? nullptr : p.at<void>(r);
       args.residual_step = residual_step;
       args.step = f.step, args.identity_step = f.identity_step;
@@ -148,13 +144,14 @@ Builder::Sum Builder::fused_sum(const Conv& main, const ConvQuantForward::Impl& 
 
 Builder::Buffer Builder::convolve(const Conv& conv) {
   const auto* impl = &choose<Conv2dForward>(Backend::cpu, conv.shape);
-  const auto weights = lay_out(conv, *impl, conv.shape);
+  const Laid weights = lay_out(conv, *impl, conv.shape);
   const Buffer y = arena_.add(4 * n_ * conv.size * conv.size * conv.k),
                workspace = arena_.add(static_cast<int64_t>(impl->workspace(conv.shape)));
   add({conv.x.buffer}, [=, this] {
     return [=, from = at(conv.x.buffer), to = at(y), scratch = at(workspace)](const Pass& p) {
       impl->launch(conv.shape,
-                   {p.at<void>(from), weights.get(), p.at<void>(to), p.at<void>(scratch), conv.scale}, {});
+                   {p.at<void>(from), weights.data.get(), p.at<void>(to), p.at<void>(scratch), conv.scale},
+                   {});
     };
   });
   return y;
