@@ -3,6 +3,7 @@
 // (convquant_vnni.cpp).
 
 #include <algorithm>
+#include <utility>
 
 #include "kernels/convquant.h"
 #include "kernels/cpu/lanes_avx512.h"
@@ -12,6 +13,16 @@ namespace rtfq::kernels::cpu {
 
 /// Channels of a vector, and of the group that a tile covers.
 inline constexpr int64_t lanes = 16, group_vectors = 4, group_channels = lanes * group_vectors;
+
+/// f(0), f(1) to f(n - 1) of constants, whatever the compiler thinks of unrolling: arrays that are indexed so
+/// lie in registers.
+template <int n, class F>
+RTFQ_INLINE void each(const F& f) {
+  [&]<int... i>(std::integer_sequence<int, i...>) RTFQ_INLINE_LAMBDA {
+    (f(std::integral_constant<int, i>()), ...);
+  }
+  (std::make_integer_sequence<int, n>());
+}
 
 /// z and its codes from sums [pixels][vectors][16].
 template <bool quantized, rtfq_residual residual, rtfq_identity identity>
@@ -41,12 +52,53 @@ class Finish {
   /// outputs[i]: a pixel's place among the output's; `first`: the first output channel.
   RTFQ_INLINE void operator()(const int32_t* sums, const int64_t* outputs, int64_t pixels, int64_t first,
                               int64_t vectors) const {
-    if (vectors == group_vectors && first + group_channels <= k_)
-      return finish_group(sums, outputs, pixels, first);
     for (int64_t v = 0; v < vectors; ++v) {
       const int64_t k = first + v * lanes, n = std::min(lanes, k_ - k);
       finish(sums + v * lanes, vectors * lanes, outputs, pixels, k, static_cast<__mmask16>((1u << n) - 1));
     }
+  }
+
+  /// A whole group, in its registers: 64 codes are one store.
+  template <int P>
+  RTFQ_INLINE void group(const __m512i (&sums)[P][group_vectors], const int64_t* outputs,
+                         int64_t first) const {
+    __m512 z[P][group_vectors];
+    each<group_vectors>([&](auto v) RTFQ_INLINE_LAMBDA {
+      const int64_t k = first + v * lanes;
+      const __m512 scale = _mm512_loadu_ps(a_.scale + k), mean = _mm512_loadu_ps(a_.mean + k),
+                   factor = _mm512_loadu_ps(a_.factor + k), shift = _mm512_loadu_ps(a_.shift + k);
+      each<P>([&](auto i) RTFQ_INLINE_LAMBDA {
+        const __m512 y = _mm512_mul_ps(scale, _mm512_cvtepi32_ps(sums[i][v]));
+        z[i][v] = _mm512_fmadd_ps(_mm512_sub_ps(y, mean), factor, shift);
+      });
+    });
+    // In registers: a byte that is stored could be part of anything in memory.
+    const __m512 residual_step = residual_step_, r = quantizer_.r, high = quantizer_.high,
+                 identity_r = identity_quantizer_.r, identity_high = identity_quantizer_.high;
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const int64_t stride = k_;
+    const ConvQuantArgs a = a_;
+    each<P>([&](auto i) RTFQ_INLINE_LAMBDA {
+      const int64_t at = outputs[i] * stride + first;
+      each<group_vectors>([&](auto v) RTFQ_INLINE_LAMBDA {
+        const int64_t to = at + v * lanes;
+        if constexpr (residual == RTFQ_RESIDUAL_VALUES)
+          z[i][v] = _mm512_add_ps(z[i][v], Avx512::load(static_cast<const float*>(a.residual) + to));
+        if constexpr (residual == RTFQ_RESIDUAL_CODES)
+          z[i][v] =
+              _mm512_add_ps(z[i][v], _mm512_mul_ps(numbers(_mm_loadu_si128(reinterpret_cast<const __m128i*>(
+                                                       static_cast<const uint8_t*>(a.residual) + to))),
+                                                   residual_step));
+        if constexpr (!quantized) _mm512_storeu_ps(static_cast<float*>(a.y) + to, z[i][v]);
+        if constexpr (identity == RTFQ_IDENTITY_VALUES)
+          _mm512_storeu_ps(static_cast<float*>(a.identity) + to, _mm512_max_ps(_mm512_setzero_ps(), z[i][v]));
+      });
+      if constexpr (quantized)
+        _mm512_storeu_si512(static_cast<uint8_t*>(a.y) + at, codes_of(z[i], r, high, order));
+      if constexpr (identity == RTFQ_IDENTITY_CODES)
+        _mm512_storeu_si512(static_cast<uint8_t*>(a.identity) + at,
+                            codes_of(z[i], identity_r, identity_high, order));
+    });
   }
 
  private:
@@ -82,49 +134,6 @@ class Finish {
     }
   }
 
-  /// A whole group, pixel by pixel: 64 codes are one store.
-  RTFQ_INLINE void finish_group(const int32_t* sums, const int64_t* outputs, int64_t pixels,
-                                int64_t first) const {
-    __m512 scale[group_vectors], mean[group_vectors], factor[group_vectors], shift[group_vectors];
-#pragma GCC unroll 4
-    for (int v = 0; v < group_vectors; ++v) {
-      const int64_t k = first + v * lanes;
-      scale[v] = _mm512_loadu_ps(a_.scale + k), mean[v] = _mm512_loadu_ps(a_.mean + k);
-      factor[v] = _mm512_loadu_ps(a_.factor + k), shift[v] = _mm512_loadu_ps(a_.shift + k);
-    }
-    // In registers: a byte that is stored could be part of anything in memory.
-    const __m512 residual_step = residual_step_, r = quantizer_.r, high = quantizer_.high,
-                 identity_r = identity_quantizer_.r, identity_high = identity_quantizer_.high;
-    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    const int64_t stride = k_;
-    const ConvQuantArgs a = a_;
-    for (int64_t i = 0; i < pixels; ++i, sums += group_channels) {
-      const int64_t at = outputs[i] * stride + first;
-      __m512 z[group_vectors];
-#pragma GCC unroll 4
-      for (int v = 0; v < group_vectors; ++v) {
-        const __m512 y = _mm512_mul_ps(scale[v], _mm512_cvtepi32_ps(_mm512_load_si512(sums + v * lanes)));
-        z[v] = _mm512_fmadd_ps(_mm512_sub_ps(y, mean[v]), factor[v], shift[v]);
-        if constexpr (residual == RTFQ_RESIDUAL_VALUES)
-          z[v] = _mm512_add_ps(z[v], Avx512::load(static_cast<const float*>(a.residual) + at + v * lanes));
-        if constexpr (residual == RTFQ_RESIDUAL_CODES)
-          z[v] = _mm512_add_ps(z[v],
-                               _mm512_mul_ps(numbers(_mm_loadu_si128(reinterpret_cast<const __m128i*>(
-                                                 static_cast<const uint8_t*>(a.residual) + at + v * lanes))),
-                                             residual_step));
-        if constexpr (!quantized) _mm512_storeu_ps(static_cast<float*>(a.y) + at + v * lanes, z[v]);
-        if constexpr (identity == RTFQ_IDENTITY_VALUES)
-          _mm512_storeu_ps(static_cast<float*>(a.identity) + at + v * lanes,
-                           _mm512_max_ps(_mm512_setzero_ps(), z[v]));
-      }
-      if constexpr (quantized)
-        _mm512_storeu_si512(static_cast<uint8_t*>(a.y) + at, codes_of(z, r, high, order));
-      if constexpr (identity == RTFQ_IDENTITY_CODES)
-        _mm512_storeu_si512(static_cast<uint8_t*>(a.identity) + at,
-                            codes_of(z, identity_r, identity_high, order));
-    }
-  }
-
   /// 64 codes. The packing saturates at zero; a NaN, of which the minimum answers the second operand, becomes
   /// the most negative integer, and so the lowest code.
   RTFQ_INLINE static __m512i codes_of(const __m512 (&z)[group_vectors], __m512 r, __m512 high,
@@ -137,9 +146,7 @@ class Finish {
     return _mm512_permutexvar_epi32(order, words);
   }
 
-  RTFQ_INLINE static __m512 numbers(__m128i codes) {
-    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(codes));
-  }
+  RTFQ_INLINE static __m512 numbers(__m128i codes) { return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(codes)); }
 
   ConvQuantArgs a_;
   int64_t k_;

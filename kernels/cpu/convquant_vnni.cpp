@@ -79,65 +79,106 @@ struct Taps {
   int64_t rows, steps, code_jump, weight_jump;
 };
 
-/// Sums of P pixels by V vectors of output channels. codes[i]: where those of a pixel begin.
-template <int P, int V>
-void tile(const uint8_t* const* codes, Taps taps, const int8_t* weights, const int32_t* start, Ahead ahead,
-          int32_t* sums) {
-  // A sum can take part in a product every fourth cycle; two start each cycle. So few pixels have two sums
-  // for each channel, of the even and the odd steps.
-  constexpr int sets = P == 1 ? 2 : 1;
-  __m512i acc[sets][P][V];
-#pragma GCC unroll 8
-  for (int i = 0; i < P; ++i)
-#pragma GCC unroll 8
-    for (int v = 0; v < V; ++v) {
-      acc[0][i][v] = _mm512_loadu_si512(start + v * lanes);
-      if constexpr (sets == 2) acc[1][i][v] = _mm512_setzero_si512();
-    }
-  for (int64_t row = 0; row < taps.rows; ++row, weights += taps.weight_jump) {
-    const uint8_t* x[P];
-#pragma GCC unroll 8
-    for (int i = 0; i < P; ++i) x[i] = codes[i] + row * taps.code_jump;
-    const int8_t* w = weights;
-    const auto multiply = [&](int set, int64_t step) RTFQ_INLINE_LAMBDA {
-      __m512i of_channels[V];
-#pragma GCC unroll 8
-      for (int v = 0; v < V; ++v) of_channels[v] = _mm512_loadu_si512(w + v * 64);
-      _mm_prefetch(ahead.from, _MM_HINT_T0);
-      ahead.from += ahead.each_step;
-#pragma GCC unroll 8
-      for (int i = 0; i < P; ++i) {
-        int32_t four;
-        std::memcpy(&four, x[i] + step, 4);
-        const __m512i of_pixel = _mm512_set1_epi32(four);
-#pragma GCC unroll 8
-        for (int v = 0; v < V; ++v)
-          acc[set][i][v] = _mm512_dpbusd_epi32(acc[set][i][v], of_pixel, of_channels[v]);
-      }
-      w += V * 64;
-    };
-    int64_t step = 0;
-    if constexpr (sets == 2)
-      for (; step + 4 < 4 * taps.steps; step += 8) {
-        multiply(0, step);
-        multiply(1, step + 4);
-      }
-    for (; step < 4 * taps.steps; step += 4) multiply(0, step);
-  }
-#pragma GCC unroll 8
-  for (int i = 0; i < P; ++i)
-#pragma GCC unroll 8
-    for (int v = 0; v < V; ++v) {
-      if constexpr (sets == 2) acc[0][i][v] = _mm512_add_epi32(acc[0][i][v], acc[1][i][v]);
-      _mm512_store_si512(sums + (i * V + v) * lanes, acc[0][i][v]);
-    }
+/// Four codes of a pixel in every lane.
+RTFQ_INLINE __m512i four_codes(const uint8_t* from) {
+  int32_t four;
+  std::memcpy(&four, from, 4);
+  return _mm512_set1_epi32(four);
 }
 
-using Tile = void (*)(const uint8_t* const*, Taps, const int8_t*, const int32_t*, Ahead, int32_t*);
-constexpr Tile tiles[tile_pixels][group_vectors] = {
-    {tile<1, 1>, tile<1, 2>, tile<1, 3>, tile<1, 4>}, {tile<2, 1>, tile<2, 2>, tile<2, 3>, tile<2, 4>},
-    {tile<3, 1>, tile<3, 2>, tile<3, 3>, tile<3, 4>}, {tile<4, 1>, tile<4, 2>, tile<4, 3>, tile<4, 4>},
-    {tile<5, 1>, tile<5, 2>, tile<5, 3>, tile<5, 4>}, {tile<6, 1>, tile<6, 2>, tile<6, 3>, tile<6, 4>}};
+/// P pixels by V vectors of output channels: `after` gets their sums. codes[i]: where those of a pixel begin.
+template <int P, int V, class After>
+void tile(const uint8_t* const* codes, Taps taps, const int8_t* weights, const int32_t* start, Ahead ahead,
+          After after) {
+  __m512i acc[P][V];
+  each<V>([&](auto v) RTFQ_INLINE_LAMBDA {
+    each<P>([&](auto i) RTFQ_INLINE_LAMBDA { acc[i][v] = _mm512_loadu_si512(start + v * lanes); });
+  });
+  for (int64_t row = 0; row < taps.rows; ++row, weights += taps.weight_jump) {
+    const uint8_t* x[P];
+    each<P>([&](auto i) RTFQ_INLINE_LAMBDA { x[i] = codes[i] + row * taps.code_jump; });
+    const int8_t* w = weights;
+    for (int64_t step = 0; step < taps.steps; ++step, w += V * 64) {
+      __m512i of_channels[V];
+      each<V>([&](auto v) RTFQ_INLINE_LAMBDA { of_channels[v] = _mm512_loadu_si512(w + v * 64); });
+      _mm_prefetch(ahead.from, _MM_HINT_T0);
+      ahead.from += ahead.each_step;
+      each<P>([&](auto i) RTFQ_INLINE_LAMBDA {
+        const __m512i of_pixel = four_codes(x[i] + 4 * step);
+        each<V>([&](auto v) RTFQ_INLINE_LAMBDA {
+          acc[i][v] = _mm512_dpbusd_epi32(acc[i][v], of_pixel, of_channels[v]);
+        });
+      });
+    }
+  }
+  after(acc);
+}
+
+/// The tile of one pixel. A sum can take part in a product every fourth cycle, and two products start in
+/// each: so every channel has two sums, of even and of odd steps.
+template <int V, class After>
+void pixel_tile(const uint8_t* const* codes, Taps taps, const int8_t* weights, const int32_t* start,
+                Ahead ahead, After after) {
+  __m512i acc[1][V], odd[V];
+  each<V>([&](auto v) RTFQ_INLINE_LAMBDA {
+    acc[0][v] = _mm512_loadu_si512(start + v * lanes);
+    odd[v] = _mm512_setzero_si512();
+  });
+  for (int64_t row = 0; row < taps.rows; ++row, weights += taps.weight_jump) {
+    const uint8_t* x = codes[0] + row * taps.code_jump;
+    const int8_t* w = weights;
+    int64_t step = 0;
+    for (; step + 1 < taps.steps; step += 2, w += 2 * V * 64) {
+      _mm_prefetch(ahead.from, _MM_HINT_T0);
+      _mm_prefetch(ahead.from + ahead.each_step, _MM_HINT_T0);
+      ahead.from += 2 * ahead.each_step;
+      const __m512i even_codes = four_codes(x + 4 * step), odd_codes = four_codes(x + 4 * step + 4);
+      each<V>([&](auto v) RTFQ_INLINE_LAMBDA {
+        acc[0][v] = _mm512_dpbusd_epi32(acc[0][v], even_codes, _mm512_loadu_si512(w + v * 64));
+        odd[v] = _mm512_dpbusd_epi32(odd[v], odd_codes, _mm512_loadu_si512(w + (V + v) * 64));
+      });
+    }
+    if (step < taps.steps)
+      each<V>([&](auto v) RTFQ_INLINE_LAMBDA {
+        acc[0][v] = _mm512_dpbusd_epi32(acc[0][v], four_codes(x + 4 * step), _mm512_loadu_si512(w + v * 64));
+      });
+  }
+  each<V>([&](auto v) RTFQ_INLINE_LAMBDA { acc[0][v] = _mm512_add_epi32(acc[0][v], odd[v]); });
+  after(acc);
+}
+
+/// Sums to memory, [P][V][16].
+struct Store {
+  int32_t* sums;
+
+  template <int P, int V>
+  RTFQ_INLINE void operator()(const __m512i (&acc)[P][V]) const {
+    each<P>([&](auto i) RTFQ_INLINE_LAMBDA {
+      each<V>([&](auto v) RTFQ_INLINE_LAMBDA { _mm512_store_si512(sums + (i * V + v) * lanes, acc[i][v]); });
+    });
+  }
+};
+
+/// Whole groups are finished in their registers.
+template <class F>
+struct FinishGroup {
+  const F& finish;
+  const int64_t* outputs;
+  int64_t channel;
+
+  template <int P>
+  RTFQ_INLINE void operator()(const __m512i (&acc)[P][group_vectors]) const {
+    finish.group(acc, outputs, channel);
+  }
+};
+
+template <class After>
+using Tile = void (*)(const uint8_t* const*, Taps, const int8_t*, const int32_t*, Ahead, After);
+template <int V, class After>
+constexpr Tile<After> tiles[tile_pixels] = {pixel_tile<V, After>, tile<2, V, After>, tile<3, V, After>,
+                                            tile<4, V, After>,    tile<5, V, After>, tile<6, V, After>};
+constexpr const Tile<Store>* storing_tiles[group_vectors] = {tiles<1, Store>, tiles<2, Store>,
+                                                             tiles<3, Store>, tiles<4, Store>};
 
 /// Pixels of a tile: where the codes of their first taps begin, and which of the output's they are.
 struct Pixels {
@@ -230,6 +271,7 @@ void run_tiles(const Plan& plan, const uint8_t* x, const int8_t* packed, const F
   const int8_t* weights = packed + run.group * plan.group_bytes() +
                           (region.rows.first * plan.columns + region.columns.first) * tap_bytes;
   const int64_t steps = taps.rows * taps.steps;
+  const bool whole = channel + group_channels <= s.k;
   alignas(64) int32_t sums[tile_pixels * group_channels];
   Walk walk(plan, region, x, run.first);
   Pixels pixels, next;
@@ -245,8 +287,13 @@ void run_tiles(const Plan& plan, const uint8_t* x, const int8_t* packed, const F
       weights_ahead->from += ahead.each_step * steps;
     }
     finish.fetch(next.outputs, next.count, channel);
-    tiles[pixels.count - 1][vectors - 1](pixels.codes, taps, weights, start, ahead, sums);
-    finish(sums, pixels.outputs, pixels.count, channel, vectors);
+    if (whole) {
+      tiles<group_vectors, FinishGroup<F>>[pixels.count - 1](pixels.codes, taps, weights, start, ahead,
+                                                             {finish, pixels.outputs, channel});
+    } else {
+      storing_tiles[vectors - 1][pixels.count - 1](pixels.codes, taps, weights, start, ahead, {sums});
+      finish(sums, pixels.outputs, pixels.count, channel, vectors);
+    }
   }
 }
 
