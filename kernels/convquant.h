@@ -34,7 +34,7 @@ struct ConvQuantArgs {
   const void* packed;  ///< from pack(), or the KRSC weights themselves where packed_bytes is 0
   void* workspace;
   const float *scale, *mean, *factor, *shift;  ///< [k] each
-  const void* residual;                        ///< [n,p,q,k]: f32, or u8 codes
+  const void* residual;                        ///< [n,p,q,k]: f32, or u8 codes; may be y or identity itself
   const float* residual_step;                  ///< [1], RTFQ_RESIDUAL_CODES
   const float* step;                           ///< [1], > 0; not read where z is wanted
   const float* identity_step;                  ///< [1], RTFQ_IDENTITY_CODES

@@ -41,7 +41,7 @@ class Finish {
     for (int64_t i = 0; i < pixels; ++i) {
       const int64_t at = outputs[i] * k_ + first;
       if constexpr (residual == RTFQ_RESIDUAL_CODES)
-        _mm_prefetch(static_cast<const uint8_t*>(a_.residual) + at, _MM_HINT_T0);
+        if (a_.residual != a_.y) _mm_prefetch(static_cast<const uint8_t*>(a_.residual) + at, _MM_HINT_T0);
       if constexpr (residual == RTFQ_RESIDUAL_VALUES)
         for (int64_t v = 0; v < group_channels; v += lanes)
           _mm_prefetch(static_cast<const float*>(a_.residual) + at + v, _MM_HINT_T0);

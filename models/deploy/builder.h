@@ -102,8 +102,9 @@ class Builder {
   /// the next one.
   kernels::ConvQuantArgs fixed_args(const Conv&, const Laid&) const;
   Forms forms_of(const std::string& name, packed::SumForms) const;
-  /// The sum's buffers; the next operation writes them.
-  Sum place(const Forms&, const Conv& main, packed::SumForms);
+  /// The sum's buffers; the next operation writes them. `instead`: where what will be added to the next sum
+  /// lies, if not in a buffer of its own.
+  Sum place(const Forms&, const Conv& main, packed::SumForms, const Buffer* instead = nullptr);
   /// main + other, or + identity, quantized.
   Sum sum(const Conv& main, const Conv* other, const Sum* identity, const std::string& name,
           packed::SumForms);

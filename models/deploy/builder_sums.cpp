@@ -53,16 +53,20 @@ Builder::Forms Builder::forms_of(const std::string& name, packed::SumForms forms
   return f;
 }
 
-Builder::Sum Builder::place(const Forms& f, const Conv& main, packed::SumForms forms) {
+Builder::Sum Builder::place(const Forms& f, const Conv& main, packed::SumForms forms, const Buffer* instead) {
   const int64_t count = n_ * main.size * main.size * main.k;
-  const Codes first{arena_.add(count), f.step, main.size, main.k, false};
+  // What the next block adds takes the place of what this one added, element by element.
+  const auto buffer = [&](int64_t bytes, bool added) {
+    return added && instead ? *instead : arena_.add(bytes);
+  };
+  const Codes first{buffer(count, f.identity == RTFQ_IDENTITY_NONE), f.step, main.size, main.k, false};
   Sum sum;
   if (forms.codes) sum.codes = first;
   sum.identity = first;
   if (f.identity == RTFQ_IDENTITY_CODES)
-    sum.identity = {arena_.add(count), f.identity_step, main.size, main.k, false};
+    sum.identity = {buffer(count, true), f.identity_step, main.size, main.k, false};
   if (f.identity == RTFQ_IDENTITY_VALUES) {
-    sum.values = arena_.add(4 * count);
+    sum.values = buffer(4 * count, true);
     sum.identity = {sum.values, nullptr, main.size, main.k, false};
   }
   if (!forms.codes) sum.codes = first;  // made, and read by nothing but the identity path
@@ -119,7 +123,10 @@ Builder::Sum Builder::fused_sum(const Conv& main, const ConvQuantForward::Impl& 
                           : identity ? (floats ? identity->values : identity->identity.buffer)
                                      : main.x.buffer;
   const Laid weights = lay_out(main, impl, shape);
-  const Sum result = place(f, main, forms);
+  // Nothing reads the residual after this, and each of its elements is read before its place is written:
+  // codes make room for codes, f32 values for f32 values.
+  const bool in_place = identity && floats == (f.identity == RTFQ_IDENTITY_VALUES);
+  const Sum result = place(f, main, forms, in_place ? &residual : nullptr);
   const Buffer workspace = arena_.add(static_cast<int64_t>(impl.workspace(shape)));
   const float* residual_step = kind == RTFQ_RESIDUAL_CODES ? identity->identity.step : nullptr;
   const int64_t count = n_ * main.size * main.size * main.k;
