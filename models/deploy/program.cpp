@@ -11,8 +11,9 @@ Program::Program(const packed::Model& model, std::size_t subnet, int64_t batch, 
   if (subnet >= model.subnets().size())
     throw std::invalid_argument("[deploy] the model has " + std::to_string(model.subnets().size()) +
                                 " subnets; there is no number " + std::to_string(subnet));
-  if (batch < 1 || batch > 65536)
-    throw std::invalid_argument("[deploy] a batch has 1 to 65536 images, not " + std::to_string(batch));
+  if (batch < 1 || batch > most_images)
+    throw std::invalid_argument("[deploy] a batch has 1 to " + std::to_string(most_images) + " images, not " +
+                                std::to_string(batch));
   Builder(*this, model, weights).build();
 }
 

@@ -19,6 +19,8 @@ using Observer = std::function<void(const std::string& quantizer, const void* co
 
 class Program {
  public:
+  static constexpr int64_t most_images = 65536;
+
   /// For passes of exactly `batch` images. `model` and `weights` must outlive it. Throws std::runtime_error
   /// where the processor or the memory do not suffice.
   Program(const packed::Model& model, std::size_t subnet, int64_t batch, Weights& weights);

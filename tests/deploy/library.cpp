@@ -138,6 +138,25 @@ TEST_CASE("librtfq: batches, padded ones too, and switching give each image its 
   CHECK(rtfq_context_bytes(four.context) > rtfq_context_bytes(one.context));
 }
 
+TEST_CASE("librtfq: images that threads share out have the answers that they have alone") {
+  const ModelHandle m;
+  constexpr int count = 7;
+  const Tensor images = normal({count, 32, 32, 3}, 12);
+  std::vector<float> alone(5 * count);
+  ContextHandle one(m.model, {0});
+  REQUIRE(rtfq_run(one.context, images.as<float>(), count, alone.data()) == RTFQ_OK);
+  // Equal shares of one image or two, shares with something left over, and fewer images than threads.
+  for (const auto& [batch, threads] : {std::pair{2, 2}, {4, 2}, {5, 2}, {7, 3}, {2, 3}, {12, 3}}) {
+    INFO(batch << " images, " << threads << " threads");
+    ContextHandle c(m.model, {0}, batch, threads);
+    for (int n = 1; n <= count; ++n) {
+      std::vector<float> logits(static_cast<std::size_t>(5 * n), -1.0f);
+      REQUIRE(rtfq_run(c.context, images.as<float>(), n, logits.data()) == RTFQ_OK);
+      CHECK(std::memcmp(logits.data(), alone.data(), logits.size() * sizeof(float)) == 0);
+    }
+  }
+}
+
 TEST_CASE("librtfq: an image is prepared as evaluation prepares it, whatever its layout") {
   const ModelHandle m;
   const ContextHandle c(m.model, {15});  // below the largest resolution: resized twice

@@ -77,7 +77,7 @@ RTFQ_API rtfq_status rtfq_select(const rtfq_model* model, const rtfq_limits* lim
 /* Zeros are defaults. */
 typedef struct rtfq_context_options {
   int threads;        /* 0: OpenMP's */
-  int batch;          /* images of a pass; 0: 1 */
+  int batch;          /* images that runs come in; 0: 1 */
   const int* subnets; /* that the context can switch between; NULL: all */
   int subnet_count;
 } rtfq_context_options;
@@ -93,7 +93,8 @@ RTFQ_API size_t rtfq_context_bytes(const rtfq_context* context);
 RTFQ_API size_t rtfq_weight_bytes(const rtfq_context* context);
 
 /* Logits [count][classes] of normalized images [count][r][r][channels], r the current subnet's resolution.
- * Passes always compute whole batches: the last one is padded. */
+ * A batch of at least as many images as threads is shared out among them, one or two images at a time; a
+ * smaller one is computed by all threads together, whole: what is left of one is padded. */
 RTFQ_API rtfq_status rtfq_run(rtfq_context* context, const float* images, int count, float* logits);
 
 typedef enum rtfq_format {

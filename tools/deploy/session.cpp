@@ -1,8 +1,11 @@
 #include "tools/deploy/session.h"
 
+#include <omp.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <exception>
 #include <stdexcept>
 
 #include "data/transform.h"
@@ -54,10 +57,11 @@ Session::Session(std::shared_ptr<LoadedModel> loaded, SessionOptions options)
   if (options.subnets.empty())
     for (std::size_t i = 0; i < model.subnets().size(); ++i) options.subnets.push_back(i);
   const UsedThreads threads(threads_);
+  share_out();
   programs_.resize(model.subnets().size());
   std::size_t floats = 0;
   for (const std::size_t subnet : options.subnets) {
-    auto program = std::make_unique<Program>(model, subnet, batch_, loaded_->weights());  // checks the number
+    auto program = std::make_unique<Program>(model, subnet, pass_, loaded_->weights());  // checks the number
     arena_bytes_ = std::max(arena_bytes_, program->arena_bytes());
     if (!current_) current_ = program.get();
     if (!programs_[subnet]) programs_[subnet] = std::move(program);
@@ -65,10 +69,21 @@ Session::Session(std::shared_ptr<LoadedModel> loaded, SessionOptions options)
     floats = std::max(floats, static_cast<std::size_t>(batch_) * r * r *
                                   static_cast<std::size_t>(model.preprocessing().channels));
   }
-  arena_ = std::shared_ptr<void>(kernels::runtime::allocate({}, arena_bytes_),
-                                 [](void* p) { kernels::runtime::release({}, p); });
+  for (int i = 0; i < at_a_time_; ++i)
+    arenas_.emplace_back(kernels::runtime::allocate({}, arena_bytes_),
+                         [](void* p) { kernels::runtime::release({}, p); });
   staging_.resize(floats);
   staged_logits_.resize(static_cast<std::size_t>(batch_ * classes_));
+}
+
+// A thread that computes images of its own waits for nobody and reads nothing that others wrote; two of them
+// together need their weights once. Fewer images than threads are computed by all.
+void Session::share_out() {
+  constexpr int64_t most_together = 2;
+  const int threads = kernels::runtime::threads();
+  const bool beside = batch_ >= threads && batch_ <= Program::most_images;  // else Program says what is wrong
+  at_a_time_ = beside ? threads : 1;
+  pass_ = beside ? std::clamp<int64_t>(batch_ / threads, 1, most_together) : batch_;
 }
 
 void Session::switch_to(std::size_t subnet) {
@@ -88,20 +103,32 @@ void Session::run(const float* images, int64_t count, float* logits) {
   if (count < 1)
     throw std::invalid_argument("[deploy] expected at least one image, got " + std::to_string(count));
   const UsedThreads threads(threads_);
-  const int64_t floats = image_floats();
-  for (int64_t done = 0; done < count; done += batch_) {
-    const int64_t n = std::min(batch_, count - done);
-    if (n == batch_) {
-      current_->run(arena_.get(), images + done * floats, logits + done * classes_);
-      continue;
+  const int64_t floats = image_floats(), passes = count / pass_;
+  const auto pass = [&](int64_t i, std::size_t arena) {
+    current_->run(arenas_[arena].get(), images + i * pass_ * floats, logits + i * pass_ * classes_);
+  };
+  // As many side by side as give everyone an equal share; the others one after the other, by all threads.
+  const int64_t beside = at_a_time_ > 1 ? passes / at_a_time_ * at_a_time_ : 0;
+  std::exception_ptr error;
+#pragma omp parallel for schedule(dynamic, 1) num_threads(at_a_time_) if (beside > 0)
+  for (int64_t i = 0; i < beside; ++i) {
+    try {
+      pass(i, static_cast<std::size_t>(omp_get_thread_num()));
+    } catch (...) {
+#pragma omp critical
+      error = std::current_exception();
     }
-    // Images of an unfinished batch stand beside whatever the staging held: nothing reads their answers.
-    if (images != staging_.data())
-      std::memcpy(staging_.data(), images + done * floats,
-                  static_cast<std::size_t>(n * floats) * sizeof(float));
-    current_->run(arena_.get(), staging_.data(), staged_logits_.data());
-    std::copy_n(staged_logits_.begin(), n * classes_, logits + done * classes_);
   }
+  if (error) std::rethrow_exception(error);
+  for (int64_t i = beside; i < passes; ++i) pass(i, 0);
+  const int64_t done = passes * pass_, left = count - done;
+  if (left == 0) return;
+  // Images of an unfinished pass stand beside whatever the staging held: nothing reads their answers.
+  if (images + done * floats != staging_.data())
+    std::memmove(staging_.data(), images + done * floats,
+                 static_cast<std::size_t>(left * floats) * sizeof(float));
+  current_->run(arenas_[0].get(), staging_.data(), staged_logits_.data());
+  std::copy_n(staged_logits_.begin(), left * classes_, logits + done * classes_);
 }
 
 void Session::run(std::span<const data::Image> images, float* logits) {

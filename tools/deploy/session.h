@@ -59,7 +59,7 @@ std::vector<std::size_t> candidates(const LoadedModel&, const Limits&, const std
 
 struct SessionOptions {
   int threads = 0;                   ///< 0: what OpenMP has
-  int64_t batch = 1;                 ///< images of a pass
+  int64_t batch = 1;                 ///< images that runs come in
   std::vector<std::size_t> subnets;  ///< to switch between; empty: all of the file
 };
 
@@ -73,29 +73,32 @@ class Session {
   void switch_to(std::size_t subnet);
   std::size_t subnet() const { return current_->subnet(); }
 
-  /// Logits [count, classes] of normalized images [count, r, r, channels] at the subnet's resolution. A pass
-  /// always computes a whole batch; what is left of one is padded.
+  /// Logits [count, classes] of normalized images [count, r, r, channels] at the subnet's resolution, in
+  /// passes over at most a batch; what is left of a pass is padded.
   void run(const float* images, int64_t count, float* logits);
   /// The same from decoded images of the model's channels and of any size, prepared as evaluation does.
   void run(std::span<const data::Image> images, float* logits);
 
-  /// Median milliseconds of a pass over `runs` of them, kept in the model.
+  /// Median milliseconds of a batch over `runs` of them, kept in the model.
   double measure(std::size_t subnet, int runs);
 
-  /// Bytes of the activations' block and of staging.
-  std::size_t arena_bytes() const { return arena_bytes_ + staging_.size() * sizeof(float); }
+  /// Bytes of the activations' blocks, one for each pass at a time, and of staging.
+  std::size_t arena_bytes() const { return arena_bytes_ * arenas_.size() + staging_.size() * sizeof(float); }
   const LoadedModel& loaded() const { return *loaded_; }
 
  private:
   int64_t image_floats() const;
+  void share_out();  ///< what passes are
 
   std::shared_ptr<LoadedModel> loaded_;
   int threads_;
   int64_t batch_, classes_;
+  int64_t pass_ = 1;   ///< images computed together
+  int at_a_time_ = 1;  ///< passes side by side, each by one thread; or one, by all
   std::vector<std::unique_ptr<Program>> programs_;  ///< by subnet; null where the session has none
   const Program* current_ = nullptr;
   std::size_t arena_bytes_ = 0;
-  std::shared_ptr<void> arena_;
+  std::vector<std::shared_ptr<void>> arenas_;
   std::vector<float> staging_, staged_logits_;
 };
 
