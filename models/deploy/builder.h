@@ -3,6 +3,7 @@
 // since an operation's buffers have their places only when the lives of all are known.
 
 #include <algorithm>
+#include <functional>
 #include <initializer_list>
 #include <string>
 #include <vector>
@@ -43,6 +44,12 @@ class Builder {
     kernels::Conv2dShape shape;
     int64_t size, k;  ///< of its result
     const float *scale, *mean, *factor, *shift;
+  };
+  /// A block's projection, computed within the operation that adds it: its z, in f32, of the rows of one
+  /// image from one on, or of the batch.
+  struct Projection {
+    Buffer z = 0;
+    std::function<std::function<void(const Pass&, int64_t image, int64_t row)>()> make;
   };
   /// The forms of a block's result that are read later.
   struct Sum {
@@ -108,7 +115,7 @@ class Builder {
   /// main + other, or + identity, quantized.
   Sum sum(const Conv& main, const Conv* other, const Sum* identity, const std::string& name,
           packed::SumForms);
-  Buffer fused_values(const Conv&, const kernels::ConvQuantForward::Impl&);
+  Projection project(const Conv&, const kernels::Conv2dShape& part);
   Sum fused_sum(const Conv& main, const kernels::ConvQuantForward::Impl&, const Conv* other,
                 const Sum* identity, const Forms&, packed::SumForms);
   Sum sum_of_two_passes(const Conv& main, const Conv* other, const Sum* identity, const Forms&,

@@ -93,24 +93,34 @@ ConvQuantArgs Builder::fixed_args(const Conv& conv, const Laid& weights) const {
   return args;
 }
 
-Builder::Buffer Builder::fused_values(const Conv& conv, const ConvQuantForward::Impl& impl) {
-  const auto shape = make_convquant_shape(conv.shape);
-  const Laid weights = lay_out(conv, impl, shape);
-  const Buffer z = arena_.add(4 * n_ * conv.size * conv.size * conv.k),
-               workspace = arena_.add(static_cast<int64_t>(impl.workspace(shape)));
-  add({conv.x.buffer}, [=, this, &impl] {
-    return [=, &impl, fixed = fixed_args(conv, weights), from = at(conv.x.buffer), to = at(z),
-            scratch = at(workspace)](const Pass& p) {
-      ConvQuantArgs args = fixed;
-      args.x = p.at<void>(from), args.workspace = p.at<void>(scratch);
-      args.y = p.at<void>(to);
-      impl.launch(shape, args, {});
-    };
-  });
-  return z;
+namespace {
+
+/// So many rows of an image at a time keep a projection's z, in f32, in a second-level cache. 0: the batch is
+/// computed at once, since a filter reaches beyond rows.
+int64_t rows_of_band(const Conv2dShape& main, const Conv2dShape& projection) {
+  if (main.r * main.s != 1 || projection.r * projection.s != 1) return 0;
+  constexpr int64_t most_bytes = 448 << 10;
+  const int64_t height = output_height(main);
+  int64_t rows = std::clamp<int64_t>(most_bytes / (4 * output_width(main) * main.k), 1, height);
+  while (height % rows) --rows;
+  return rows;
 }
 
-// A residual that has a norm of its own is computed first, as far as its own z.
+/// Where the codes begin that a row of the output reads, without padding.
+int64_t input_of(const Conv2dShape& s, int64_t image, int64_t row) {
+  return (image * s.h + row * s.stride) * s.w * s.c;
+}
+
+/// A convolution of one pixel to so many rows of its output.
+Conv2dShape band(Conv2dShape s, int64_t rows) {
+  s.n = 1;
+  s.h = (rows - 1) * s.stride + 1;
+  return s;
+}
+
+}  // namespace
+
+// A residual that has a norm of its own is computed first, as far as its own z, band by band.
 Builder::Sum Builder::fused_sum(const Conv& main, const ConvQuantForward::Impl& impl, const Conv* other,
                                 const Sum* identity, const Forms& f, packed::SumForms forms) {
   const bool floats = model_.residual() == Residual::keep_float;
@@ -118,8 +128,11 @@ Builder::Sum Builder::fused_sum(const Conv& main, const ConvQuantForward::Impl& 
                              : !identity ? RTFQ_RESIDUAL_NONE
                              : floats    ? RTFQ_RESIDUAL_VALUES
                                          : RTFQ_RESIDUAL_CODES;
-  const auto shape = make_convquant_shape(main.shape, kind, f.identity, f.qp, f.identity_qp);
-  const Buffer residual = other      ? fused_values(*other, *fused(make_convquant_shape(other->shape)))
+  const int64_t rows = other ? rows_of_band(main.shape, other->shape) : 0;
+  const auto part = [rows](const Conv2dShape& s) { return rows ? band(s, rows) : s; };
+  const auto shape = make_convquant_shape(part(main.shape), kind, f.identity, f.qp, f.identity_qp);
+  const Projection projection = other ? project(*other, part(other->shape)) : Projection{};
+  const Buffer residual = other      ? projection.z
                           : identity ? (floats ? identity->values : identity->identity.buffer)
                                      : main.x.buffer;
   const Laid weights = lay_out(main, impl, shape);
@@ -129,24 +142,50 @@ Builder::Sum Builder::fused_sum(const Conv& main, const ConvQuantForward::Impl& 
   const Sum result = place(f, main, forms, in_place ? &residual : nullptr);
   const Buffer workspace = arena_.add(static_cast<int64_t>(impl.workspace(shape)));
   const float* residual_step = kind == RTFQ_RESIDUAL_CODES ? identity->identity.step : nullptr;
-  const int64_t count = n_ * main.size * main.size * main.k;
-  add({main.x.buffer, residual}, [=, this, &impl] {
-    return [=, &impl, fixed = fixed_args(main, weights), from = at(main.x.buffer), r = at(residual),
-            to = at(result.codes.buffer), also = at(result.identity.buffer),
-            scratch = at(workspace)](const Pass& p) {
-      ConvQuantArgs args = fixed;
-      args.x = p.at<void>(from), args.workspace = p.at<void>(scratch);
-      args.residual = kind == RTFQ_RESIDUAL_NONE ? nullptr : p.at<void>(r);
-      args.residual_step = residual_step;
-      args.step = f.step, args.identity_step = f.identity_step;
-      args.y = p.at<void>(to);
-      args.identity = f.identity == RTFQ_IDENTITY_NONE ? nullptr : p.at<void>(also);
-      impl.launch(shape, args, {});
+  const int64_t count = n_ * main.size * main.size * main.k, bands = rows ? main.size / rows : 1,
+                launches = rows ? n_ * bands : 1;
+  add({main.x.buffer, other ? other->x.buffer : residual, residual}, [=, this, &impl] {
+    return [=, &impl, fixed = fixed_args(main, weights), add_projection = other ? projection.make() : nullptr,
+            from = at(main.x.buffer), r = at(residual), to = at(result.codes.buffer),
+            also = at(result.identity.buffer), scratch = at(workspace)](const Pass& p) {
+      for (int64_t i = 0; i < launches; ++i) {
+        const int64_t image = i / bands, row = i % bands * rows,
+                      output = (image * main.size + row) * main.size * main.k;
+        if (add_projection) add_projection(p, image, row);
+        ConvQuantArgs args = fixed;
+        args.x = p.at<std::byte>(from) + input_of(main.shape, image, row);
+        args.workspace = p.at<void>(scratch);
+        args.residual = kind == RTFQ_RESIDUAL_NONE ? nullptr : p.at<void>(r);
+        args.residual_step = residual_step;
+        args.step = f.step, args.identity_step = f.identity_step;
+        args.y = p.at<uint8_t>(to) + output;
+        if (f.identity == RTFQ_IDENTITY_CODES) args.identity = p.at<uint8_t>(also) + output;
+        if (f.identity == RTFQ_IDENTITY_VALUES) args.identity = p.at<float>(also) + output;
+        impl.launch(shape, args, {});
+      }
       if (f.has_step) p.observe(f.first_name, p.at<void>(to), count);
       if (f.identity == RTFQ_IDENTITY_CODES) p.observe(f.identity_name, p.at<void>(also), count);
     };
   });
   return result;
+}
+
+Builder::Projection Builder::project(const Conv& conv, const Conv2dShape& part) {
+  const auto shape = make_convquant_shape(part);
+  const auto* impl = fused(shape);
+  const Laid weights = lay_out(conv, *impl, shape);
+  const Buffer z = arena_.add(4 * part.n * output_height(part) * output_width(part) * part.k),
+               workspace = arena_.add(static_cast<int64_t>(impl->workspace(shape)));
+  return {z, [=, this] {
+            return [=, fixed = fixed_args(conv, weights), from = at(conv.x.buffer), to = at(z),
+                    scratch = at(workspace)](const Pass& p, int64_t image, int64_t row) {
+              ConvQuantArgs args = fixed;
+              args.x = p.at<std::byte>(from) + input_of(conv.shape, image, row);
+              args.workspace = p.at<void>(scratch);
+              args.y = p.at<void>(to);
+              impl->launch(shape, args, {});
+            };
+          }};
 }
 
 Builder::Buffer Builder::convolve(const Conv& conv) {
