@@ -76,10 +76,10 @@ Session::Session(std::shared_ptr<LoadedModel> loaded, SessionOptions options)
   staged_logits_.resize(static_cast<std::size_t>(batch_ * classes_));
 }
 
-// A thread that computes images of its own waits for nobody and reads nothing that others wrote; two of them
+// A thread that computes images of its own waits for nobody and reads nothing that others wrote; a few
 // together need their weights once. Fewer images than threads are computed by all.
 void Session::share_out() {
-  constexpr int64_t most_together = 2;
+  constexpr int64_t most_together = 4;
   const int threads = kernels::runtime::threads();
   const bool beside = batch_ >= threads && batch_ <= Program::most_images;  // else Program says what is wrong
   at_a_time_ = beside ? threads : 1;
