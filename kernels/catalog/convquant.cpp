@@ -130,6 +130,13 @@ std::vector<Case> cases() {
     all.push_back({{"1x1_pixels", 1, 1, size, 12, 20, 1, 1, 0}});
   all.push_back({{"3x3_one_pixel", 1, 1, 1, 8, 16, 3, 1, 1}});
   all.push_back({{"3x3_slice", 2, 6, 6, 20, 24, 3, 1, 1, 32, 40}, RTFQ_U8, true, RTFQ_RESIDUAL_CODES});
+  // Corners and sides of one image, and of more than fill a tile.
+  all.push_back({{"3x3_image", 1, 7, 6, 12, 64, 3, 1, 1}});
+  all.push_back({{"3x3_images", 7, 7, 6, 12, 64, 3, 1, 1}});
+  all.push_back({{"3x3_images_stride_2", 7, 7, 6, 12, 64, 3, 2, 1}});
+  all.push_back({{"5x5_no_padding", 2, 6, 5, 8, 80, 5, 1, 0}});
+  all.push_back({{"5x5_padding_2", 2, 4, 3, 8, 80, 5, 1, 2}});
+  all.push_back({{"5x5_padding_3", 2, 4, 3, 8, 80, 5, 1, 3}});
   all.push_back({{"5x5_wide_padding", 1, 6, 6, 4, 16, 5, 1, 4}});
   all.push_back({{"7x7", 1, 12, 12, 4, 16, 7, 2, 3}});
   all.push_back({{"3x3_deep", 1, 7, 7, 512, 64, 3, 1, 1},

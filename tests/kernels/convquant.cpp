@@ -42,18 +42,21 @@ struct Layer {
   }
   int64_t outputs() const { return conv.n * output_height(conv) * output_width(conv) * conv.k; }
 
-  std::vector<uint8_t> fused(const std::string& name) const {
+  /// `in_place`: one of the results in the residual's place.
+  std::vector<uint8_t> fused(const std::string& name, bool in_place = false) const {
     const auto s = make_convquant_shape(conv, RTFQ_RESIDUAL_CODES, RTFQ_IDENTITY_CODES, 255, 255);
     const auto& impl = implementation<ConvQuantForward>(name);
     const Packed<ConvQuantForward> packed(impl, s, w.data());
     catalog::Buffer workspace(impl.workspace(s));
     std::vector<uint8_t> both(static_cast<std::size_t>(2 * outputs()));
+    std::copy(residual.begin(), residual.end(), both.begin() + outputs());
     ConvQuantArgs a{};
     a.x = x.data(), a.packed = packed.get(), a.workspace = workspace.data();
     a.scale = scale.data(), a.mean = mean.data(), a.factor = factor.data(), a.shift = shift.data();
-    a.residual = residual.data(), a.residual_step = &residual_step;
+    a.residual_step = &residual_step;
     a.step = &step, a.identity_step = &identity_step;
     a.y = both.data(), a.identity = both.data() + outputs();
+    a.residual = in_place ? a.identity : residual.data();
     impl.launch(s, a, {});
     return both;
   }
@@ -84,16 +87,19 @@ struct Layer {
 TEST_CASE("convquant: the same codes as convolution and normquant, on any number of threads") {
   for (const auto& shape :
        {make_conv2d_shape(2, 14, 14, 64, 96, 3, 1, 1, 64), make_conv2d_shape(3, 9, 9, 128, 256, 1, 2, 0, 128),
-        make_conv2d_shape(1, 28, 28, 32, 64, 1, 1, 0, 32)}) {
+        make_conv2d_shape(1, 28, 28, 32, 64, 1, 1, 0, 32),
+        make_conv2d_shape(1, 7, 7, 128, 200, 3, 1, 1, 128)}) {
     const Layer layer(shape);
     const auto expected = layer.one_by_one();
     CHECK(same_bits(layer.fused("naive"), expected));
+    CHECK(same_bits(layer.fused("naive", true), expected));
     const auto fast = make_convquant_shape(layer.conv);
     if (const char* reason = implementation<ConvQuantForward>("vnni").unsupported(fast)) {
       skip(reason);
       return;
     }
     CHECK(same_bits(layer.fused("vnni"), expected));
+    CHECK(same_bits(layer.fused("vnni", true), expected));
     CHECK(independent_of_threads([&] { return layer.fused("vnni"); }));
   }
 }
