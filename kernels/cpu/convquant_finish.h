@@ -35,6 +35,12 @@ class Finish {
         identity_quantizer_(identity == RTFQ_IDENTITY_CODES ? a.identity_step : nullptr, s.identity_qp),
         residual_step_(_mm512_set1_ps(residual == RTFQ_RESIDUAL_CODES ? *a.residual_step : 0.0f)) {}
 
+  /// Read and written for each output.
+  static constexpr int64_t output_bytes() {
+    constexpr int64_t of_residual[] = {0, 4, 1, 0}, of_identity[] = {0, 1, 4};
+    return (quantized ? 1 : 4) + of_residual[residual] + of_identity[identity];
+  }
+
   /// What a tile will read and write besides x and weights, into the cache while its products are computed.
   RTFQ_INLINE void fetch(const int64_t* outputs, int64_t pixels, int64_t first) const {
     constexpr int64_t size = quantized ? 1 : 4;

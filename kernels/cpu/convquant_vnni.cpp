@@ -141,7 +141,8 @@ class Worker {
  public:
   Worker(const Plan& plan, const ConvTiles& tiles, const uint8_t* x, const ConvQuantArgs& a, const F& finish,
          int64_t me, int64_t threads)
-      : plan_(plan),
+      : threads_(threads),
+        plan_(plan),
         tiles_(tiles),
         x_(x),
         packed_(static_cast<const int8_t*>(a.packed)),
@@ -152,9 +153,15 @@ class Worker {
         to_(tiles.cost() * plan.vectors * (me + 1) / threads) {}
 
   void run() {
-    // A chunk's codes stay in the second-level cache while groups of output channels take turns.
-    constexpr int64_t chunk_bytes = 256 << 10;
-    const int64_t chunks = up(plan_.s.n * plan_.image_bytes, chunk_bytes) / chunk_bytes;
+    // A chunk's codes stay in the second-level cache while groups of output channels take turns. Where
+    // threads share the work they get pixels of their own, unless all is small: what one wrote and the other
+    // needs is far away if they do not share a cache.
+    constexpr int64_t chunk_bytes = 256 << 10, shared_bytes = 384 << 10;
+    const int64_t x_bytes = plan_.s.n * plan_.image_bytes,
+                  bytes = x_bytes + plan_.s.n * plan_.p * plan_.q * plan_.s.k * F::output_bytes();
+    int64_t chunks =
+        threads_ > 1 ? up(bytes, shared_bytes) / shared_bytes : up(x_bytes, chunk_bytes) / chunk_bytes;
+    if (chunks > 1) chunks = up(chunks, threads_);
     int64_t before = 0;
     for (int64_t chunk = 0; chunk < chunks && before < to_; ++chunk) {
       const int64_t begin = tiles_.cost_before(tiles_.tiles() * chunk / chunks),
@@ -233,6 +240,7 @@ class Worker {
     }
   }
 
+  int64_t threads_;
   const Plan& plan_;
   const ConvTiles& tiles_;
   const uint8_t* x_;
@@ -258,7 +266,8 @@ template <class F>
 void convolve(const Plan& plan, const uint8_t* x, const ConvQuantArgs& a, const F& finish) {
   constexpr int64_t serial_macs = 1 << 19;
   const ConvTiles all = tiles_of(plan);
-#pragma omp parallel if (macs(plan.s) > serial_macs)
+  if (macs(plan.s) <= serial_macs || omp_in_parallel()) return Worker<F>(plan, all, x, a, finish, 0, 1).run();
+#pragma omp parallel
   Worker<F>(plan, all, x, a, finish, omp_get_thread_num(), omp_get_num_threads()).run();
 }
 

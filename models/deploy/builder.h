@@ -49,7 +49,8 @@ class Builder {
   /// image from one on, or of the batch.
   struct Projection {
     Buffer z = 0;
-    std::function<std::function<void(const Pass&, int64_t image, int64_t row)>()> make;
+    int64_t z_bytes = 0;  ///< of one thread's
+    std::function<std::function<void(const Pass&, int64_t image, int64_t row, int64_t z_offset)>()> make;
   };
   /// The forms of a block's result that are read later.
   struct Sum {
@@ -115,7 +116,7 @@ class Builder {
   /// main + other, or + identity, quantized.
   Sum sum(const Conv& main, const Conv* other, const Sum* identity, const std::string& name,
           packed::SumForms);
-  Projection project(const Conv&, const kernels::Conv2dShape& part);
+  Projection project(const Conv&, const kernels::Conv2dShape& part, int64_t copies);
   Sum fused_sum(const Conv& main, const kernels::ConvQuantForward::Impl&, const Conv* other,
                 const Sum* identity, const Forms&, packed::SumForms);
   Sum sum_of_two_passes(const Conv& main, const Conv* other, const Sum* identity, const Forms&,

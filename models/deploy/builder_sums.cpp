@@ -1,9 +1,12 @@
 // Convolutions with what follows them: in one pass where there is a kernel for it, else as evaluation does
 // it, in two.
+#include <omp.h>
+
 #include <algorithm>
 #include <string_view>
 
 #include "kernels/normquant.h"
+#include "kernels/runtime/device.h"
 #include "models/deploy/builder.h"
 
 namespace rtfq::deploy {
@@ -131,7 +134,8 @@ Builder::Sum Builder::fused_sum(const Conv& main, const ConvQuantForward::Impl& 
   const int64_t rows = other ? rows_of_band(main.shape, other->shape) : 0;
   const auto part = [rows](const Conv2dShape& s) { return rows ? band(s, rows) : s; };
   const auto shape = make_convquant_shape(part(main.shape), kind, f.identity, f.qp, f.identity_qp);
-  const Projection projection = other ? project(*other, part(other->shape)) : Projection{};
+  const Projection projection =
+      other ? project(*other, part(other->shape), rows ? runtime::threads() : 1) : Projection{};
   const Buffer residual = other      ? projection.z
                           : identity ? (floats ? identity->values : identity->identity.buffer)
                                      : main.x.buffer;
@@ -143,25 +147,33 @@ Builder::Sum Builder::fused_sum(const Conv& main, const ConvQuantForward::Impl& 
   const Buffer workspace = arena_.add(static_cast<int64_t>(impl.workspace(shape)));
   const float* residual_step = kind == RTFQ_RESIDUAL_CODES ? identity->identity.step : nullptr;
   const int64_t count = n_ * main.size * main.size * main.k, bands = rows ? main.size / rows : 1,
-                launches = rows ? n_ * bands : 1;
+                launches = rows ? n_ * bands : 1, z_bytes = other ? projection.z_bytes : 0;
+  const int beside = static_cast<int>(std::min<int64_t>(launches, runtime::threads()));
   add({main.x.buffer, other ? other->x.buffer : residual, residual}, [=, this, &impl] {
     return [=, &impl, fixed = fixed_args(main, weights), add_projection = other ? projection.make() : nullptr,
             from = at(main.x.buffer), r = at(residual), to = at(result.codes.buffer),
             also = at(result.identity.buffer), scratch = at(workspace)](const Pass& p) {
-      for (int64_t i = 0; i < launches; ++i) {
+      const auto launch = [&](int64_t i, int64_t z) {
         const int64_t image = i / bands, row = i % bands * rows,
                       output = (image * main.size + row) * main.size * main.k;
-        if (add_projection) add_projection(p, image, row);
+        if (add_projection) add_projection(p, image, row, z);
         ConvQuantArgs args = fixed;
         args.x = p.at<std::byte>(from) + input_of(main.shape, image, row);
         args.workspace = p.at<void>(scratch);
-        args.residual = kind == RTFQ_RESIDUAL_NONE ? nullptr : p.at<void>(r);
+        args.residual = kind == RTFQ_RESIDUAL_NONE ? nullptr : p.at<std::byte>(r) + z;
         args.residual_step = residual_step;
         args.step = f.step, args.identity_step = f.identity_step;
         args.y = p.at<uint8_t>(to) + output;
         if (f.identity == RTFQ_IDENTITY_CODES) args.identity = p.at<uint8_t>(also) + output;
         if (f.identity == RTFQ_IDENTITY_VALUES) args.identity = p.at<float>(also) + output;
         impl.launch(shape, args, {});
+      };
+      if (beside > 1 && launches % beside == 0 && !omp_in_parallel()) {
+        // A thread's bands lie together, and it alone reads and writes them, from layer to layer.
+#pragma omp parallel for schedule(static) num_threads(beside)
+        for (int64_t i = 0; i < launches; ++i) launch(i, omp_get_thread_num() * z_bytes);
+      } else {
+        for (int64_t i = 0; i < launches; ++i) launch(i, 0);
       }
       if (f.has_step) p.observe(f.first_name, p.at<void>(to), count);
       if (f.identity == RTFQ_IDENTITY_CODES) p.observe(f.identity_name, p.at<void>(also), count);
@@ -170,19 +182,20 @@ Builder::Sum Builder::fused_sum(const Conv& main, const ConvQuantForward::Impl& 
   return result;
 }
 
-Builder::Projection Builder::project(const Conv& conv, const Conv2dShape& part) {
+Builder::Projection Builder::project(const Conv& conv, const Conv2dShape& part, int64_t copies) {
   const auto shape = make_convquant_shape(part);
   const auto* impl = fused(shape);
   const Laid weights = lay_out(conv, *impl, shape);
-  const Buffer z = arena_.add(4 * part.n * output_height(part) * output_width(part) * part.k),
+  const int64_t z_bytes = 4 * part.n * output_height(part) * output_width(part) * part.k;
+  const Buffer z = arena_.add(copies * z_bytes),
                workspace = arena_.add(static_cast<int64_t>(impl->workspace(shape)));
-  return {z, [=, this] {
+  return {z, z_bytes, [=, this] {
             return [=, fixed = fixed_args(conv, weights), from = at(conv.x.buffer), to = at(z),
-                    scratch = at(workspace)](const Pass& p, int64_t image, int64_t row) {
+                    scratch = at(workspace)](const Pass& p, int64_t image, int64_t row, int64_t z_offset) {
               ConvQuantArgs args = fixed;
               args.x = p.at<std::byte>(from) + input_of(conv.shape, image, row);
               args.workspace = p.at<void>(scratch);
-              args.y = p.at<void>(to);
+              args.y = p.at<std::byte>(to) + z_offset;
               impl->launch(shape, args, {});
             };
           }};
