@@ -16,13 +16,14 @@ constexpr int64_t max_arena_bytes = int64_t{1} << 36;
 
 using namespace kernels;
 
-Builder::Builder(Program& program, const packed::Model& model, Weights& weights)
+Builder::Builder(Program& program, const packed::Model& model, Weights& weights, int threads)
     : program_(program),
       model_(model),
       weights_(weights),
       walk_(model.walk_of(program.subnet_)),
       subnet_(model.subnets()[program.subnet_].subnet),
-      n_(program.batch_) {}
+      n_(program.batch_),
+      threads_(threads) {}
 
 void Builder::build() {
   const Conv stem = conv(quantized_image(), 0);

@@ -18,7 +18,7 @@ class Builder {
  public:
   using Buffer = Arena::Buffer;
 
-  Builder(Program&, const packed::Model&, Weights&);
+  Builder(Program&, const packed::Model&, Weights&, int threads);
   void build();
 
  private:
@@ -116,7 +116,8 @@ class Builder {
   /// main + other, or + identity, quantized.
   Sum sum(const Conv& main, const Conv* other, const Sum* identity, const std::string& name,
           packed::SumForms);
-  Projection project(const Conv&, const kernels::Conv2dShape& part, int64_t copies);
+  /// `beside`: parts computed at a time.
+  Projection project(const Conv&, const kernels::Conv2dShape& part, int64_t beside);
   Sum fused_sum(const Conv& main, const kernels::ConvQuantForward::Impl&, const Conv* other,
                 const Sum* identity, const Forms&, packed::SumForms);
   Sum sum_of_two_passes(const Conv& main, const Conv* other, const Sum* identity, const Forms&,
@@ -134,6 +135,7 @@ class Builder {
   packed::Walk walk_;
   Subnet subnet_;
   int64_t n_;
+  int threads_;
   Arena arena_;
   std::vector<std::function<Operation()>> makers_;
   std::vector<Laid> laid_;

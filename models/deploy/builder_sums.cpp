@@ -6,7 +6,6 @@
 #include <string_view>
 
 #include "kernels/normquant.h"
-#include "kernels/runtime/device.h"
 #include "models/deploy/builder.h"
 
 namespace rtfq::deploy {
@@ -134,8 +133,11 @@ Builder::Sum Builder::fused_sum(const Conv& main, const ConvQuantForward::Impl& 
   const int64_t rows = other ? rows_of_band(main.shape, other->shape) : 0;
   const auto part = [rows](const Conv2dShape& s) { return rows ? band(s, rows) : s; };
   const auto shape = make_convquant_shape(part(main.shape), kind, f.identity, f.qp, f.identity_qp);
-  const Projection projection =
-      other ? project(*other, part(other->shape), rows ? runtime::threads() : 1) : Projection{};
+  const int64_t bands = rows ? main.size / rows : 1, launches = rows ? n_ * bands : 1;
+  // Side by side where every thread gets as many, and none needs a place of its own for its work.
+  const bool shared_out = launches % threads_ == 0 && impl.workspace(shape) == 0;
+  const int beside = shared_out ? threads_ : 1;
+  const Projection projection = other ? project(*other, part(other->shape), beside) : Projection{};
   const Buffer residual = other      ? projection.z
                           : identity ? (floats ? identity->values : identity->identity.buffer)
                                      : main.x.buffer;
@@ -146,13 +148,12 @@ Builder::Sum Builder::fused_sum(const Conv& main, const ConvQuantForward::Impl& 
   const Sum result = place(f, main, forms, in_place ? &residual : nullptr);
   const Buffer workspace = arena_.add(static_cast<int64_t>(impl.workspace(shape)));
   const float* residual_step = kind == RTFQ_RESIDUAL_CODES ? identity->identity.step : nullptr;
-  const int64_t count = n_ * main.size * main.size * main.k, bands = rows ? main.size / rows : 1,
-                launches = rows ? n_ * bands : 1, z_bytes = other ? projection.z_bytes : 0;
-  const int beside = static_cast<int>(std::min<int64_t>(launches, runtime::threads()));
+  const int64_t count = n_ * main.size * main.size * main.k;
   add({main.x.buffer, other ? other->x.buffer : residual, residual}, [=, this, &impl] {
     return [=, &impl, fixed = fixed_args(main, weights), add_projection = other ? projection.make() : nullptr,
-            from = at(main.x.buffer), r = at(residual), to = at(result.codes.buffer),
-            also = at(result.identity.buffer), scratch = at(workspace)](const Pass& p) {
+            z_bytes = projection.z_bytes, from = at(main.x.buffer), r = at(residual),
+            to = at(result.codes.buffer), also = at(result.identity.buffer),
+            scratch = at(workspace)](const Pass& p) {
       const auto launch = [&](int64_t i, int64_t z) {
         const int64_t image = i / bands, row = i % bands * rows,
                       output = (image * main.size + row) * main.size * main.k;
@@ -168,7 +169,7 @@ Builder::Sum Builder::fused_sum(const Conv& main, const ConvQuantForward::Impl& 
         if (f.identity == RTFQ_IDENTITY_VALUES) args.identity = p.at<float>(also) + output;
         impl.launch(shape, args, {});
       };
-      if (beside > 1 && launches % beside == 0 && !omp_in_parallel()) {
+      if (beside > 1 && !omp_in_parallel()) {
         // A thread's bands lie together, and it alone reads and writes them, from layer to layer.
 #pragma omp parallel for schedule(static) num_threads(beside)
         for (int64_t i = 0; i < launches; ++i) launch(i, omp_get_thread_num() * z_bytes);
@@ -182,12 +183,12 @@ Builder::Sum Builder::fused_sum(const Conv& main, const ConvQuantForward::Impl& 
   return result;
 }
 
-Builder::Projection Builder::project(const Conv& conv, const Conv2dShape& part, int64_t copies) {
+Builder::Projection Builder::project(const Conv& conv, const Conv2dShape& part, int64_t beside) {
   const auto shape = make_convquant_shape(part);
   const auto* impl = fused(shape);
   const Laid weights = lay_out(conv, *impl, shape);
   const int64_t z_bytes = 4 * part.n * output_height(part) * output_width(part) * part.k;
-  const Buffer z = arena_.add(copies * z_bytes),
+  const Buffer z = arena_.add(beside * z_bytes),
                workspace = arena_.add(static_cast<int64_t>(impl->workspace(shape)));
   return {z, z_bytes, [=, this] {
             return [=, fixed = fixed_args(conv, weights), from = at(conv.x.buffer), to = at(z),

@@ -2,11 +2,12 @@
 
 #include <stdexcept>
 
+#include "kernels/runtime/device.h"
 #include "models/deploy/builder.h"
 
 namespace rtfq::deploy {
 
-Program::Program(const packed::Model& model, std::size_t subnet, int64_t batch, Weights& weights)
+Program::Program(const packed::Model& model, std::size_t subnet, int64_t batch, Weights& weights, int threads)
     : subnet_(subnet), batch_(batch) {
   if (subnet >= model.subnets().size())
     throw std::invalid_argument("[deploy] the model has " + std::to_string(model.subnets().size()) +
@@ -14,7 +15,7 @@ Program::Program(const packed::Model& model, std::size_t subnet, int64_t batch, 
   if (batch < 1 || batch > most_images)
     throw std::invalid_argument("[deploy] a batch has 1 to " + std::to_string(most_images) + " images, not " +
                                 std::to_string(batch));
-  Builder(*this, model, weights).build();
+  Builder(*this, model, weights, threads ? threads : kernels::runtime::threads()).build();
 }
 
 void Program::run(void* arena, const float* images, float* logits, const Observer* observer) const {

@@ -21,9 +21,10 @@ class Program {
  public:
   static constexpr int64_t most_images = 65536;
 
-  /// For passes of exactly `batch` images. `model` and `weights` must outlive it. Throws std::runtime_error
-  /// where the processor or the memory do not suffice.
-  Program(const packed::Model& model, std::size_t subnet, int64_t batch, Weights& weights);
+  /// For passes of exactly `batch` images, best by so many threads (0: as many as launches use), right by any
+  /// number. `model` and `weights` must outlive it. Throws std::runtime_error where the processor or the
+  /// memory do not suffice.
+  Program(const packed::Model& model, std::size_t subnet, int64_t batch, Weights& weights, int threads = 0);
 
   /// Logits [batch, classes] of normalized images [batch, r, r, channels] at the subnet's resolution.
   /// `arena`: arena_bytes() bytes, 64-byte aligned. Allocates no memory for tensors.

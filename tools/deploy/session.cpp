@@ -61,7 +61,8 @@ Session::Session(std::shared_ptr<LoadedModel> loaded, SessionOptions options)
   programs_.resize(model.subnets().size());
   std::size_t floats = 0;
   for (const std::size_t subnet : options.subnets) {
-    auto program = std::make_unique<Program>(model, subnet, pass_, loaded_->weights());  // checks the number
+    auto program = std::make_unique<Program>(model, subnet, pass_, loaded_->weights(),
+                                             at_a_time_ > 1 ? 1 : 0);  // checks the number
     arena_bytes_ = std::max(arena_bytes_, program->arena_bytes());
     if (!current_) current_ = program.get();
     if (!programs_[subnet]) programs_[subnet] = std::move(program);
