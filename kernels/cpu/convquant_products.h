@@ -10,6 +10,7 @@
 #include "kernels/cpu/convquant_tiles.h"
 
 namespace rtfq::kernels::cpu {
+namespace {  // the linker must not give them to files with other instructions
 
 /// Bytes that will be read soon: a few each step, so that fetching them hides behind the products.
 struct Ahead {
@@ -120,10 +121,11 @@ struct FinishGroup {
 template <class After>
 using Tile = void (*)(const uint8_t* const*, Taps, const int8_t*, const int32_t*, Ahead, After);
 template <int V, class After>
-inline constexpr Tile<After> tiles[ConvTiles::tile_pixels] = {pixel_tile<V, After>, tile<2, V, After>,
-                                                              tile<3, V, After>,    tile<4, V, After>,
-                                                              tile<5, V, After>,    tile<6, V, After>};
-inline constexpr const Tile<Store>* storing_tiles[group_vectors] = {tiles<1, Store>, tiles<2, Store>,
-                                                                    tiles<3, Store>, tiles<4, Store>};
+constexpr Tile<After> tiles[ConvTiles::tile_pixels] = {pixel_tile<V, After>, tile<2, V, After>,
+                                                       tile<3, V, After>,    tile<4, V, After>,
+                                                       tile<5, V, After>,    tile<6, V, After>};
+constexpr const Tile<Store>* storing_tiles[group_vectors] = {tiles<1, Store>, tiles<2, Store>,
+                                                             tiles<3, Store>, tiles<4, Store>};
 
+}  // namespace
 }  // namespace rtfq::kernels::cpu

@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "kernels/conv2d.h"
+#include "kernels/cpu/policy.h"
 
 namespace rtfq::kernels::cpu {
 
@@ -17,12 +17,13 @@ struct TapSpan {
   int64_t begin, end;   ///< outputs
   int64_t first, last;  ///< filter rows, [first, last)
 
-  int64_t outputs() const { return end - begin; }
-  int64_t taps() const { return last - first; }
+  RTFQ_INLINE int64_t outputs() const { return end - begin; }
+  RTFQ_INLINE int64_t taps() const { return last - first; }
 };
 
 /// Cuts one axis. `to` has room for 2 pad + 1. Returns how many there are.
-inline int cut_axis(int64_t input, int64_t filter, int64_t stride, int64_t pad, int64_t output, TapSpan* to) {
+RTFQ_INLINE int cut_axis(int64_t input, int64_t filter, int64_t stride, int64_t pad, int64_t output,
+                         TapSpan* to) {
   const int64_t room = input + pad - filter, whole = std::min((pad + stride - 1) / stride, output),
                 behind = std::max(whole, room < 0 ? 0 : std::min(output, room / stride + 1));
   int count = 0;
@@ -40,7 +41,7 @@ inline int cut_axis(int64_t input, int64_t filter, int64_t stride, int64_t pad, 
 }
 
 /// All of an axis, where nothing is padding.
-inline int whole_axis(int64_t output, int64_t filter, TapSpan* to) {
+RTFQ_INLINE int whole_axis(int64_t output, int64_t filter, TapSpan* to) {
   *to = {0, output, 0, filter};
   return 1;
 }
@@ -57,12 +58,12 @@ class ConvTiles {
     int64_t tiles_before, cost_before;
 
     /// The first pixel of a tile, of those of the region.
-    int64_t first_pixel(int64_t tile) const { return pixels * tile / tiles; }
+    RTFQ_INLINE int64_t first_pixel(int64_t tile) const { return pixels * tile / tiles; }
   };
 
   /// A tile of a region, of `images` pictures. `finish`: what a pixel costs beyond its taps, in taps.
-  ConvTiles(int64_t images, const TapSpan* rows, int row_spans, const TapSpan* columns, int column_spans,
-            int64_t steps, int64_t finish) {
+  RTFQ_INLINE ConvTiles(int64_t images, const TapSpan* rows, int row_spans, const TapSpan* columns,
+                        int column_spans, int64_t steps, int64_t finish) {
     for (int i = 0; i < row_spans; ++i)
       for (int j = 0; j < column_spans; ++j) {
         const int64_t pixels = images * rows[i].outputs() * columns[j].outputs();
@@ -78,21 +79,21 @@ class ConvTiles {
       }
   }
 
-  int64_t tiles() const { return tiles_; }
-  int64_t cost() const { return cost_; }
+  RTFQ_INLINE int64_t tiles() const { return tiles_; }
+  RTFQ_INLINE int64_t cost() const { return cost_; }
   /// Where a tile lies.
-  const Region& region_of(int64_t tile) const {
+  RTFQ_INLINE const Region& region_of(int64_t tile) const {
     const Region* r = regions_;
     while (tile >= r->tiles_before + r->tiles) ++r;
     return *r;
   }
-  int64_t cost_before(int64_t tile) const {
+  RTFQ_INLINE int64_t cost_before(int64_t tile) const {
     if (tile >= tiles_) return cost_;
     const Region& r = region_of(tile);
     return r.cost_before + r.first_pixel(tile - r.tiles_before) * r.cost;
   }
   /// The first tile that begins at `cost` or behind it.
-  int64_t tile_at(int64_t cost) const {
+  RTFQ_INLINE int64_t tile_at(int64_t cost) const {
     if (cost >= cost_) return tiles_;
     const Region* r = regions_;
     while (cost >= r->cost_before + r->pixels * r->cost) ++r;

@@ -68,6 +68,8 @@ TEST_CASE("deploy: a packed bank computes evaluation's codes and logits, bit for
 
 TEST_CASE("deploy: bottlenecks, a pooled stem, every bit-width, exceptions and norms of each subnet's own") {
   compare_bank({.arch = "resnet50_w8", .bits = {4}});
+  compare_bank({.arch = "resnet50_w8", .residual = Residual::keep_float, .bits = {8}});
+  compare_bank({.arch = "resnet50_w8", .residual = Residual::codes, .bits = {5}});
   compare_bank({.arch = "resnet18_w8", .residual = Residual::keep_float, .bits = {2}});
   compare_bank(
       {.arch = "resnet18_w8", .residual = Residual::codes, .bits = {7}, .affine = AffineOwner::subnet});
