@@ -1,6 +1,6 @@
 #pragma once
 // The sums of a tile of the fused convolution. Included by the file that names instructions
-// (convquant_vnni.cpp).
+// (convquant_vnni.cpp); static, since the linker must not give its functions to others.
 
 #include <immintrin.h>
 
@@ -10,7 +10,6 @@
 #include "kernels/cpu/convquant_tiles.h"
 
 namespace rtfq::kernels::cpu {
-namespace {  // the linker must not give them to files with other instructions
 
 /// Bytes that will be read soon: a few each step, so that fetching them hides behind the products.
 struct Ahead {
@@ -34,8 +33,8 @@ RTFQ_INLINE __m512i four_codes(const uint8_t* from) {
 /// P pixels by V vectors of output channels: `after` gets their sums, which begin with `start`. codes[i]:
 /// where those of a pixel begin.
 template <int P, int V, class After>
-void tile(const uint8_t* const* codes, Taps taps, const int8_t* weights, const int32_t* start, Ahead ahead,
-          After after) {
+static void tile(const uint8_t* const* codes, Taps taps, const int8_t* weights, const int32_t* start,
+                 Ahead ahead, After after) {
   __m512i acc[P][V];
   each<V>([&](auto v) RTFQ_INLINE_LAMBDA {
     each<P>([&](auto i) RTFQ_INLINE_LAMBDA { acc[i][v] = _mm512_loadu_si512(start + v * lanes); });
@@ -63,8 +62,8 @@ void tile(const uint8_t* const* codes, Taps taps, const int8_t* weights, const i
 /// The tile of one pixel. A sum can take part in a product every fourth cycle, and two products start in
 /// each: so every channel has two sums, of even and of odd steps.
 template <int V, class After>
-void pixel_tile(const uint8_t* const* codes, Taps taps, const int8_t* weights, const int32_t* start,
-                Ahead ahead, After after) {
+static void pixel_tile(const uint8_t* const* codes, Taps taps, const int8_t* weights, const int32_t* start,
+                       Ahead ahead, After after) {
   __m512i acc[1][V], odd[V];
   each<V>([&](auto v) RTFQ_INLINE_LAMBDA {
     acc[0][v] = _mm512_loadu_si512(start + v * lanes);
@@ -121,11 +120,10 @@ struct FinishGroup {
 template <class After>
 using Tile = void (*)(const uint8_t* const*, Taps, const int8_t*, const int32_t*, Ahead, After);
 template <int V, class After>
-constexpr Tile<After> tiles[ConvTiles::tile_pixels] = {pixel_tile<V, After>, tile<2, V, After>,
-                                                       tile<3, V, After>,    tile<4, V, After>,
-                                                       tile<5, V, After>,    tile<6, V, After>};
-constexpr const Tile<Store>* storing_tiles[group_vectors] = {tiles<1, Store>, tiles<2, Store>,
-                                                             tiles<3, Store>, tiles<4, Store>};
+static constexpr Tile<After> tiles[ConvTiles::tile_pixels] = {pixel_tile<V, After>, tile<2, V, After>,
+                                                              tile<3, V, After>,    tile<4, V, After>,
+                                                              tile<5, V, After>,    tile<6, V, After>};
+static constexpr const Tile<Store>* storing_tiles[group_vectors] = {tiles<1, Store>, tiles<2, Store>,
+                                                                    tiles<3, Store>, tiles<4, Store>};
 
-}  // namespace
 }  // namespace rtfq::kernels::cpu

@@ -99,7 +99,8 @@ class Builder {
         std::copy(codes.begin(), codes.end(), static_cast<int8_t*>(to));
     });
     program_.kept_.push_back(data);
-    return laid_.emplace_back(data, bytes, laid_.size());
+    laid_.push_back({data, bytes, laid_.size()});
+    return laid_.back();
   }
   template <class Impl, class Shape>
   Laid lay_out(const Conv& conv, const Impl& impl, const Shape& shape) {
