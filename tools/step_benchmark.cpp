@@ -130,8 +130,8 @@ int main(int argc, char** argv) {
   app.add_option("--device", a.device, "that computes")
       ->check(CLI::IsMember({"cpu", "cuda", "simt"}))
       ->capture_default_str();
-  app.add_option("--res", a.resolution, "largest resolution, a multiple of 16")
-      ->check(CLI::Range(64, 1024))
+  app.add_option("--res", a.resolution, "largest of four resolutions, a multiple of 16")
+      ->check(CLI::Range(80, 1024))
       ->capture_default_str();
   app.add_option("--batch", a.batch, "images of each domain")
       ->check(CLI::PositiveNumber)

@@ -295,7 +295,7 @@ def bench_of_cases(machine, until):
 def step(machine, until):
     peers = machine.options.peers
     script = pathlib.Path(peers) / "torch_sandwichq.py" if peers else None
-    small = ["--arch", "resnet18", "--res", "64", "--batch", "2", "--steps", "1", "--warmup", "0"]
+    small = ["--arch", "resnet18", "--res", "80", "--batch", "2", "--steps", "1", "--warmup", "0"]
     usual = ["--arch", "resnet50", "--res", "224", "--batch", "32", "--steps", "9", "--warmup", "3"]
     sides = {}
     for precision in ["bf16", "int8"]:
