@@ -73,10 +73,8 @@ class Finish {
       const int64_t k = first + v * lanes;
       const __m512 scale = _mm512_loadu_ps(a_.scale + k), mean = _mm512_loadu_ps(a_.mean + k),
                    factor = _mm512_loadu_ps(a_.factor + k), shift = _mm512_loadu_ps(a_.shift + k);
-      each<P>([&](auto i) RTFQ_INLINE_LAMBDA {
-        const __m512 y = _mm512_mul_ps(scale, _mm512_cvtepi32_ps(sums[i][v]));
-        z[i][v] = _mm512_fmadd_ps(_mm512_sub_ps(y, mean), factor, shift);
-      });
+      each<P>([&](auto i)
+                  RTFQ_INLINE_LAMBDA { z[i][v] = normalized(sums[i][v], scale, mean, factor, shift); });
     });
     // In registers: a byte that is stored could be part of anything in memory.
     const __m512 residual_step = residual_step_, r = quantizer_.r, high = quantizer_.high,
@@ -118,8 +116,7 @@ class Finish {
                  shift = load(a_.shift + k);
     for (int64_t i = 0; i < pixels; ++i) {
       const int64_t at = outputs[i] * k_ + k;
-      const __m512 y = _mm512_mul_ps(scale, _mm512_cvtepi32_ps(_mm512_load_si512(sums + i * stride)));
-      __m512 z = _mm512_fmadd_ps(_mm512_sub_ps(y, mean), factor, shift);
+      __m512 z = normalized(_mm512_load_si512(sums + i * stride), scale, mean, factor, shift);
       if constexpr (residual == RTFQ_RESIDUAL_VALUES)
         z = _mm512_add_ps(z, load(static_cast<const float*>(a_.residual) + at));
       if constexpr (residual == RTFQ_RESIDUAL_CODES)
@@ -150,6 +147,12 @@ class Finish {
     const __m512i words = _mm512_packus_epi16(_mm512_packs_epi32(code(z[0]), code(z[1])),
                                               _mm512_packs_epi32(code(z[2]), code(z[3])));
     return _mm512_permutexvar_epi32(order, words);
+  }
+
+  /// z without the residual.
+  RTFQ_INLINE static __m512 normalized(__m512i sums, __m512 scale, __m512 mean, __m512 factor, __m512 shift) {
+    const __m512 y = _mm512_mul_ps(scale, _mm512_cvtepi32_ps(sums));
+    return _mm512_fmadd_ps(_mm512_sub_ps(y, mean), factor, shift);
   }
 
   RTFQ_INLINE static __m512 numbers(__m128i codes) { return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(codes)); }

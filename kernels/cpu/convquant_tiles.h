@@ -46,6 +46,7 @@ RTFQ_INLINE int whole_axis(int64_t output, int64_t filter, TapSpan* to) {
   return 1;
 }
 
+/// The regions, and the tiles of all of them in a row.
 class ConvTiles {
  public:
   static constexpr int64_t tile_pixels = 6, most_pad = 3;
@@ -61,7 +62,7 @@ class ConvTiles {
     RTFQ_INLINE int64_t first_pixel(int64_t tile) const { return pixels * tile / tiles; }
   };
 
-  /// A tile of a region, of `images` pictures. `finish`: what a pixel costs beyond its taps, in taps.
+  /// Of `images` pictures. A pixel costs `steps` for each of its taps, and `finish` beyond them.
   RTFQ_INLINE ConvTiles(int64_t images, const TapSpan* rows, int row_spans, const TapSpan* columns,
                         int column_spans, int64_t steps, int64_t finish) {
     for (int i = 0; i < row_spans; ++i)

@@ -119,18 +119,13 @@ void Builder::linear(const Codes& x) {
   const auto k = static_cast<int64_t>(model_.classes().size());
   const float* scale = scales(x, layer.codes.at(layer.used_bits(subnet_.bits)), k);
   const float* bias = model_.classifier_bias();
-  const auto size = static_cast<std::size_t>(k);
-  const Conv conv{x,
-                  0,
-                  with_types(make_conv2d_shape(n_, 1, 1, x.c, k, 1, 1, 0, x.c), RTFQ_U8, RTFQ_S8, RTFQ_F32),
-                  1,
-                  k,
-                  scale,
-                  keep(std::vector<float>(size, 0.0f)),
-                  keep(std::vector<float>(size, 1.0f)),
-                  bias};
-  const auto one_pass = make_convquant_shape(conv.shape);
+  const auto one_pass = make_convquant_shape(
+      with_types(make_conv2d_shape(n_, 1, 1, x.c, k, 1, 1, 0, x.c), RTFQ_U8, RTFQ_S8, RTFQ_F32));
   if (const auto* impl = fused(one_pass)) {
+    const auto all = [&](float value) {
+      return keep(std::vector<float>(static_cast<std::size_t>(k), value));
+    };
+    const Conv conv{x, 0, one_pass.conv, 1, k, scale, all(0.0f), all(1.0f), bias};
     const Laid weights = lay_out("classifier", k, x.c, *impl, one_pass);
     const Buffer workspace = arena_.add(static_cast<int64_t>(impl->workspace(one_pass)));
     add({x.buffer}, [=, this] {

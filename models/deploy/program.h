@@ -19,7 +19,7 @@ using Observer = std::function<void(const std::string& quantizer, const void* co
 
 class Program {
  public:
-  static constexpr int64_t most_images = 65536;
+  static constexpr int64_t most_images = 65536;  ///< of a batch
 
   /// For passes of exactly `batch` images, best by so many threads (0: as many as launches use), right by any
   /// number. `model` and `weights` must outlive it. Throws std::runtime_error where the processor or the

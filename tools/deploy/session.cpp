@@ -62,7 +62,7 @@ Session::Session(std::shared_ptr<LoadedModel> loaded, SessionOptions options)
   std::size_t floats = 0;
   for (const std::size_t subnet : options.subnets) {
     auto program = std::make_unique<Program>(model, subnet, pass_, loaded_->weights(),
-                                             at_a_time_ > 1 ? 1 : 0);  // checks the number
+                                             at_a_time_ > 1 ? 1 : 0);  // checks both numbers
     arena_bytes_ = std::max(arena_bytes_, program->arena_bytes());
     if (!current_) current_ = program.get();
     if (!programs_[subnet]) programs_[subnet] = std::move(program);
