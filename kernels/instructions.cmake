@@ -3,7 +3,8 @@
 file(GLOB avx512_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/cpu/*_avx512.cpp)
 set_source_files_properties(${avx512_sources} PROPERTIES COMPILE_OPTIONS
   "-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-Wno-uninitialized;-Wno-maybe-uninitialized")
-file(GLOB vnni_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/cpu/*_vnni.cpp)
+# The file of AMX spells its instructions; what it shares with VNNI's is compiled alike.
+file(GLOB vnni_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/cpu/*_vnni.cpp ${CMAKE_CURRENT_LIST_DIR}/cpu/*_amx.cpp)
 set_source_files_properties(${vnni_sources} PROPERTIES COMPILE_OPTIONS
   "-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512vnni;-Wno-uninitialized;-Wno-maybe-uninitialized")
 

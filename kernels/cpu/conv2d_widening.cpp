@@ -8,13 +8,12 @@
 // (docs/results/conv-cpu.md).
 #include "kernels/cpu/conv2d_widening.h"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <cstring>
 
 #include "kernels/cpu/bf16.h"
 #include "kernels/cpu/plan_cache.h"
+#include "kernels/cpu/unroll.h"
 
 namespace rtfq::kernels::widening {
 namespace {
@@ -43,13 +42,6 @@ struct Layout {
   std::size_t worker_bytes() const { return rows_bytes() + sums_bytes; }
 };
 
-/// Workers share out the groups; their number is the plans', so that a workspace serves any number of
-/// threads.
-int64_t workers() {
-  const PlanThreads threads;
-  return omp_get_max_threads();
-}
-
 inline __m256i widen(const uint8_t* from) {
   return _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
 }
@@ -58,31 +50,10 @@ inline __m256i widen(const int8_t* from) {
 }
 
 template <class X>
-void widen_run(const X* from, int16_t* to, int64_t count) {
+inline void widen_run(const X* from, int16_t* to, int64_t count) {
   int64_t i = 0;
   for (; i + 16 <= count; i += 16) _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + i), widen(from + i));
   for (; i < count; ++i) to[i] = from[i];
-}
-
-/// The codes that output pixel `pixel` sees, in the order of the filter; zeros outside the image.
-template <class X>
-void unroll(const Conv2dShape& z, const X* x, int64_t pixel, int16_t* row, const Layout& layout) {
-  const int64_t P = output_height(z), Q = output_width(z);
-  const int64_t q = pixel % Q, p = pixel / Q % P, n = pixel / Q / P;
-  const int64_t w0 = q * z.stride - z.pad;
-  const int64_t first = std::clamp<int64_t>(-w0, 0, z.s), last = std::clamp<int64_t>(z.w - w0, first, z.s);
-  int16_t* to = row;
-  for (int64_t r = 0; r < z.r; ++r, to += z.s * z.c) {
-    const int64_t h = p * z.stride - z.pad + r;
-    if (h < 0 || h >= z.h || first == last) {
-      std::fill_n(to, z.s * z.c, int16_t{0});
-      continue;
-    }
-    std::fill_n(to, first * z.c, int16_t{0});
-    widen_run(x + ((n * z.h + h) * z.w + w0 + first) * z.c, to + first * z.c, (last - first) * z.c);
-    std::fill_n(to + last * z.c, (z.s - last) * z.c, int16_t{0});
-  }
-  std::fill(to, row + layout.row_codes(), int16_t{0});
 }
 
 /// The sums of one row. Named ones, not an array of them: the compiler keeps those in registers.
@@ -146,7 +117,8 @@ void forward_group(const Conv2dShape& z, const Layout& layout, const Conv2dForwa
   auto* y = static_cast<Y*>(a.y);
   const int64_t first = group * group_rows, count = std::min(group_rows, layout.pixels - first);
   const int64_t tiles = (count + tile_rows - 1) / tile_rows, row_codes = layout.row_codes();
-  for (int64_t i = 0; i < count; ++i) unroll(z, x, first + i, rows + i * row_codes, layout);
+  for (int64_t i = 0; i < count; ++i)
+    cpu::unroll(z, x, first + i, rows + i * row_codes, rows + (i + 1) * row_codes, widen_run<X>);
   // Rows that only fill a tile up: their sums are dropped.
   std::fill(rows + count * row_codes, rows + tiles * tile_rows * row_codes, int16_t{0});
   for (int64_t block = 0; block < layout.blocks; ++block) {
@@ -168,7 +140,7 @@ void forward_group(const Conv2dShape& z, const Layout& layout, const Conv2dForwa
 template <class X, class Y>
 void forward(const Conv2dShape& z, const Conv2dForwardArgs& a) {
   const Layout layout(z);
-  const int64_t count = workers();
+  const int64_t count = plan_threads();
 #pragma omp parallel for schedule(static)
   for (int64_t worker = 0; worker < count; ++worker) {
     auto* own =
@@ -204,7 +176,7 @@ void conv2d_forward(const Conv2dShape& s, const Conv2dForwardArgs& a, Stream) {
 }
 
 std::size_t conv2d_forward_workspace(const Conv2dShape& s) {
-  return static_cast<std::size_t>(workers()) * Layout(s).worker_bytes();
+  return static_cast<std::size_t>(plan_threads()) * Layout(s).worker_bytes();
 }
 
 std::size_t conv2d_forward_packed(const Conv2dShape& s) {

@@ -14,4 +14,11 @@ std::size_t convquant_vnni_packed(const ConvQuantShape&);
 void convquant_vnni_pack(const ConvQuantShape&, const void* weights, void* packed, Stream);
 void convquant_vnni(const ConvQuantShape&, const ConvQuantArgs&, Stream);
 
+// AMX: u8 and s8 codes of any channels.
+const char* convquant_amx_unsupported(const ConvQuantShape&);
+std::size_t convquant_amx_workspace(const ConvQuantShape&);
+std::size_t convquant_amx_packed(const ConvQuantShape&);
+void convquant_amx_pack(const ConvQuantShape&, const void* weights, void* packed, Stream);
+void convquant_amx(const ConvQuantShape&, const ConvQuantArgs&, Stream);
+
 }  // namespace rtfq::kernels::cpu

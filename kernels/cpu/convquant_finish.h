@@ -1,6 +1,6 @@
 #pragma once
-// What becomes of the sums of a tile of the fused convolution. Included by the file that names instructions
-// (convquant_vnni.cpp).
+// What becomes of the sums of a tile of the fused convolution. Included by the files that name instructions
+// (convquant_vnni.cpp, convquant_amx.cpp).
 
 #include <algorithm>
 #include <utility>
@@ -162,5 +162,14 @@ class Finish {
   UnsignedQuantizer<Avx512> quantizer_, identity_quantizer_;
   __m512 residual_step_;
 };
+
+/// run(Finish) with the one that a shape asks for.
+template <class Run>
+static void with_finish(const ConvQuantShape& s, const ConvQuantArgs& a, const Run& run) {
+  if (!s.quantized) return run(Finish<false, RTFQ_RESIDUAL_NONE, RTFQ_IDENTITY_NONE>(s, a));
+  with_residual(s.residual, [&](auto residual) {
+    with_identity(s.identity, [&](auto identity) { run(Finish<true, residual(), identity()>(s, a)); });
+  });
+}
 
 }  // namespace rtfq::kernels::cpu

@@ -5,6 +5,11 @@
 namespace rtfq::kernels {
 namespace {
 
+const char* amx_unsupported(const ConvQuantShape& s) {
+  static const bool has = cpu::has_amx();
+  return has ? cpu::convquant_amx_unsupported(s) : "this processor has no AMX";
+}
+
 // The detour over features.h lets ONEDNN_MAX_CPU_ISA take it away.
 const char* vnni_unsupported(const ConvQuantShape& s) {
   static const bool has = cpu::fast_int8() && __builtin_cpu_supports("avx512vnni") &&
@@ -17,6 +22,8 @@ const char* vnni_unsupported(const ConvQuantShape& s) {
 
 std::span<const ConvQuantForward::Impl> ConvQuantForward::cpu() {
   static constexpr Impl list[] = {
+      {"amx", amx_unsupported, cpu::convquant_amx, cpu::convquant_amx_workspace, cpu::convquant_amx_packed,
+       cpu::convquant_amx_pack},
       {"vnni", vnni_unsupported, cpu::convquant_vnni, cpu::convquant_vnni_workspace,
        cpu::convquant_vnni_packed, cpu::convquant_vnni_pack},
       {"naive", supports_all<ConvQuantShape>, cpu::convquant_naive}};

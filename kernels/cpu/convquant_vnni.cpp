@@ -319,11 +319,7 @@ void convquant_vnni(const ConvQuantShape& s, const ConvQuantArgs& a, Stream) {
     std::memset(workspace + s.conv.n * plan.image_bytes, 0, 4);
     x = workspace;
   }
-  const auto run = [&](const auto& finish) { convolve(plan, x, a, finish); };
-  if (!s.quantized) return run(Finish<false, RTFQ_RESIDUAL_NONE, RTFQ_IDENTITY_NONE>(s, a));
-  with_residual(s.residual, [&](auto residual) {
-    with_identity(s.identity, [&](auto identity) { run(Finish<true, residual(), identity()>(s, a)); });
-  });
+  with_finish(s, a, [&](const auto& finish) { convolve(plan, x, a, finish); });
 }
 
 }  // namespace rtfq::kernels::cpu

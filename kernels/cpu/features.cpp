@@ -1,5 +1,8 @@
 #include "kernels/cpu/features.h"
 
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <dnnl.hpp>
 
 namespace rtfq::kernels::cpu {
@@ -26,8 +29,15 @@ bool has_avx512() {
   return here;
 }
 
+bool has_amx() {
+  if (!has(dnnl::cpu_isa::avx512_core_amx)) return false;
+  constexpr int ask = 0x1023, tile_data = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  static const bool granted = syscall(SYS_arch_prctl, ask, tile_data) == 0;
+  return granted;
+}
+
 std::string describe_features() {
-  if (has(dnnl::cpu_isa::avx512_core_amx)) return "AMX";
+  if (has_amx()) return "AMX";
   const std::string vectors = has_avx512() ? "AVX-512" : "AVX2";
   return vectors + (fast_bf16() ? ", BF16" : ", no BF16") + (fast_int8() ? ", VNNI" : ", no VNNI");
 }

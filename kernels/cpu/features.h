@@ -19,6 +19,9 @@ bool has_avx512();
 /// Why a kernel that needs it refuses.
 inline constexpr const char* no_avx512 = "this processor has no AVX-512";
 
+/// AMX's tiles of bytes, with the system's leave to use them, which this asks for.
+bool has_amx();
+
 /// "AVX-512, BF16, VNNI" or "AVX2, no BF16, no VNNI" or "AMX" (which has both), for a user's eyes.
 std::string describe_features();
 

@@ -3,14 +3,11 @@
 #include <omp.h>
 
 namespace rtfq::kernels {
-namespace {
 
 int plan_threads() {
   static const int count = omp_get_max_threads();
   return count;
 }
-
-}  // namespace
 
 PlanThreads::PlanThreads() : before_(omp_get_max_threads()) {
   omp_set_num_threads(plan_threads());

@@ -16,6 +16,9 @@
 
 namespace rtfq::kernels {
 
+/// That number. What shares a workspace out among threads makes as many parts of it.
+int plan_threads();
+
 /// While it lives, OpenMP's maximum on this thread is the process's number of plan threads.
 class PlanThreads {
  public:

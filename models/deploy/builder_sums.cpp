@@ -135,7 +135,12 @@ Builder::Sum Builder::fused_sum(const Conv& main, const ConvQuantForward::Impl& 
   const auto shape = make_convquant_shape(part(main.shape), kind, f.identity, f.qp, f.identity_qp);
   const int64_t bands = rows ? main.size / rows : 1, launches = rows ? n_ * bands : 1;
   // Side by side where every thread gets as many, and none needs a place of its own for its work.
-  const bool shared_out = launches % threads_ == 0 && impl.workspace(shape) == 0;
+  const auto workspace_of_projection = [&] {
+    const auto z = make_convquant_shape(part(other->shape));
+    return fused(z)->workspace(z);
+  };
+  const bool shared_out =
+      launches % threads_ == 0 && impl.workspace(shape) == 0 && (!other || workspace_of_projection() == 0);
   const int beside = shared_out ? threads_ : 1;
   const Projection projection = other ? project(*other, part(other->shape), beside) : Projection{};
   const Buffer residual = other      ? projection.z

@@ -7,6 +7,7 @@
 #include "kernels/runtime/device.h"
 #include "models/deploy/observed.h"
 #include "tests/deploy/banks.h"
+#include "tests/support/with_amx.h"
 
 using namespace rtfq;
 using namespace rtfq::test;
@@ -53,6 +54,10 @@ void compare_bank(const BankVariant& variant) {
     kernels::prefer("convquant.forward", "naive");
     require_equal(expected, deployed(model, subnet, images));
     kernels::prefer("convquant.forward", "");
+    if (WithAmx::possible()) {
+      const WithAmx amx;
+      require_equal(expected, deployed(model, subnet, images));
+    }
     ++compared;
   }
   CHECK(compared == static_cast<int>(4 * variant.bits.size() * variant.resolutions.size()));

@@ -7,6 +7,7 @@
 #include "kernels/normquant.h"
 #include "tests/kernels/launch.h"
 #include "tests/support/skip.h"
+#include "tests/support/with_amx.h"
 
 using namespace rtfq::kernels;
 using namespace rtfq::test;
@@ -82,13 +83,16 @@ struct Layer {
   }
 };
 
+std::vector<Conv2dShape> shapes() {
+  return {
+      make_conv2d_shape(2, 14, 14, 64, 96, 3, 1, 1, 64), make_conv2d_shape(3, 9, 9, 128, 256, 1, 2, 0, 128),
+      make_conv2d_shape(1, 28, 28, 32, 64, 1, 1, 0, 32), make_conv2d_shape(1, 7, 7, 128, 200, 3, 1, 1, 128)};
+}
+
 }  // namespace
 
 TEST_CASE("convquant: the same codes as convolution and normquant, on any number of threads") {
-  for (const auto& shape :
-       {make_conv2d_shape(2, 14, 14, 64, 96, 3, 1, 1, 64), make_conv2d_shape(3, 9, 9, 128, 256, 1, 2, 0, 128),
-        make_conv2d_shape(1, 28, 28, 32, 64, 1, 1, 0, 32),
-        make_conv2d_shape(1, 7, 7, 128, 200, 3, 1, 1, 128)}) {
+  for (const auto& shape : shapes()) {
     const Layer layer(shape);
     const auto expected = layer.one_by_one();
     CHECK(same_bits(layer.fused("naive"), expected));
@@ -101,6 +105,23 @@ TEST_CASE("convquant: the same codes as convolution and normquant, on any number
     CHECK(same_bits(layer.fused("vnni"), expected));
     CHECK(same_bits(layer.fused("vnni", true), expected));
     CHECK(independent_of_threads([&] { return layer.fused("vnni"); }));
+  }
+}
+
+TEST_CASE("amx: the same codes as convolution and normquant, on any number of threads") {
+  if (!WithAmx::possible()) return skip(WithAmx::impossible);
+  const WithAmx amx;
+  auto all = shapes();
+  // Weights that do not stay in a cache serve many pixels in turn; x that is read in its place, to the last
+  // pixel, which is not that of a whole block.
+  all.push_back(make_conv2d_shape(1, 9, 9, 256, 352, 3, 1, 1, 256));
+  all.push_back(make_conv2d_shape(1, 7, 7, 1024, 800, 1, 1, 0, 1024));
+  for (const auto& shape : all) {
+    const Layer layer(shape);
+    const auto expected = layer.one_by_one();
+    CHECK(same_bits(layer.fused("amx"), expected));
+    CHECK(same_bits(layer.fused("amx", true), expected));
+    CHECK(independent_of_threads([&] { return layer.fused("amx"); }));
   }
 }
 
