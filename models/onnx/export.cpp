@@ -28,9 +28,16 @@ class Form {
  public:
   explicit Form(Graph& graph) : g(graph) {}
   virtual ~Form() = default;
-  /// Tensors of a convolution's weights and bias. `input`: the quantizer of what it reads.
-  virtual std::vector<std::string> weights(const ConvPlan&, std::size_t index, const std::string& input) = 0;
-  virtual std::vector<std::string> classifier(int64_t classes, int64_t features) = 0;
+  /// Tensors of weights and bias.
+  struct Weights {
+    std::string weights, bias;
+  };
+  /// Of a convolution. `input`: the quantizer of what it reads. bias [k,1,1] if it is to be added by a node
+  /// of its own.
+  virtual Weights weights(const ConvPlan&, std::size_t index, const std::string& input, bool bias_apart) = 0;
+  /// Whether the bias of a sum that goes to this quantizer (empty: elsewhere) is added by a node of its own.
+  virtual bool bias_apart(const std::string& activation) const = 0;
+  virtual Weights classifier(int64_t classes, int64_t features) = 0;
   /// The quantized (else rectified) form of x.
   virtual std::string activation(const std::string& name, const std::string& x) = 0;
   virtual std::string image(const std::string& x) = 0;
@@ -42,15 +49,19 @@ class Form {
 
 /// The walk of a subnet as nodes.
 void build(Graph& g, Form& form, const packed::Walk& walk, Residual residual, int64_t classes) {
-  const auto convolve = [&](const std::string& x, std::size_t index, const std::string& input) {
+  const auto convolve = [&](const std::string& x, std::size_t index, const std::string& input,
+                            const std::string& activation = {}) {
     const ConvPlan& conv = walk.convs[index];
-    std::vector<std::string> inputs{x};
-    for (const std::string& tensor : form.weights(conv, index, input)) inputs.push_back(tensor);
+    const bool apart = form.bias_apart(activation);
+    const Form::Weights of = form.weights(conv, index, input, apart);
+    std::vector<std::string> inputs{x, of.weights};
+    if (!apart) inputs.push_back(of.bias);
     const int64_t pad = conv.filter / 2;
-    return g.node("Conv", conv.name, inputs,
-                  {{"kernel_shape", std::vector<int64_t>{conv.filter, conv.filter}},
-                   {"strides", std::vector<int64_t>{conv.stride, conv.stride}},
-                   {"pads", std::vector<int64_t>{pad, pad, pad, pad}}});
+    const std::string y = g.node("Conv", conv.name + (apart ? ".products" : ""), inputs,
+                                 {{"kernel_shape", std::vector<int64_t>{conv.filter, conv.filter}},
+                                  {"strides", std::vector<int64_t>{conv.stride, conv.stride}},
+                                  {"pads", std::vector<int64_t>{pad, pad, pad, pad}}});
+    return apart ? g.node("Add", conv.name, {y, of.bias}) : y;
   };
   struct Sum {
     std::string codes, identity, quantizer;
@@ -79,7 +90,7 @@ void build(Graph& g, Form& form, const packed::Walk& walk, Residual residual, in
     std::string y = x.codes, quantizer = x.quantizer;
     for (std::size_t i = 0; i + 1 < block.convs.size(); ++i) {
       const std::string name = block.name + ".inner" + std::to_string(i + 1);
-      y = form.activation(name, convolve(y, block.convs[i], quantizer));
+      y = form.activation(name, convolve(y, block.convs[i], quantizer, name));
       quantizer = name;
     }
     const std::string last = convolve(y, block.convs.back(), quantizer);
@@ -89,9 +100,9 @@ void build(Graph& g, Form& form, const packed::Walk& walk, Residual residual, in
   }
   const std::string pooled = g.node("Flatten", "pooled", {g.node("GlobalAveragePool", "pool", {x.identity})},
                                     {{"axis", int64_t{1}}});
-  std::vector<std::string> inputs{form.features(pooled)};
-  for (const std::string& tensor : form.classifier(classes, walk.features)) inputs.push_back(tensor);
-  g.node("Gemm", "logits", inputs, {{"transB", int64_t{1}}});
+  const std::string features = form.features(pooled);
+  const Form::Weights last = form.classifier(classes, walk.features);
+  g.node("Gemm", "logits", {features, last.weights, last.bias}, {{"transB", int64_t{1}}});
   g.output("logits", {-1, classes});
 }
 
@@ -104,16 +115,23 @@ class QuantizedForm : public Form {
         norms_(model.norms_of(subnet)),
         bits_(model.subnets()[subnet].subnet.bits) {}
 
-  std::vector<std::string> weights(const ConvPlan& conv, std::size_t index,
-                                   const std::string& input) override {
+  Weights weights(const ConvPlan& conv, std::size_t index, const std::string& input,
+                  bool bias_apart) override {
     const int64_t first = walk_.norm_offsets[index];
-    return folded(conv.name, conv.k, conv.filter * conv.filter, conv.c, input, [&](int64_t k) {
+    const std::vector<int64_t> bias_dims =
+        bias_apart ? std::vector<int64_t>{conv.k, 1, 1} : std::vector<int64_t>{conv.k};
+    return folded(conv.name, {conv.k, conv.c, conv.filter, conv.filter}, bias_dims, input, [&](int64_t k) {
       const double factor = norms_.factor[first + k];
       return std::pair(factor, norms_.shift[first + k] - norms_.mean[first + k] * factor);
     });
   }
-  std::vector<std::string> classifier(int64_t classes, int64_t features) override {
-    return folded("classifier", classes, 1, features, "features", [&](int64_t k) {
+  /// ONNX Runtime computes a convolution in integers where 8-bit codes follow it at once, and rounds the bias
+  /// of every Conv on codes to a whole sum, which is coarse beside a code of few bits: others it gets apart.
+  bool bias_apart(const std::string& activation) const override {
+    return activation.empty() || model_.activation(activation).used_bits(bits_) != 8;
+  }
+  Weights classifier(int64_t classes, int64_t features) override {
+    return folded("classifier", {classes, features}, {classes}, "features", [&](int64_t k) {
       return std::pair(1.0, static_cast<double>(model_.classifier_bias()[k]));
     });
   }
@@ -158,52 +176,37 @@ class QuantizedForm : public Form {
     return g.node("DequantizeLinear", name, {g.node("QuantizeLinear", name + ".codes", {x, s, z}), s, z});
   }
 
-  /// Weights as codes with a step for each output channel into which a factor went, and the bias in units of
-  /// the convolution's sums. A negative factor turns the signs of a channel's codes; a code of -128, which
-  /// has no opposite, becomes 127.
+  /// Weights [k,c,...] as codes with a step for each output channel into which a factor went, and the bias. A
+  /// negative factor turns the signs of a channel's codes; a code of -128, which has no opposite, becomes
+  /// 127.
   template <class Affine>
-  std::vector<std::string> folded(const std::string& name, int64_t k, int64_t taps, int64_t c,
-                                  const std::string& input, const Affine& affine) {
+  Weights folded(const std::string& name, const std::vector<int64_t>& dims,
+                 const std::vector<int64_t>& bias_dims, const std::string& input, const Affine& affine) {
+    const int64_t k = dims[0], c = dims[1], taps = dims.size() > 2 ? dims[2] * dims[3] : 1;
     const packed::Layer& layer = model_.layer(name);
     std::vector<int8_t> codes = model_.corner(layer, bits_, k, c);
     const float* steps = layer.codes.at(layer.used_bits(bits_)).steps;
-    const double input_step = step(input);
-    constexpr double most = 1 << 30;  // of a bias in its sums
-    std::vector<float> scales;
-    std::vector<int32_t> bias;
-    std::vector<float> bias_scales;
+    constexpr double most = 1 << 30;  // of a bias in its sums: a runtime may round it to one of 32 bits
+    std::vector<float> scales, bias;
     for (int64_t o = 0; o < k; ++o) {
       const auto [factor, offset] = affine(o);
-      const double exact = factor * steps[model_.per_channel_weights() ? o : 0];
-      // Codes of fewer bits are shifted to the top of the byte, so that whole sums, which biases are, are
-      // finer. A negative factor leaves them a bit, in which the lowest code has an opposite.
-      const int spare = std::max(0, 8 - layer.used_bits(bits_) - (exact < 0 ? 1 : 0));
-      const double scale =
-          std::max({std::ldexp(std::abs(exact), -spare), std::abs(offset) / (most * input_step), 1e-30});
+      const double exact = factor * steps[model_.per_channel_weights() ? o : 0],
+                   scale = std::max({std::abs(exact), std::abs(offset) / (most * step(input)), 1e-30});
       for (int64_t i = 0; i < taps * c; ++i) {
         int8_t& code = codes[static_cast<std::size_t>(o * taps * c + i)];
         code = static_cast<int8_t>(std::clamp(std::nearbyint(code * exact / scale), -128.0, 127.0));
       }
       scales.push_back(static_cast<float>(scale));
-      bias_scales.push_back(static_cast<float>(input_step) * scales.back());
-      bias.push_back(static_cast<int32_t>(std::nearbyint(offset / bias_scales.back())));
+      bias.push_back(static_cast<float>(offset));
     }
     const auto ordered = channels_first(std::span<const int8_t>(codes), k, taps, c);
-    const auto side = static_cast<int64_t>(std::lround(std::sqrt(static_cast<double>(taps))));
-    const std::vector<int64_t> dims =
-        name == "classifier" ? std::vector<int64_t>{k, c} : std::vector<int64_t>{k, c, side, side};
     const std::vector<int8_t> zeros(static_cast<std::size_t>(k));
-    const Attributes by_channel{{"axis", int64_t{0}}};
-    const std::string w = g.node(
-        "DequantizeLinear", name + ".weight",
-        {g.constant(name + ".weight.codes", ordered, dims), g.constant(name + ".weight.steps", scales, {k}),
-         g.constant(name + ".weight.zeros", std::span<const int8_t>(zeros), {k})},
-        by_channel);
-    const std::string b = g.node("DequantizeLinear", name + ".bias",
-                                 {g.constant(name + ".bias.codes", std::span<const int32_t>(bias), {k}),
-                                  g.constant(name + ".bias.steps", bias_scales, {k})},
-                                 by_channel);
-    return {w, b};
+    return {g.node("DequantizeLinear", name + ".weight",
+                   {g.constant(name + ".weight.codes", ordered, dims),
+                    g.constant(name + ".weight.steps", scales, {k}),
+                    g.constant(name + ".weight.zeros", std::span<const int8_t>(zeros), {k})},
+                   {{"axis", int64_t{0}}}),
+            g.constant(name + ".bias", bias, bias_dims)};
   }
 
   const packed::Model& model_;
@@ -223,7 +226,8 @@ class FloatForm : public Form {
     set_ = (network.options().domain_norms ? std::string(".") + to_string(domain) : "") + architecture;
   }
 
-  std::vector<std::string> weights(const ConvPlan& conv, std::size_t, const std::string&) override {
+  bool bias_apart(const std::string&) const override { return false; }
+  Weights weights(const ConvPlan& conv, std::size_t, const std::string&, bool) override {
     const Tensor& full = tensors_.at(conv.name + ".weight");
     const std::string prefix = conv.name + ".norm" + set_, slot = ".slot" + std::to_string(at_.slot);
     if (tensors_.at(prefix + ".count").as<float>()[at_.slot] == 0)
@@ -248,7 +252,7 @@ class FloatForm : public Form {
     return {g.constant(conv.name + ".weight", ordered, {conv.k, conv.c, conv.filter, conv.filter}),
             g.constant(conv.name + ".bias", bias, {conv.k})};
   }
-  std::vector<std::string> classifier(int64_t classes, int64_t features) override {
+  Weights classifier(int64_t classes, int64_t features) override {
     const Tensor& full = tensors_.at("classifier.weight");
     std::vector<float> values;
     for (int64_t o = 0; o < classes; ++o)

@@ -19,7 +19,7 @@ void bytes(std::string& to, int field, std::string_view value) {
   to += value;
 }
 
-enum TensorType { type_float = 1, type_uint8 = 2, type_int8 = 3, type_int32 = 6 };
+enum TensorType { type_float = 1, type_uint8 = 2, type_int8 = 3 };
 enum AttributeType { attribute_int = 2, attribute_ints = 7 };
 
 std::string value_info(const std::string& name, const std::vector<int64_t>& dims) {
@@ -65,10 +65,6 @@ std::string Graph::constant(const std::string& name, std::span<const int8_t> val
 std::string Graph::constant(const std::string& name, std::span<const uint8_t> values,
                             const std::vector<int64_t>& dims) {
   return tensor(name, type_uint8, dims, values.data(), values.size_bytes());
-}
-std::string Graph::constant(const std::string& name, std::span<const int32_t> values,
-                            const std::vector<int64_t>& dims) {
-  return tensor(name, type_int32, dims, values.data(), values.size_bytes());
 }
 
 std::string Graph::node(const std::string& op, const std::string& name,

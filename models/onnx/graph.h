@@ -25,8 +25,6 @@ class Graph {
                        const std::vector<int64_t>& dims);
   std::string constant(const std::string& name, std::span<const uint8_t> values,
                        const std::vector<int64_t>& dims);
-  std::string constant(const std::string& name, std::span<const int32_t> values,
-                       const std::vector<int64_t>& dims);
   /// A node with one output, which has the node's name; returns it.
   std::string node(const std::string& op, const std::string& name, const std::vector<std::string>& inputs,
                    const Attributes& attributes = {});
