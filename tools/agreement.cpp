@@ -3,10 +3,14 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <map>
+#include <memory>
 
+#include "kernels/conv2d.h"
 #include "models/deploy/observed.h"
 #include "tools/packed_file.h"
 #include "training/network.h"
@@ -62,7 +66,9 @@ int64_t best_of(const float* row, std::size_t classes) {
   return std::max_element(row, row + classes) - row;
 }
 
-void compare(cli::OpenedRun& run, const Subnet& subnet, PreparedImages& images, bool by_quantizer) {
+/// `classes`, if there: a line for each image, with the numbers that evaluation and the packed subnet answer.
+void compare(cli::OpenedRun& run, const Subnet& subnet, PreparedImages& images, bool by_quantizer,
+             std::FILE* classes_file) {
   TrainedBank& bank = run.bank;
   const Domain domain = inference_domain(bank.config);
   const packed::SubnetEntry entry{subnet, bank.network->cost(subnet), {}};
@@ -77,8 +83,12 @@ void compare(cli::OpenedRun& run, const Subnet& subnet, PreparedImages& images, 
                            found = packed.run(batch);
     for (int64_t i = 0; i < batch.dim(0); ++i, ++all) {
       const std::size_t classes = bank.classes.size(), row = static_cast<std::size_t>(i) * classes;
-      same_class +=
-          best_of(expected.logits.data() + row, classes) == best_of(found.logits.data() + row, classes);
+      const int64_t evaluated = best_of(expected.logits.data() + row, classes),
+                    answered = best_of(found.logits.data() + row, classes);
+      same_class += evaluated == answered;
+      if (classes_file)
+        std::fprintf(classes_file, "%s,%lld,%lld,%lld\n", id(subnet).c_str(), static_cast<long long>(all),
+                     static_cast<long long>(evaluated), static_cast<long long>(answered));
     }
     for (const auto& [name, codes] : expected.codes) {
       const auto& others = found.codes.at(name);
@@ -113,7 +123,7 @@ int main(int argc, char** argv) {
   CLI::App app(
       "Codes and classes of packed subnets, which compute on integers, beside f32 fake-quant evaluation.\n"
       "Example: rtfq-agreement runs/m2u digits/usps --subnet bits=8 --subnet bits=4");
-  std::string run, folder;
+  std::string run, folder, classes, convolutions;
   std::vector<std::string> subnets;
   bool by_quantizer = false;
   app.add_option("run", run, "folder of a run, or a checkpoint")->required()->type_name("RUN");
@@ -123,14 +133,27 @@ int main(int argc, char** argv) {
       ->required()
       ->allow_extra_args(false);
   app.add_flag("--by-quantizer", by_quantizer, "a line for each quantizer as well");
+  app.add_option("--classes", classes,
+                 "writes subnet, number of the image, evaluation's class and the packed subnet's there, a "
+                 "line for each image")
+      ->type_name("FILE");
+  app.add_option("--convolutions", convolutions,
+                 "the implementation that evaluation's convolutions take: another one adds in another order, "
+                 "which shows how "
+                 "far f32 is from itself")
+      ->check(CLI::IsMember({"onednn", "naive"}));
   CLI11_PARSE(app, argc, argv);
   try {
+    kernels::prefer(kernels::Conv2dForward::name, convolutions);
     cli::OpenedRun opened = open_in_f32(run);
     const Config& config = opened.bank.config;
     const data::Dataset dataset = data::without_labels(data::open_dataset(folder, {}, {}, false));
     PreparedImages images(config, dataset, inference_domain(config), PreparedImages::Order::as_listed);
+    const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(
+        classes.empty() ? nullptr : std::fopen(classes.c_str(), "w"), std::fclose);
+    if (!classes.empty() && !file) throw std::runtime_error(classes + ": " + std::strerror(errno));
     for (const std::string& text : subnets)
-      compare(opened, parse_subnet(text, config.model.bank), images, by_quantizer);
+      compare(opened, parse_subnet(text, config.model.bank), images, by_quantizer, file.get());
     return 0;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "rtfq-agreement: %s\n", error.what());
