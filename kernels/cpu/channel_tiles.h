@@ -23,18 +23,21 @@ struct ChannelTiles {
   /// behind the other, a lane lies in eight different parts of a page.
   static constexpr int64_t room = tile + 4096 / sizeof(float) / 8;
 
-  RTFQ_INLINE explicit ChannelTiles(int64_t channels) : c(channels), fold(1) {
+  /// `most`: lanes of a tile, at most those that there is room for. Fewer keep a pass with many arrays in the
+  /// first cache; others read long rows better as a whole.
+  RTFQ_INLINE explicit ChannelTiles(int64_t channels, int64_t most_lanes = tile)
+      : c(channels), fold(1), most(most_lanes) {
     int64_t rows = 32 / std::gcd<int64_t>(32, c);
     rows *= (least - 1 + rows * c) / (rows * c);
-    if (rows * c <= tile) fold = rows;
+    if (rows * c <= most) fold = rows;
   }
   RTFQ_INLINE int64_t lanes() const { return fold * c; }
   /// How far ahead of an element what is fetched meanwhile lies, in elements of T: where several wide rows
-  /// are read side by side, in the same lane of the rows after them.
+  /// are read side by side, or a row has several tiles, in the same lane of the rows after them.
   template <class T>
   RTFQ_INLINE int64_t ahead(int64_t rows = 1) const {
     const int64_t at_once = rows * lanes(), enough = prefetch_distance / static_cast<int64_t>(sizeof(T));
-    return rows == 1 ? enough : (enough + at_once - 1) / at_once * at_once;
+    return rows == 1 && lanes() <= most ? enough : (enough + at_once - 1) / at_once * at_once;
   }
 
   /// The tile that a thread's arrays are filled for.
@@ -50,8 +53,8 @@ struct ChannelTiles {
   RTFQ_INLINE void walk(const RowBlocks::Block& block, Filled& filled, int64_t most_rows, Begin&& begin,
                         Stretch&& stretch) const {
     const int64_t whole = block.rows / fold, rest = (block.rows - whole * fold) * c;
-    for (int64_t t = 0; t < lanes(); t += tile) {
-      const int64_t width = std::min(tile, lanes() - t);
+    for (int64_t t = 0; t < lanes(); t += most) {
+      const int64_t width = std::min(most, lanes() - t);
       if (filled.segment != block.segment || filled.channel != t) begin(t, width);
       filled = {block.segment, t};
       // One place that calls: all of it is inlined there.
@@ -62,7 +65,7 @@ struct ChannelTiles {
     }
   }
 
-  int64_t c, fold;
+  int64_t c, fold, most;
 };
 
 /// Rows of the blocks that passes with sums cut a tensor into, a multiple of `rows_per_sum` wide rows: no

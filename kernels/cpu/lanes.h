@@ -23,16 +23,22 @@ RTFQ_INLINE typename V::Run by_parts(F&& f) {
   return {{f(0, 0), f(1, V::width)}};
 }
 
-/// Calls f(i, n) for each run of 32 of `count` elements, n of them there: 32 but for the last one, where
-/// fewer may be left. What reads and writes runs takes n; a kernel's body stands there twice, the one for
-/// whole runs without a branch. Sanitizers, whose checks make minutes of compiling of it, have it once.
-template <class F>
-RTFQ_INLINE void for_each_run_of_32(int64_t count, F&& f) {
+/// Calls f(i, n) for each run of 32 of `count` elements, or for so many runs together; n elements of them are
+/// there: all but at the end, where fewer may be left. What reads and writes runs takes n; a kernel's body
+/// stands there twice, the one for whole runs without a branch. Sanitizers, whose checks make minutes of
+/// compiling of it, have it once.
+template <int64_t together, class F>
+RTFQ_INLINE void for_each_runs_of_32(int64_t count, F&& f) {
+  constexpr int64_t whole = 32 * together;
   int64_t i = 0;
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-  for (; i + 32 <= count; i += 32) f(i, int64_t{32});
+  for (; i + whole <= count; i += whole) f(i, whole);
 #endif
-  for (; i < count; i += 32) f(i, count - i);
+  for (; i < count; i += whole) f(i, count - i);
+}
+template <class F>
+RTFQ_INLINE void for_each_run_of_32(int64_t count, F&& f) {
+  for_each_runs_of_32<1>(count, f);
 }
 
 /// A run at `from`, of which there are `count` elements or, where that is more, 32; zeros stand for the

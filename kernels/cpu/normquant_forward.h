@@ -8,6 +8,9 @@ namespace rtfq::kernels::cpu {
 
 template <class V, class T, rtfq_residual residual, rtfq_identity identity>
 void normquant_forward(const NormQuantShape& s, const NormQuantForwardArgs& a, bool stream) {
+  // Of two streams of codes each gets a whole line at a time: half a line of each in turn would leave the
+  // processor with two unfinished ones.
+  constexpr int64_t together = identity == RTFQ_IDENTITY_CODES ? 2 : 1;
   const ChannelTiles tiles(s.norm.c);
   const RowBlocks blocks = normquant_blocks(s.norm, tiles);
 #pragma omp parallel if (elements(s.norm) >= parallel_elements)
@@ -28,20 +31,30 @@ void normquant_forward(const NormQuantShape& s, const NormQuantForwardArgs& a, b
           [&](int64_t channel, int64_t width) { lanes.fill<T>(s, a.in, block.segment, channel, width); },
           [&](int64_t from, int64_t rows, int64_t width) RTFQ_INLINE_LAMBDA {
             for (int64_t row = 0; row < rows; ++row, from += stride)
-              for_each_run_of_32(width, [&](int64_t lane, int64_t n) RTFQ_INLINE_LAMBDA {
-                const int64_t at = from + lane;
-                const auto z = sum.at(lanes, lane, at, ahead, n).z;
-                write_codes<V, T>(codes + at, quantizer.codes(z.part[0]), quantizer.codes(z.part[1]), n,
-                                  stream);
-                if constexpr (identity == RTFQ_IDENTITY_CODES)
-                  write_codes<V, T>(identity_codes + at, identity_quantizer.codes(z.part[0]),
-                                    identity_quantizer.codes(z.part[1]), n, false);
-                if constexpr (identity == RTFQ_IDENTITY_VALUES) {
-                  const auto positive = by_parts<V>([&](int part, int64_t) RTFQ_INLINE_LAMBDA {
-                    return V::maximum(V::all(0.0f), z.part[part]);
-                  });
-                  write_run<V, false>(identity_values + at, positive, n, stream);
-                }
+              for_each_runs_of_32<together>(width, [&](int64_t lane, int64_t n) RTFQ_INLINE_LAMBDA {
+                typename V::Run z[together]{};
+                const auto each_run = [&](auto f) RTFQ_INLINE_LAMBDA {
+#pragma GCC unroll 2
+                  for (int64_t run = 0; run < together; ++run)
+                    if (n > 32 * run) f(z[run], from + lane + 32 * run, n - 32 * run, lane + 32 * run);
+                };
+                each_run([&](auto& to, int64_t at, int64_t left, int64_t of_lane)
+                             RTFQ_INLINE_LAMBDA { to = sum.at(lanes, of_lane, at, ahead, left).z; });
+                each_run([&](const auto& of, int64_t at, int64_t left, int64_t) RTFQ_INLINE_LAMBDA {
+                  write_codes<V, T>(codes + at, quantizer.codes(of.part[0]), quantizer.codes(of.part[1]),
+                                    left, stream);
+                });
+                each_run([&](const auto& of, int64_t at, int64_t left, int64_t) RTFQ_INLINE_LAMBDA {
+                  if constexpr (identity == RTFQ_IDENTITY_CODES)
+                    write_codes<V, T>(identity_codes + at, identity_quantizer.codes(of.part[0]),
+                                      identity_quantizer.codes(of.part[1]), left, stream);
+                  if constexpr (identity == RTFQ_IDENTITY_VALUES) {
+                    const auto positive = by_parts<V>([&](int part, int64_t) RTFQ_INLINE_LAMBDA {
+                      return V::maximum(V::all(0.0f), of.part[part]);
+                    });
+                    write_run<V, false>(identity_values + at, positive, left, stream);
+                  }
+                });
               });
           });
     }
@@ -51,12 +64,7 @@ void normquant_forward(const NormQuantShape& s, const NormQuantForwardArgs& a, b
 
 template <class V, class T>
 void normquant_forward(const NormQuantShape& s, const NormQuantForwardArgs& a) {
-  const int64_t n = s.norm.n * s.norm.hw * s.norm.c;
-  const bool aligned =
-      s.identity == RTFQ_IDENTITY_NONE || reinterpret_cast<std::uintptr_t>(a.identity) % 64 == 0;
-  // Two streams of codes, half a line at a time, would part each other's lines.
-  const bool stream =
-      s.identity != RTFQ_IDENTITY_CODES && s.norm.c % 32 == 0 && aligned && streams_codes(a.codes, n);
+  const bool stream = streams_codes(s, a.codes, a.identity);
   with_residual(s.residual, [&](auto residual) {
     with_identity(s.identity,
                   [&](auto identity) { normquant_forward<V, T, residual(), identity()>(s, a, stream); });

@@ -16,12 +16,19 @@ RTFQ_INLINE RowBlocks normquant_blocks(const BatchNormShape& s, const ChannelTil
   return {s, std::max(least_elements / tiles.lanes(), least_wide_rows) * tiles.fold};
 }
 
-/// Streamed codes want whole runs at their natural alignment.
-RTFQ_INLINE bool streams_codes(const void* to, int64_t elements) {
-  return elements >= 4 * streamed_elements && reinterpret_cast<std::uintptr_t>(to) % 32 == 0;
+/// Codes, and what goes to the identity path, that do not stay in the caches until they are read. Streamed
+/// ones want whole runs at their natural alignment, two streams of codes whole lines.
+RTFQ_INLINE bool streams_codes(const NormQuantShape& s, const void* codes, const void* identity) {
+  const bool two = s.identity == RTFQ_IDENTITY_CODES;
+  const auto aligned = [](const void* to, std::uintptr_t bytes) {
+    return reinterpret_cast<std::uintptr_t>(to) % bytes == 0;
+  };
+  return elements(s.norm) >= 4 * streamed_elements && s.norm.c % (two ? 64 : 32) == 0 &&
+         aligned(codes, two ? 64 : 32) && (s.identity == RTFQ_IDENTITY_NONE || aligned(identity, 64));
 }
 
-/// Streamed gradients, too, and no operand in their place, which is in the caches.
+/// Streamed gradients want whole runs at their natural alignment, and no operand in their place, which is in
+/// the caches.
 RTFQ_INLINE bool streams_gradient(const NormQuantShape& s, const void* to,
                                   std::initializer_list<const void*> operands) {
   const int64_t of_row = s.norm.c * (s.norm.type == RTFQ_BF16 ? 2 : 4), bytes = s.norm.n * s.norm.hw * of_row;
@@ -32,10 +39,10 @@ RTFQ_INLINE bool streams_gradient(const NormQuantShape& s, const void* to,
 
 /// Where the blocks' sums lie in the workspace: doubles [sums][c] and the two step sizes' of each block.
 struct ReducePartials {
-  static constexpr int64_t rows_per_sum = 64;
+  static constexpr int64_t rows_per_sum = 64, tile = 1024;
 
   RTFQ_INLINE explicit ReducePartials(const NormQuantShape& s)
-      : tiles(s.norm.c),
+      : tiles(s.norm.c, tile),
         sums(s.residual == RTFQ_RESIDUAL_NORM ? 3 : 2),
         per_block(sums * s.norm.c + 2),
         blocks(s.norm, rows_of_sums(s.norm, tiles, rows_per_sum)) {}

@@ -2,7 +2,7 @@
 // Reduce: one read of what z is made of and of the gradients, one write of g_z where it is wanted. Sums are
 // taken per lane in f32 over at most `rows_per_sum` wide rows, then in double, block by block in a fixed
 // order: they do not depend on the number of threads. The step sizes' sums go to double after every
-// two rows.
+// row.
 
 #include "kernels/cpu/normquant_element.h"
 
@@ -24,7 +24,9 @@ struct ReduceSums {
                        const ChannelTiles& tiles, int64_t width) {
     using Run = typename V::Run;
     const int64_t stride = tiles.lanes(), ahead = tiles.ahead<T>(rows);
-    Run rows_ds{{V::all(0.0f), V::all(0.0f)}}, rows_identity_ds = rows_ds;
+    const Run none{{V::all(0.0f), V::all(0.0f)}};
+    Run row_ds[rows], row_identity_ds[rows];
+    for (int row = 0; row < rows; ++row) row_ds[row] = row_identity_ds[row] = none;
     for_each_run_of_32(width, [&](int64_t lane, int64_t n) RTFQ_INLINE_LAMBDA {
       Run sum[of_lanes];
       for (int which = 0; which < of_lanes; ++which) sum[which] = V::load_run(of[which] + lane);
@@ -32,7 +34,7 @@ struct ReduceSums {
       for (int row = 0; row < rows; ++row) {
         const int64_t at = from + row * stride + lane;
         const auto e = residual_sum.at(lanes, lane, at, ahead, n);
-        Run g = gradient.at(e.z, at, ahead, n, rows_ds, rows_identity_ds);
+        Run g = gradient.at(e.z, at, ahead, n, row_ds[row], row_identity_ds[row]);
         // One gradient alone is passed on or not.
         constexpr bool exact = identity == RTFQ_IDENTITY_NONE;
         if (g_z) g = write_rounded<V, exact>(g_z + at, g, stream, n);
@@ -46,16 +48,21 @@ struct ReduceSums {
       for (int which = 0; which < of_lanes; ++which)
         V::template store_run<false>(of[which] + lane, sum[which]);
     });
-    for (int part = 0; part < 2; ++part) {
-      V::add_to(ds, rows_ds.part[part]);
-      if constexpr (identity == RTFQ_IDENTITY_CODES) V::add_to(identity_ds, rows_identity_ds.part[part]);
-    }
+    for (int row = 0; row < rows; ++row)
+      for (int part = 0; part < 2; ++part) {
+        V::add_to(ds, row_ds[row].part[part]);
+        if constexpr (identity == RTFQ_IDENTITY_CODES)
+          V::add_to(identity_ds, row_identity_ds[row].part[part]);
+      }
   }
 };
 
 template <class V, class T, rtfq_residual residual, rtfq_identity identity>
 void normquant_reduce(const NormQuantShape& s, const NormQuantReduceArgs& a) {
   using Sums = ReduceSums<V, T, residual, identity>;
+  // Memory serves one row of floats at a time better than two; of bf16, half as long, it does not matter, and
+  // two need fewer instructions.
+  constexpr int together = sizeof(T) == 2 ? 2 : 1;
   const ReducePartials layout(s);
   const bool stream = streams_gradient(s, a.g_z, {a.g_codes, a.g_identity});
 #pragma omp parallel if (elements(s.norm) >= parallel_elements)
@@ -80,9 +87,9 @@ void normquant_reduce(const NormQuantShape& s, const NormQuantReduceArgs& a) {
           [&](int64_t from, int64_t rows, int64_t width) RTFQ_INLINE_LAMBDA {
             for (auto& of : sums.of) std::fill_n(of, whole_runs(width), 0.0f);
             int64_t row = 0;
-            for (; row + 2 <= rows; row += 2)
-              sums.template add<2>(residual_sum, gradient, g_z, stream, from + row * stride, layout.tiles,
-                                   width);
+            for (; row + together <= rows; row += together)
+              sums.template add<together>(residual_sum, gradient, g_z, stream, from + row * stride,
+                                          layout.tiles, width);
             if (row < rows)
               sums.template add<1>(residual_sum, gradient, g_z, stream, from + row * stride, layout.tiles,
                                    width);

@@ -210,8 +210,9 @@ TEST_CASE("normquant: bits do not depend on the number of threads") {
 TEST_CASE("normquant: results that are stored past the caches are the same") {
   // A power of two of equal images: means of sums, and so all results, are an image's.
   constexpr int64_t times = 256;
-  for (const auto& [residual, identity] :
-       {std::pair{RTFQ_RESIDUAL_NORM, RTFQ_IDENTITY_VALUES}, {RTFQ_RESIDUAL_NONE, RTFQ_IDENTITY_NONE}}) {
+  for (const auto& [residual, identity] : {std::pair{RTFQ_RESIDUAL_NORM, RTFQ_IDENTITY_VALUES},
+                                           {RTFQ_RESIDUAL_NONE, RTFQ_IDENTITY_NONE},
+                                           {RTFQ_RESIDUAL_CODES, RTFQ_IDENTITY_CODES}}) {
     auto norm = make_batchnorm_shape(1, 64, 1024);
     norm.type = RTFQ_BF16;
     const NormQuantLayer one(make_normquant_shape(norm, residual, identity, 15)), many = one.repeated(times);
@@ -222,7 +223,7 @@ TEST_CASE("normquant: results that are stored past the caches are the same") {
       NormQuantResult found;
       many.forward(name, found);
       many.reduce(name, found);
-      REQUIRE(cpu::streams_codes(found.codes.data(), many.count()));
+      REQUIRE(cpu::streams_codes(many.shape, found.codes.data(), found.identity.data()));
       REQUIRE(cpu::streams_gradient(many.shape, found.g_z.data(), {}));
       CHECK(found.codes == NormQuantLayer::repeat(expected.codes, times));
       CHECK(found.identity == NormQuantLayer::repeat(expected.identity, times));
