@@ -182,9 +182,10 @@ class QuantizedForm : public Form {
   template <class Affine>
   Weights folded(const std::string& name, const std::vector<int64_t>& dims,
                  const std::vector<int64_t>& bias_dims, const std::string& input, const Affine& affine) {
-    const int64_t k = dims[0], c = dims[1], taps = dims.size() > 2 ? dims[2] * dims[3] : 1;
+    const int64_t k = dims[0], c = dims[1];
     const packed::Layer& layer = model_.layer(name);
     std::vector<int8_t> codes = model_.corner(layer, bits_, k, c);
+    const int64_t taps = static_cast<int64_t>(codes.size()) / (k * c);
     const float* steps = layer.codes.at(layer.used_bits(bits_)).steps;
     constexpr double most = 1 << 30;  // of a bias in its sums: a runtime may round it to one of 32 bits
     std::vector<float> scales, bias;
