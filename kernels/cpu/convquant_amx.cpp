@@ -17,7 +17,6 @@
 #include "kernels/cpu/amx.h"
 #include "kernels/cpu/convquant.h"
 #include "kernels/cpu/convquant_finish.h"
-#include "kernels/cpu/plan_cache.h"
 #include "kernels/cpu/unroll.h"
 
 namespace rtfq::kernels::cpu {
@@ -27,6 +26,12 @@ constexpr int64_t block_pixels = 2 * amx::rows, pair_vectors = 2, most_chunk = 6
 
 int64_t parts(int64_t value, int64_t size) {
   return (value + size - 1) / size;
+}
+
+/// Threads that get rows of their own in a workspace, whoever asks for it and whoever launches.
+int most_threads() {
+  static const int count = omp_get_num_procs();
+  return count;
 }
 
 /// How a shape is cut.
@@ -201,7 +206,7 @@ class Worker {
 template <class F>
 void convolve(const Plan& plan, const ConvQuantArgs& a, const F& finish) {
   constexpr int64_t serial_macs = 1 << 21;
-  const int threads = std::min(omp_get_max_threads(), plan_threads());
+  const int threads = std::min(omp_get_max_threads(), most_threads());
   if (macs(plan.s) <= serial_macs || threads == 1 || omp_in_parallel())
     return Worker<F>(plan, a, finish, 0, 1).run();
 #pragma omp parallel num_threads(threads)
@@ -215,7 +220,7 @@ const char* convquant_amx_unsupported(const ConvQuantShape& s) {
 }
 
 std::size_t convquant_amx_workspace(const ConvQuantShape& s) {
-  return static_cast<std::size_t>(plan_threads() * Plan(s.conv).rows_bytes());
+  return static_cast<std::size_t>(most_threads() * Plan(s.conv).rows_bytes());
 }
 
 std::size_t convquant_amx_packed(const ConvQuantShape& s) {
