@@ -10,7 +10,7 @@ namespace rtfq::kernels::cpu {
 template <class V, class T, rtfq_residual residual, rtfq_identity identity, bool stored>
 void normquant_apply(const NormQuantShape& s, const NormQuantApplyArgs& a, bool stream) {
   constexpr bool two = residual == RTFQ_RESIDUAL_NORM;
-  const ChannelTiles tiles(s.norm.c);
+  const ChannelTiles tiles(s.norm.c, page_lanes<T>);
   const RowBlocks blocks = normquant_blocks(s.norm, tiles);
 #pragma omp parallel if (elements(s.norm) >= parallel_elements)
   {

@@ -11,7 +11,7 @@ void normquant_forward(const NormQuantShape& s, const NormQuantForwardArgs& a, b
   // Of two streams of codes each gets a whole line at a time: half a line of each in turn would leave the
   // processor with two unfinished ones.
   constexpr int64_t together = identity == RTFQ_IDENTITY_CODES ? 2 : 1;
-  const ChannelTiles tiles(s.norm.c, 4096 / static_cast<int64_t>(sizeof(T)));  // a page of a row
+  const ChannelTiles tiles(s.norm.c, page_lanes<T>);
   const RowBlocks blocks = normquant_blocks(s.norm, tiles);
 #pragma omp parallel if (elements(s.norm) >= parallel_elements)
   {

@@ -10,7 +10,11 @@
 
 namespace rtfq::kernels::cpu {
 
-/// Blocks of the passes without sums.
+/// Lanes of a tile of the passes without sums: a page of a row of T.
+template <class T>
+constexpr int64_t page_lanes = 4096 / sizeof(T);
+
+/// Blocks of these passes.
 RTFQ_INLINE RowBlocks normquant_blocks(const BatchNormShape& s, const ChannelTiles& tiles) {
   constexpr int64_t least_elements = 65536, least_wide_rows = 16;
   return {s, std::max(least_elements / tiles.lanes(), least_wide_rows) * tiles.fold};
