@@ -43,10 +43,12 @@ RTFQ_INLINE bool streams_gradient(const NormQuantShape& s, const void* to,
 
 /// Where the blocks' sums lie in the workspace: doubles [sums][c] and the two step sizes' of each block.
 struct ReducePartials {
-  static constexpr int64_t rows_per_sum = 64, tile = 1024;
+  static constexpr int64_t rows_per_sum = 64;
 
+  /// Where little is read beside x and a gradient, it pays that the arrays stay in the first cache; of
+  /// several operands long rows are read better as a whole.
   RTFQ_INLINE explicit ReducePartials(const NormQuantShape& s)
-      : tiles(s.norm.c, tile),
+      : tiles(s.norm.c, s.residual == RTFQ_RESIDUAL_NONE ? ChannelTiles::tile / 2 : ChannelTiles::tile),
         sums(s.residual == RTFQ_RESIDUAL_NORM ? 3 : 2),
         per_block(sums * s.norm.c + 2),
         blocks(s.norm, rows_of_sums(s.norm, tiles, rows_per_sum)) {}
