@@ -4,6 +4,7 @@
 #include "kernels/catalog/catalog.h"
 #include "kernels/convquant.h"
 #include "kernels/cpu/amx.h"
+#include "kernels/cpu/features.h"
 #include "tests/support/skip.h"
 #include "tests/support/with_amx.h"
 
@@ -13,6 +14,7 @@ using namespace rtfq::test;
 TEST_CASE("amx: products of bytes with and without a sign, added to what there was") {
   namespace amx = cpu::amx;
   const AmxEmulator emulator;
+  INFO("by the processor: " << cpu::has_amx());  // which asks the system for the tiles
   alignas(64) static uint8_t x[16][96], weights[16][64];
   alignas(64) static int32_t sums[16][20];
   for (int i = 0; i < 16; ++i)

@@ -12,6 +12,7 @@ namespace rtfq::test {
 class WithAmx {
  public:
   WithAmx() {
+    kernels::cpu::has_amx();  // asks the system for them
     const auto own = kernels::ConvQuantForward::cpu();
     list().assign(own.begin(), own.end());
     list().front().unsupported = kernels::cpu::convquant_amx_unsupported;
