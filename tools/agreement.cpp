@@ -3,13 +3,12 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <cerrno>
 #include <cstdio>
-#include <cstring>
 #include <filesystem>
 #include <map>
 #include <memory>
 
+#include "engine/atomic_file.h"
 #include "kernels/conv2d.h"
 #include "models/deploy/observed.h"
 #include "tools/packed_file.h"
@@ -66,9 +65,9 @@ int64_t best_of(const float* row, std::size_t classes) {
   return std::max_element(row, row + classes) - row;
 }
 
-/// `classes`, if there: a line for each image, with the numbers that evaluation and the packed subnet answer.
+/// `answers` gets a line for each image, with the numbers that evaluation and the packed subnet answer.
 void compare(cli::OpenedRun& run, const Subnet& subnet, PreparedImages& images, bool by_quantizer,
-             std::FILE* classes_file) {
+             std::string* answers) {
   TrainedBank& bank = run.bank;
   const Domain domain = inference_domain(bank.config);
   const packed::SubnetEntry entry{subnet, bank.network->cost(subnet), {}};
@@ -86,9 +85,8 @@ void compare(cli::OpenedRun& run, const Subnet& subnet, PreparedImages& images, 
       const int64_t evaluated = best_of(expected.logits.data() + row, classes),
                     answered = best_of(found.logits.data() + row, classes);
       same_class += evaluated == answered;
-      if (classes_file)
-        std::fprintf(classes_file, "%s,%lld,%lld,%lld\n", id(subnet).c_str(), static_cast<long long>(all),
-                     static_cast<long long>(evaluated), static_cast<long long>(answered));
+      *answers += id(subnet) + ',' + std::to_string(all) + ',' + std::to_string(evaluated) + ',' +
+                  std::to_string(answered) + '\n';
     }
     for (const auto& [name, codes] : expected.codes) {
       const auto& others = found.codes.at(name);
@@ -139,8 +137,7 @@ int main(int argc, char** argv) {
       ->type_name("FILE");
   app.add_option("--convolutions", convolutions,
                  "the implementation that evaluation's convolutions take: another one adds in another order, "
-                 "which shows how "
-                 "far f32 is from itself")
+                 "which shows how far f32 is from itself")
       ->check(CLI::IsMember({"onednn", "naive"}));
   CLI11_PARSE(app, argc, argv);
   try {
@@ -149,11 +146,10 @@ int main(int argc, char** argv) {
     const Config& config = opened.bank.config;
     const data::Dataset dataset = data::without_labels(data::open_dataset(folder, {}, {}, false));
     PreparedImages images(config, dataset, inference_domain(config), PreparedImages::Order::as_listed);
-    const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(
-        classes.empty() ? nullptr : std::fopen(classes.c_str(), "w"), std::fclose);
-    if (!classes.empty() && !file) throw std::runtime_error(classes + ": " + std::strerror(errno));
+    std::string answers;
     for (const std::string& text : subnets)
-      compare(opened, parse_subnet(text, config.model.bank), images, by_quantizer, file.get());
+      compare(opened, parse_subnet(text, config.model.bank), images, by_quantizer, &answers);
+    if (!classes.empty()) write_file_atomically(classes, answers);
     return 0;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "rtfq-agreement: %s\n", error.what());

@@ -3,7 +3,7 @@
 // and IA-32 Architectures Software Developer's Manual, volume 1, chapter 18). The instructions as they are
 // spelled, so that a file needs no compiler option and a register's number may be a template argument.
 //
-// A product takes a tile of a rows (16 rows, 64 codes of each) and one of weights, whose row r holds codes
+// A product takes a tile of x (16 rows, 64 codes of each) and one of weights, whose row r holds codes
 // 4r to 4r + 3 of 16 columns: 16 x 16 sums of 64 products each, 16,384 multiply-adds in 16 cycles.
 
 #include <cstdint>

@@ -4,11 +4,12 @@
 //
 // Floor: macs / 1024 cycles, full tiles. Loads: 4 KiB a step of 64 cycles, from the second-level cache
 // (pixels too where their rows are long), which gives about 48 bytes a cycle: 85 cycles. Not measured yet on
-// a processor that has AMX: tests run the instructions through an emulator elsewhere (tests/support/amx.h).
+// a processor that has AMX: tests run the instructions through an emulator elsewhere
+// (tests/support/amx_emulator.h).
 //
 // Pixels are rows of r*s*c codes (im2col, padding as zeros, filled up to a multiple of 64), but where the
 // codes lie so already: 1x1, stride 1, channels in 64s. Weights are packed as [group of up to 64 output
-// channels][pair of 16 channels][step][16 channels][16][16][4 codes].
+// channels][up to 32 of them][step of 64 codes][up to 16 channels at a time][16][16 channels][4 codes].
 #include <omp.h>
 
 #include <algorithm>

@@ -27,7 +27,7 @@ thread_local State state;
 struct Instruction {
   uint8_t opcode = 0, prefix = 0;  ///< prefix: 0 none, 1 66, 2 F3, 3 F2
   int mod = 0, reg = 0, rm = 0, v = 0;
-  uint64_t address = 0, index = 0;  ///< without the index where `tile_address`
+  uint64_t address = 0, index = 0;  ///< of memory; a tile's rows are `index` bytes apart
   int length = 0;
 };
 
