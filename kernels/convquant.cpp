@@ -39,6 +39,12 @@ ConvQuantShape make_convquant_shape(const Conv2dShape& conv, rtfq_residual resid
   return s;
 }
 
+ConvQuantShape with_input_bound(ConvQuantShape s, int32_t x_qp) {
+  require_bound("x_qp", x_qp);
+  s.x_qp = x_qp;
+  return s;
+}
+
 // Each operand once. An output: product, difference, multiply-add; residual; four for a code, one for a
 // maximum.
 Cost cost(const ConvQuantForward&, const ConvQuantShape& s) {

@@ -20,6 +20,7 @@ struct ConvQuantShape {
   rtfq_residual residual;
   rtfq_identity identity;
   int32_t qp, identity_qp;  ///< at most 255
+  int32_t x_qp = 255;       ///< no u8 code of x is greater; fewer bits may take less time
 };
 
 /// z itself, in f32. Throws std::invalid_argument ("[convquant] ...") unless the convolution is one of codes
@@ -28,6 +29,9 @@ ConvQuantShape make_convquant_shape(const Conv2dShape&);
 /// Codes. Throws also for bounds outside 1..255 and for a residual that is another norm: compute its z first.
 ConvQuantShape make_convquant_shape(const Conv2dShape&, rtfq_residual, rtfq_identity, int32_t qp,
                                     int32_t identity_qp = 255);
+
+/// The same of codes x up to `x_qp` (of u8: s8 ones have no bound but their own). Throws outside 1..255.
+ConvQuantShape with_input_bound(ConvQuantShape, int32_t x_qp);
 
 struct ConvQuantArgs {
   const void* x;       ///< codes [n,h,w,c]

@@ -14,6 +14,13 @@ std::size_t convquant_vnni_packed(const ConvQuantShape&);
 void convquant_vnni_pack(const ConvQuantShape&, const void* weights, void* packed, Stream);
 void convquant_vnni(const ConvQuantShape&, const ConvQuantArgs&, Stream);
 
+// AVX2: the same shapes.
+const char* convquant_avx2_unsupported(const ConvQuantShape&);
+std::size_t convquant_avx2_workspace(const ConvQuantShape&);
+std::size_t convquant_avx2_packed(const ConvQuantShape&);
+void convquant_avx2_pack(const ConvQuantShape&, const void* weights, void* packed, Stream);
+void convquant_avx2(const ConvQuantShape&, const ConvQuantArgs&, Stream);
+
 // AMX: u8 and s8 codes of any channels.
 const char* convquant_amx_unsupported(const ConvQuantShape&);
 std::size_t convquant_amx_workspace(const ConvQuantShape&);

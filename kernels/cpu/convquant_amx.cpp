@@ -241,7 +241,7 @@ void convquant_amx_pack(const ConvQuantShape& shape, const void* weights, void* 
 
 void convquant_amx(const ConvQuantShape& s, const ConvQuantArgs& a, Stream) {
   const Plan plan(s.conv);
-  with_finish(s, a, [&](const auto& finish) { convolve(plan, a, finish); });
+  with_finish<Finish>(s, a, [&](const auto& finish) { convolve(plan, a, finish); });
 }
 
 }  // namespace rtfq::kernels::cpu

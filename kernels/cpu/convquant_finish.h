@@ -3,26 +3,16 @@
 // (convquant_vnni.cpp, convquant_amx.cpp).
 
 #include <algorithm>
-#include <utility>
 
-#include "kernels/convquant.h"
+#include "kernels/cpu/convquant_forms.h"
+#include "kernels/cpu/convquant_plan.h"
 #include "kernels/cpu/lanes_avx512.h"
 #include "kernels/cpu/normquant_element.h"
 
 namespace rtfq::kernels::cpu {
 
-/// Channels of a vector, and of the group that a tile covers.
-inline constexpr int64_t lanes = 16, group_vectors = 4, group_channels = lanes * group_vectors;
-
-/// f(0), f(1) to f(n - 1) of constants, whatever the compiler thinks of unrolling: arrays that are indexed so
-/// lie in registers.
-template <int n, class F>
-RTFQ_INLINE void each(const F& f) {
-  [&]<int... i>(std::integer_sequence<int, i...>) RTFQ_INLINE_LAMBDA {
-    (f(std::integral_constant<int, i>()), ...);
-  }
-  (std::make_integer_sequence<int, n>());
-}
+/// Of the group of output channels that a tile covers.
+inline constexpr int64_t group_vectors = 4, group_channels = lanes * group_vectors;
 
 /// z and its codes from sums [pixels][vectors][16].
 template <bool quantized, rtfq_residual residual, rtfq_identity identity>
@@ -35,11 +25,7 @@ class Finish {
         identity_quantizer_(identity == RTFQ_IDENTITY_CODES ? a.identity_step : nullptr, s.identity_qp),
         residual_step_(_mm512_set1_ps(residual == RTFQ_RESIDUAL_CODES ? *a.residual_step : 0.0f)) {}
 
-  /// Read and written for each output.
-  static constexpr int64_t output_bytes() {
-    constexpr int64_t of_residual[] = {0, 4, 1, 0}, of_identity[] = {0, 1, 4};
-    return (quantized ? 1 : 4) + of_residual[residual] + of_identity[identity];
-  }
+  static constexpr int64_t output_bytes() { return output_bytes_of<quantized, residual, identity>(); }
 
   /// What a tile will read and write besides x and weights, into the cache while its products are computed.
   RTFQ_INLINE void fetch(const int64_t* outputs, int64_t pixels, int64_t first) const {
@@ -162,14 +148,5 @@ class Finish {
   UnsignedQuantizer<Avx512> quantizer_, identity_quantizer_;
   __m512 residual_step_;
 };
-
-/// run(Finish) with the one that a shape asks for.
-template <class Run>
-static void with_finish(const ConvQuantShape& s, const ConvQuantArgs& a, const Run& run) {
-  if (!s.quantized) return run(Finish<false, RTFQ_RESIDUAL_NONE, RTFQ_IDENTITY_NONE>(s, a));
-  with_residual(s.residual, [&](auto residual) {
-    with_identity(s.identity, [&](auto identity) { run(Finish<true, residual(), identity()>(s, a)); });
-  });
-}
 
 }  // namespace rtfq::kernels::cpu

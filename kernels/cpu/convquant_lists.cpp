@@ -26,6 +26,8 @@ std::span<const ConvQuantForward::Impl> ConvQuantForward::cpu() {
        cpu::convquant_amx_pack},
       {"vnni", vnni_unsupported, cpu::convquant_vnni, cpu::convquant_vnni_workspace,
        cpu::convquant_vnni_packed, cpu::convquant_vnni_pack},
+      {"avx2", cpu::convquant_avx2_unsupported, cpu::convquant_avx2, cpu::convquant_avx2_workspace,
+       cpu::convquant_avx2_packed, cpu::convquant_avx2_pack},
       {"naive", supports_all<ConvQuantShape>, cpu::convquant_naive}};
   return list;
 }

@@ -7,15 +7,9 @@
 #include <cstring>
 
 #include "kernels/cpu/convquant_finish.h"
-#include "kernels/cpu/convquant_tiles.h"
+#include "kernels/cpu/convquant_worker.h"
 
 namespace rtfq::kernels::cpu {
-
-/// Bytes that will be read soon: a few each step, so that fetching them hides behind the products.
-struct Ahead {
-  const uint8_t* from;
-  int64_t each_step;
-};
 
 /// How the codes and the weights of a tile follow each other: `rows` times `steps` of four, the next row
 /// `code_jump` and `weight_jump` bytes behind the last's beginning.

@@ -31,6 +31,7 @@ class Builder {
     const float* step = nullptr;
     int64_t size = 0, c = 0;  ///< size x size pixels
     bool is_signed = false;
+    int32_t qp = 255;  ///< the greatest there is, of unsigned ones
   };
   /// Weights in a kernel's form; `number`: in the order in which they are read.
   struct Laid {

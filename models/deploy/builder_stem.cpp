@@ -69,7 +69,7 @@ Builder::Sum Builder::pooled_values(const Conv& stem) {
   });
   Sum result;
   const auto quantize = [&](const std::string& name) {
-    const Codes codes{arena_.add(count), step(name), size, stem.k, false};
+    const Codes codes{arena_.add(count), step(name), size, stem.k, false, bounds(name).qp};
     const auto shape = make_fakequant_shape(count, bounds(name));
     add({z}, [=, this] {
       const auto* impl = &choose<FakeQuantForward>(Backend::cpu, shape);

@@ -61,12 +61,12 @@ Builder::Sum Builder::place(const Forms& f, const Conv& main, packed::SumForms f
   const auto buffer = [&](int64_t bytes, bool added) {
     return added && instead ? *instead : arena_.add(bytes);
   };
-  const Codes first{buffer(count, f.identity == RTFQ_IDENTITY_NONE), f.step, main.size, main.k, false};
+  const Codes first{buffer(count, f.identity == RTFQ_IDENTITY_NONE), f.step, main.size, main.k, false, f.qp};
   Sum sum;
   if (forms.codes) sum.codes = first;
   sum.identity = first;
   if (f.identity == RTFQ_IDENTITY_CODES)
-    sum.identity = {buffer(count, true), f.identity_step, main.size, main.k, false};
+    sum.identity = {buffer(count, true), f.identity_step, main.size, main.k, false, f.identity_qp};
   if (f.identity == RTFQ_IDENTITY_VALUES) {
     sum.values = buffer(4 * count, true);
     sum.identity = {sum.values, nullptr, main.size, main.k, false};
@@ -132,7 +132,8 @@ Builder::Sum Builder::fused_sum(const Conv& main, const ConvQuantForward::Impl& 
                                          : RTFQ_RESIDUAL_CODES;
   const int64_t rows = other ? rows_of_band(main.shape, other->shape) : 0;
   const auto part = [rows](const Conv2dShape& s) { return rows ? band(s, rows) : s; };
-  const auto shape = make_convquant_shape(part(main.shape), kind, f.identity, f.qp, f.identity_qp);
+  const auto shape = with_input_bound(
+      make_convquant_shape(part(main.shape), kind, f.identity, f.qp, f.identity_qp), main.x.qp);
   const int64_t bands = rows ? main.size / rows : 1, launches = rows ? n_ * bands : 1;
   // Side by side where every thread gets as many, and none needs a place of its own for its work.
   const auto workspace_of_projection = [&] {
@@ -189,7 +190,7 @@ Builder::Sum Builder::fused_sum(const Conv& main, const ConvQuantForward::Impl& 
 }
 
 Builder::Projection Builder::project(const Conv& conv, const Conv2dShape& part, int64_t beside) {
-  const auto shape = make_convquant_shape(part);
+  const auto shape = with_input_bound(make_convquant_shape(part), conv.x.qp);
   const auto* impl = fused(shape);
   const Laid weights = lay_out(conv, *impl, shape);
   const int64_t z_bytes = 4 * part.n * output_height(part) * output_width(part) * part.k;

@@ -1,0 +1,155 @@
+#pragma once
+// What becomes of the sums of a tile of the fused convolution, in AVX2 (convquant_avx2.cpp).
+
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/cpu/convquant_forms.h"
+#include "kernels/cpu/convquant_plan.h"
+#include "kernels/cpu/lanes_avx2.h"
+#include "kernels/cpu/normquant_element.h"
+
+namespace rtfq::kernels::cpu {
+
+/// z and its codes from sums [pixels][2][8].
+template <bool quantized, rtfq_residual residual, rtfq_identity identity>
+class FinishAvx2 {
+ public:
+  FinishAvx2(const ConvQuantShape& s, const ConvQuantArgs& a)
+      : a_(a),
+        k_(s.conv.k),
+        quantizer_(quantized ? a.step : nullptr, s.qp),
+        identity_quantizer_(identity == RTFQ_IDENTITY_CODES ? a.identity_step : nullptr, s.identity_qp),
+        residual_step_(V::all(residual == RTFQ_RESIDUAL_CODES ? *a.residual_step : 0.0f)) {}
+
+  static constexpr int64_t output_bytes() { return output_bytes_of<quantized, residual, identity>(); }
+
+  /// What a tile will read and write besides x and weights, into the cache while its products are computed.
+  RTFQ_INLINE void fetch(const int64_t* outputs, int64_t pixels, int64_t first) const {
+    constexpr int64_t size = quantized ? 1 : 4;
+    for (int64_t i = 0; i < pixels; ++i) {
+      const int64_t at = outputs[i] * k_ + first;
+      if constexpr (residual == RTFQ_RESIDUAL_CODES)
+        if (a_.residual != a_.y) _mm_prefetch(static_cast<const uint8_t*>(a_.residual) + at, _MM_HINT_T0);
+      if constexpr (residual == RTFQ_RESIDUAL_VALUES)
+        _mm_prefetch(static_cast<const float*>(a_.residual) + at, _MM_HINT_T0);
+      __builtin_prefetch(static_cast<const uint8_t*>(a_.y) + size * at, 1);
+    }
+  }
+
+  /// P pixels; outputs[i]: the place of one among the output's; `k`: the first of 16 output channels.
+  template <int P>
+  RTFQ_INLINE void tile(const __m256i* sums, const int64_t* outputs, int64_t k) const {
+    if (k + V::width <= k_) [[likely]]
+      finish<P, true>(sums, outputs, k, V::width);
+    else
+      finish<P, false>(sums, outputs, k, k_ - k);
+  }
+
+ private:
+  using V = Avx2;
+  using Floats = V::Floats;
+
+  /// `whole`: n is 16.
+  template <int P, bool whole>
+  RTFQ_INLINE void finish(const __m256i* sums, const int64_t* outputs, int64_t k, int64_t n) const {
+    const Channels of_channels{load<whole>(a_.scale + k, n), load<whole>(a_.mean + k, n),
+                               load<whole>(a_.factor + k, n), load<whole>(a_.shift + k, n)};
+    // In registers: a byte that is stored could be part of anything in memory.
+    const Quantizers q{residual_step_, quantizer_.r, quantizer_.high, identity_quantizer_.r,
+                       identity_quantizer_.high};
+    const ConvQuantArgs a = a_;
+    each<(P + 1) / 2>([&](auto half) RTFQ_INLINE_LAMBDA {
+      constexpr int first = 2 * half, second = std::min(first + 1, P - 1);
+      const int64_t at[2] = {outputs[first] * k_ + k, outputs[second] * k_ + k};
+      finish_two<whole>(a, of_channels, q, {sums + 2 * first, sums + 2 * second}, at, n);
+    });
+  }
+
+  struct Channels {
+    Floats scale, mean, factor, shift;
+  };
+  struct Quantizers {
+    Floats residual_step, r, high, identity_r, identity_high;
+  };
+
+  /// Two pixels, or one twice.
+  template <bool whole>
+  RTFQ_INLINE static void finish_two(const ConvQuantArgs& a, const Channels& c, const Quantizers& q,
+                                     const __m256i* const (&sums)[2], const int64_t (&at)[2], int64_t n) {
+    const auto z_of = [&](int j) RTFQ_INLINE_LAMBDA {
+      const Floats y = V::multiply(c.scale, V::floats({sums[j][0], sums[j][1]}));
+      Floats z = V::multiply_add(V::subtract(y, c.mean), c.factor, c.shift);
+      if constexpr (residual == RTFQ_RESIDUAL_VALUES)
+        z = V::add(z, load<whole>(static_cast<const float*>(a.residual) + at[j], n));
+      if constexpr (residual == RTFQ_RESIDUAL_CODES)
+        z = V::add(z, V::multiply(numbers<whole>(static_cast<const uint8_t*>(a.residual) + at[j], n),
+                                  q.residual_step));
+      return z;
+    };
+    const Floats z[2] = {z_of(0), z_of(1)};
+    for (int j = 0; j < 2; ++j) {
+      if constexpr (!quantized) store<whole>(static_cast<float*>(a.y) + at[j], z[j], n);
+      if constexpr (identity == RTFQ_IDENTITY_VALUES)
+        store<whole>(static_cast<float*>(a.identity) + at[j], V::maximum(V::all(0.0f), z[j]), n);
+    }
+    if constexpr (quantized) store_codes<whole>(static_cast<uint8_t*>(a.y), at, z, q.r, q.high, n);
+    if constexpr (identity == RTFQ_IDENTITY_CODES)
+      store_codes<whole>(static_cast<uint8_t*>(a.identity), at, z, q.identity_r, q.identity_high, n);
+  }
+
+  template <bool whole>
+  RTFQ_INLINE static Floats load(const float* from, int64_t n) {
+    if constexpr (whole) return V::load(from);
+    alignas(32) float padded[V::width] = {};
+    std::memcpy(padded, from, static_cast<std::size_t>(n) * sizeof(float));
+    return V::load(padded);
+  }
+  template <bool whole>
+  RTFQ_INLINE static Floats numbers(const uint8_t* from, int64_t n) {
+    alignas(16) uint8_t padded[V::width] = {};
+    if constexpr (!whole) {
+      std::memcpy(padded, from, static_cast<std::size_t>(n));
+      from = padded;
+    }
+    const auto eight = [from](int i) RTFQ_INLINE_LAMBDA {
+      return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from + 8 * i)));
+    };
+    return V::floats({eight(0), eight(1)});
+  }
+  template <bool whole>
+  RTFQ_INLINE static void store(float* to, Floats z, int64_t n) {
+    if constexpr (whole) return V::store<false>(to, z);
+    alignas(32) float padded[V::width];
+    V::store<false>(padded, z);
+    std::memcpy(to, padded, static_cast<std::size_t>(n) * sizeof(float));
+  }
+
+  /// The codes of two pixels. The packing saturates at zero; a NaN, of which the minimum answers the second
+  /// operand, becomes the most negative integer, and so the lowest code.
+  template <bool whole>
+  RTFQ_INLINE static void store_codes(uint8_t* y, const int64_t (&at)[2], const Floats (&z)[2], Floats r,
+                                      Floats high, int64_t n) {
+    const auto words = [&](Floats of) RTFQ_INLINE_LAMBDA {
+      const V::Ints codes = V::ints(V::minimum(high, V::multiply(of, r)));
+      return _mm256_packs_epi32(codes.low, codes.high);
+    };
+    // The packing instructions work within 128-bit halves.
+    const __m256i bytes = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(words(z[0]), words(z[1])),
+                                                      _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+    const __m128i codes[2] = {_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1)};
+    for (int j = 0; j < 2; ++j) {
+      if constexpr (whole)
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(y + at[j]), codes[j]);
+      else
+        std::memcpy(y + at[j], &codes[j], static_cast<std::size_t>(n));
+    }
+  }
+
+  ConvQuantArgs a_;
+  int64_t k_;
+  UnsignedQuantizer<V> quantizer_, identity_quantizer_;
+  Floats residual_step_;
+};
+
+}  // namespace rtfq::kernels::cpu
