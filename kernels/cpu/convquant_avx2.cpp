@@ -18,47 +18,81 @@
 namespace rtfq::kernels::cpu {
 namespace {
 
-/// Which bits of the codes take part in products.
-enum class Bits { all, lower, upper };
+/// Where a run begins: how far behind those of the first tap the codes of its pixels lie, its weights, and
+/// what is to be fetched meanwhile.
+struct Cursor {
+  int64_t at;
+  const int8_t* weights;
+  Ahead ahead;
+};
 
-/// A pixel's codes, of which a product reads four.
-using Codes = const uint8_t (*)[];
+/// Four codes in every lane.
+RTFQ_INLINE __m256i four_codes(const uint8_t* from) {
+  int32_t four;
+  std::memcpy(&four, from, sizeof four);
+  return _mm256_set1_epi32(four);
+}
 
-/// Two vectors of pairs of products, of the codes 4 (at + ahead) and behind it. The instructions and their
-/// order are spelled out: g++ 12 would load the codes of all pixels first, have no registers left for the
-/// sums, and count every pixel's address up by itself.
-template <int ahead>
-RTFQ_INLINE void set_pairs(__m256i (&pairs)[2], const uint8_t* codes, int64_t at, __m256i low, __m256i high) {
-  asm("vpbroadcastd %c[ahead](%[codes],%[at],4), %[b]\n\t"
-      "vpmaddubsw %[low], %[b], %[a]\n\t"
-      "vpmaddubsw %[high], %[b], %[b]"
-      : [a] "=&x"(pairs[0]), [b] "=&x"(pairs[1])
-      : [codes] "r"(codes), [at] "r"(at), [ahead] "i"(4 * ahead), [low] "x"(low), [high] "x"(high),
-        "m"(*reinterpret_cast<Codes>(codes)));
+RTFQ_INLINE __m256i weights_at(const int8_t* from) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
 }
-/// The same, added to those before.
-template <int ahead>
-RTFQ_INLINE void add_pairs(__m256i (&pairs)[2], const uint8_t* codes, int64_t at, __m256i low, __m256i high) {
-  __m256i first, second;
-  asm("vpbroadcastd %c[ahead](%[codes],%[at],4), %[second]\n\t"
-      "vpmaddubsw %[low], %[second], %[first]\n\t"
-      "vpmaddubsw %[high], %[second], %[second]\n\t"
-      "vpaddw %[first], %[a], %[a]\n\t"
-      "vpaddw %[second], %[b], %[b]"
-      : [a] "+x"(pairs[0]), [b] "+x"(pairs[1]), [first] "=&x"(first), [second] "=&x"(second)
-      : [codes] "r"(codes), [at] "r"(at), [ahead] "i"(4 * ahead), [low] "x"(low), [high] "x"(high),
-        "m"(*reinterpret_cast<Codes>(codes)));
-}
-/// Of the lower or the upper four bits of the codes.
-template <bool upper>
-RTFQ_INLINE void add_half_pairs(__m256i (&pairs)[2], const uint8_t* codes, __m256i low, __m256i high) {
-  int32_t value;
-  std::memcpy(&value, codes, sizeof value);
-  const __m256i all = _mm256_set1_epi32(value), four = _mm256_set1_epi8(15),
-                half = _mm256_and_si256(upper ? _mm256_srli_epi32(all, 4) : all, four);
-  pairs[0] = _mm256_add_epi16(pairs[0], _mm256_maddubs_epi16(half, low));
-  pairs[1] = _mm256_add_epi16(pairs[1], _mm256_maddubs_epi16(half, high));
-}
+
+/// The pairs of products of a run of `steps` steps, from the cursor on, which goes to its end.
+template <int P>
+void multiply(const uint8_t* const* codes, int64_t steps, Cursor& run, __m256i (&pairs)[P][2]);
+
+// Instruction by instruction, for each number of pixels: g++ 12 loads the codes of all pixels first, has no
+// registers left for the pairs, and moves them about between loops where it is made to find some.
+#define RTFQ_WEIGHTS(step) \
+  "vmovdqu " #step "*64(%[w]), %%ymm12\n\tvmovdqu " #step "*64+32(%[w]), %%ymm13\n\t"
+#define RTFQ_SET(pixel)                                      \
+  "vpbroadcastd (%[x" #pixel "],%[at]), %[b" #pixel "]\n\t"  \
+  "vpmaddubsw %%ymm12, %[b" #pixel "], %[a" #pixel "]\n\t"   \
+  "vpmaddubsw %%ymm13, %[b" #pixel "], %[b" #pixel "]\n\t"
+#define RTFQ_ADD(step, pixel)                                   \
+  "vpbroadcastd " #step "*4(%[x" #pixel "],%[at]), %%ymm15\n\t" \
+  "vpmaddubsw %%ymm12, %%ymm15, %%ymm14\n\t"                    \
+  "vpmaddubsw %%ymm13, %%ymm15, %%ymm15\n\t"                    \
+  "vpaddw %%ymm14, %[a" #pixel "], %[a" #pixel "]\n\t"          \
+  "vpaddw %%ymm15, %[b" #pixel "], %[b" #pixel "]\n\t"
+#define RTFQ_ADD_FIRST(pixel) RTFQ_ADD(0, pixel)
+#define RTFQ_ADD_SECOND(pixel) RTFQ_ADD(1, pixel)
+#define RTFQ_PAIRS(pixel) [a##pixel] "=&x"(pairs[pixel][0]), [b##pixel] "=&x"(pairs[pixel][1])
+#define RTFQ_CODES(pixel) [x##pixel] "r"(codes[pixel])
+#define RTFQ_MULTIPLY(pixels, ALL, LIST)                                                                \
+  template <>                                                                                           \
+  RTFQ_INLINE void multiply(const uint8_t* const* codes, int64_t steps, Cursor& run,                    \
+                            __m256i (&pairs)[pixels][2]) {                                              \
+    asm volatile(RTFQ_WEIGHTS(0) ALL(RTFQ_SET)                                                          \
+                 "add $4, %[at]\n\tadd $64, %[w]\n\tsub $3, %[steps]\n\tjl 2f\n"                       \
+                 "1:\n\tprefetcht0 (%[ahead])\n\tadd %[each], %[ahead]\n\t"                             \
+                 RTFQ_WEIGHTS(0) ALL(RTFQ_ADD_FIRST) RTFQ_WEIGHTS(1) ALL(RTFQ_ADD_SECOND)               \
+                 "add $8, %[at]\n\tadd $128, %[w]\n\tsub $2, %[steps]\n\tjge 1b\n"                     \
+                 "2:\n\tcmp $-1, %[steps]\n\tjne 3f\n\t"                                              \
+                 RTFQ_WEIGHTS(0) ALL(RTFQ_ADD_FIRST) "add $4, %[at]\n\tadd $64, %[w]\n3:"              \
+                 : LIST(RTFQ_PAIRS), [at] "+r"(run.at), [w] "+r"(run.weights),                          \
+                   [ahead] "+r"(run.ahead.from), [steps] "+r"(steps)                                    \
+                 : LIST(RTFQ_CODES), [each] "rm"(run.ahead.each_step)                                   \
+                 : "ymm12", "ymm13", "ymm14", "ymm15", "cc", "memory");                                 \
+  }
+#define RTFQ_ALL_1(f) f(0)
+#define RTFQ_ALL_2(f) RTFQ_ALL_1(f) f(1)
+#define RTFQ_ALL_3(f) RTFQ_ALL_2(f) f(2)
+#define RTFQ_ALL_4(f) RTFQ_ALL_3(f) f(3)
+#define RTFQ_ALL_5(f) RTFQ_ALL_4(f) f(4)
+#define RTFQ_ALL_6(f) RTFQ_ALL_5(f) f(5)
+#define RTFQ_LIST_1(f) f(0)
+#define RTFQ_LIST_2(f) RTFQ_LIST_1(f), f(1)
+#define RTFQ_LIST_3(f) RTFQ_LIST_2(f), f(2)
+#define RTFQ_LIST_4(f) RTFQ_LIST_3(f), f(3)
+#define RTFQ_LIST_5(f) RTFQ_LIST_4(f), f(4)
+#define RTFQ_LIST_6(f) RTFQ_LIST_5(f), f(5)
+RTFQ_MULTIPLY(1, RTFQ_ALL_1, RTFQ_LIST_1)
+RTFQ_MULTIPLY(2, RTFQ_ALL_2, RTFQ_LIST_2)
+RTFQ_MULTIPLY(3, RTFQ_ALL_3, RTFQ_LIST_3)
+RTFQ_MULTIPLY(4, RTFQ_ALL_4, RTFQ_LIST_4)
+RTFQ_MULTIPLY(5, RTFQ_ALL_5, RTFQ_LIST_5)
+RTFQ_MULTIPLY(6, RTFQ_ALL_6, RTFQ_LIST_6)
 
 /// sums[P][2] = before + pairs widened, times `worth`; `stride`: vectors from a pixel's sums before to the next
 /// one's.
@@ -74,53 +108,31 @@ RTFQ_INLINE void widen(const __m256i (&pairs)[P][2], int16_t worth, const __m256
   });
 }
 
-/// A run of a tap: steps [begin, end).
-struct Run {
-  int64_t begin, end;
-  const int8_t* weights;  ///< of the tap
-};
-
-/// The run's products, added to the sums [P][2], or to those that every pixel starts at where `start` is not
-/// null. codes[i]: those of a pixel, of the tap. Returns how far it fetched what is ahead.
+/// A run's products, added to the sums [P][2], or to those that every pixel starts at where `start` is not
+/// null.
 template <int P>
-RTFQ_INLINE const uint8_t* add_run(const uint8_t* const (&codes)[P], Run run, const __m256i* start,
-                                   __m256i* sums, Ahead ahead) {
+RTFQ_INLINE void add_run(const uint8_t* const* codes, int64_t steps, Cursor& run, const __m256i* start,
+                         __m256i* sums) {
   __m256i pairs[P][2];
-  int64_t at = run.begin;
-  const auto* w = reinterpret_cast<const __m256i*>(run.weights + at * 64);
-  const auto set = [&]<int i>() RTFQ_INLINE_LAMBDA {
-    const __m256i low = _mm256_loadu_si256(w + 2 * i), high = _mm256_loadu_si256(w + 2 * i + 1);
-    each<P>([&](auto p) RTFQ_INLINE_LAMBDA { set_pairs<i>(pairs[p], codes[p], at, low, high); });
-  };
-  const auto add = [&]<int i>() RTFQ_INLINE_LAMBDA {
-    const __m256i low = _mm256_loadu_si256(w + 2 * i), high = _mm256_loadu_si256(w + 2 * i + 1);
-    each<P>([&](auto p) RTFQ_INLINE_LAMBDA { add_pairs<i>(pairs[p], codes[p], at, low, high); });
-  };
-  set.template operator()<0>();
-  if (at + 1 < run.end) {
-    add.template operator()<1>();
-    for (at += 2, w += 4; at + 1 < run.end; at += 2, w += 4) {
-      asm volatile("prefetcht0 (%0)\n\tadd %1, %0" : "+r"(ahead.from) : "r"(ahead.each_step) : "cc");
-      add.template operator()<0>();
-      add.template operator()<1>();
-    }
-    if (at < run.end) add.template operator()<0>();
-  }
+  multiply<P>(codes, steps, run, pairs);
   start ? widen<P>(pairs, 1, start, 0, sums) : widen<P>(pairs, 1, sums, 2, sums);
-  return ahead.from;
 }
 
 /// A run that 16 bits do not hold, of the lower or the upper four bits of the codes.
 template <int P, bool upper>
-void add_half_run(const uint8_t* const (&codes)[P], Run run, const __m256i* start, __m256i* sums) {
-  for (int64_t begin = run.begin; begin < run.end; begin += split_steps) {
+void add_half_run(const uint8_t* const* codes, int64_t steps, Cursor run, const __m256i* start,
+                  __m256i* sums) {
+  const __m256i four_bits = _mm256_set1_epi8(15);
+  for (int64_t begin = 0; begin < steps; begin += split_steps) {
     __m256i pairs[P][2] = {};
-    for (int64_t at = begin; at < std::min(run.end, begin + split_steps); ++at) {
-      const auto* w = reinterpret_cast<const __m256i*>(run.weights + at * 64);
-      for (int i = 0; i < P; ++i)
-        add_half_pairs<upper>(pairs[i], codes[i] + 4 * at,
-                              _mm256_loadu_si256(w), _mm256_loadu_si256(w + 1));
-    }
+    for (int64_t i = begin; i < std::min(steps, begin + split_steps); ++i, run.at += 4, run.weights += 64)
+      for (int p = 0; p < P; ++p) {
+        const __m256i all = four_codes(codes[p] + run.at),
+                      half = _mm256_and_si256(upper ? _mm256_srli_epi32(all, 4) : all, four_bits);
+        for (int v = 0; v < 2; ++v)
+          pairs[p][v] =
+              _mm256_add_epi16(pairs[p][v], _mm256_maddubs_epi16(half, weights_at(run.weights + 32 * v)));
+      }
     start ? widen<P>(pairs, upper ? 16 : 1, start, 0, sums) : widen<P>(pairs, upper ? 16 : 1, sums, 2, sums);
     start = nullptr;
   }
@@ -144,22 +156,21 @@ RTFQ_INLINE const uint8_t* add_taps(const uint8_t* const* codes, const Taps& tap
   const __m256i* start = taps.start;
   for (int64_t row = 0; row < taps.rows; ++row)
     for (int64_t column = 0; column < taps.columns; ++column) {
-      const int64_t tap = row * taps.taps_row + column,
-                    offset = row * taps.code_row + column * taps.code_column;
-      const uint8_t* x[P];
-      each<P>([&](auto i) RTFQ_INLINE_LAMBDA { x[i] = codes[i] + offset; });
-      const int8_t* weights = taps.weights + tap * taps.tap_bytes;
+      const int64_t tap = row * taps.taps_row + column;
       const uint8_t* runs = taps.runs + tap * taps.tap_runs;
-      for (int64_t begin = 0; begin < taps.steps; begin += taps.run_steps, ++runs) {
-        const Run run{begin, std::min(taps.steps, begin + taps.run_steps), weights};
+      Cursor run{row * taps.code_row + column * taps.code_column, taps.weights + tap * taps.tap_bytes, ahead};
+      for (int64_t left = taps.steps; left > 0; left -= taps.run_steps, ++runs) {
+        const int64_t steps = std::min(left, taps.run_steps);
         if (*runs) [[unlikely]] {
-          add_half_run<P, false>(x, run, start, sums);
-          add_half_run<P, true>(x, run, nullptr, sums);
+          add_half_run<P, false>(codes, steps, run, start, sums);
+          add_half_run<P, true>(codes, steps, run, nullptr, sums);
+          run.at += 4 * steps, run.weights += 64 * steps;
         } else {
-          ahead.from = add_run<P>(x, run, start, sums, ahead);
+          add_run<P>(codes, steps, run, start, sums);
         }
         start = nullptr;
       }
+      ahead.from = run.ahead.from;
     }
   return ahead.from;
 }
