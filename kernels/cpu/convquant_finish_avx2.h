@@ -43,7 +43,7 @@ class FinishAvx2 {
     if (k + V::width <= k_) [[likely]]
       finish<P, true>(sums, outputs, k, V::width);
     else
-      finish<P, false>(sums, outputs, k, k_ - k);
+      finish_some<P>(sums, outputs, k, k_ - k);
   }
 
  private:
@@ -56,14 +56,21 @@ class FinishAvx2 {
     const Channels of_channels{load<whole>(a_.scale + k, n), load<whole>(a_.mean + k, n),
                                load<whole>(a_.factor + k, n), load<whole>(a_.shift + k, n)};
     // In registers: a byte that is stored could be part of anything in memory.
-    const Quantizers q{residual_step_, quantizer_.r, quantizer_.high, identity_quantizer_.r,
-                       identity_quantizer_.high};
+    const Quantizers q{once(residual_step_), once(quantizer_.r), once(quantizer_.high),
+                       once(identity_quantizer_.r), once(identity_quantizer_.high)};
     const ConvQuantArgs a = a_;
     each<(P + 1) / 2>([&](auto half) RTFQ_INLINE_LAMBDA {
       constexpr int first = 2 * half, second = std::min(first + 1, P - 1);
       const int64_t at[2] = {outputs[first] * k_ + k, outputs[second] * k_ + k};
       finish_two<whole>(a, of_channels, q, {sums + 2 * first, sums + 2 * second}, at, n);
     });
+  }
+
+  /// Fewer than 16 channels. Inlined, it would have g++ load the sums ahead of the question which it is.
+  template <int P>
+  [[gnu::noinline]] void finish_some(const __m256i* sums, const int64_t* outputs, int64_t k,
+                                     int64_t n) const {
+    finish<P, false>(sums, outputs, k, n);
   }
 
   struct Channels {
@@ -77,7 +84,8 @@ class FinishAvx2 {
   template <bool whole>
   RTFQ_INLINE static void finish_two(const ConvQuantArgs& a, const Channels& c, const Quantizers& q,
                                      const __m256i* const (&sums)[2], const int64_t (&at)[2], int64_t n) {
-    const auto z_of = [&](int j) RTFQ_INLINE_LAMBDA {
+    __m256i words[2], identity_words[2];
+    each<2>([&](auto j) RTFQ_INLINE_LAMBDA {
       const Floats y = V::multiply(c.scale, V::floats({sums[j][0], sums[j][1]}));
       Floats z = V::multiply_add(V::subtract(y, c.mean), c.factor, c.shift);
       if constexpr (residual == RTFQ_RESIDUAL_VALUES)
@@ -85,18 +93,20 @@ class FinishAvx2 {
       if constexpr (residual == RTFQ_RESIDUAL_CODES)
         z = V::add(z, V::multiply(numbers<whole>(static_cast<const uint8_t*>(a.residual) + at[j], n),
                                   q.residual_step));
-      return z;
-    };
-    const Floats z[2] = {z_of(0), z_of(1)};
-    for (int j = 0; j < 2; ++j) {
-      if constexpr (!quantized) store<whole>(static_cast<float*>(a.y) + at[j], z[j], n);
+      if constexpr (!quantized) store<whole>(static_cast<float*>(a.y) + at[j], z, n);
       if constexpr (identity == RTFQ_IDENTITY_VALUES)
-        store<whole>(static_cast<float*>(a.identity) + at[j], V::maximum(V::all(0.0f), z[j]), n);
-    }
-    if constexpr (quantized) store_codes<whole>(static_cast<uint8_t*>(a.y), at, z, q.r, q.high, n);
+        store<whole>(static_cast<float*>(a.identity) + at[j], V::maximum(V::all(0.0f), z), n);
+      if constexpr (quantized) words[j] = words_of(z, q.r, q.high);
+      if constexpr (identity == RTFQ_IDENTITY_CODES)
+        identity_words[j] = words_of(z, q.identity_r, q.identity_high);
+    });
+    if constexpr (quantized) store_codes<whole>(static_cast<uint8_t*>(a.y), at, words, n);
     if constexpr (identity == RTFQ_IDENTITY_CODES)
-      store_codes<whole>(static_cast<uint8_t*>(a.identity), at, z, q.identity_r, q.identity_high, n);
+      store_codes<whole>(static_cast<uint8_t*>(a.identity), at, identity_words, n);
   }
+
+  /// Both halves in one register.
+  RTFQ_INLINE static Floats once(Floats all) { return {all.low, all.low}; }
 
   template <bool whole>
   RTFQ_INLINE static Floats load(const float* from, int64_t n) {
@@ -125,17 +135,18 @@ class FinishAvx2 {
     std::memcpy(to, padded, static_cast<std::size_t>(n) * sizeof(float));
   }
 
-  /// The codes of two pixels. The packing saturates at zero; a NaN, of which the minimum answers the second
-  /// operand, becomes the most negative integer, and so the lowest code.
+  /// 16 codes in 16 bits, within 128-bit halves as the packing instructions work, and of them its saturation at
+  /// zero is yet to come; a NaN, of which the minimum answers the second operand, becomes the most negative
+  /// integer, and so the lowest code.
+  RTFQ_INLINE static __m256i words_of(Floats z, Floats r, Floats high) {
+    const V::Ints codes = V::ints(V::minimum(high, V::multiply(z, r)));
+    return _mm256_packs_epi32(codes.low, codes.high);
+  }
+  /// The codes of two pixels.
   template <bool whole>
-  RTFQ_INLINE static void store_codes(uint8_t* y, const int64_t (&at)[2], const Floats (&z)[2], Floats r,
-                                      Floats high, int64_t n) {
-    const auto words = [&](Floats of) RTFQ_INLINE_LAMBDA {
-      const V::Ints codes = V::ints(V::minimum(high, V::multiply(of, r)));
-      return _mm256_packs_epi32(codes.low, codes.high);
-    };
-    // The packing instructions work within 128-bit halves.
-    const __m256i bytes = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(words(z[0]), words(z[1])),
+  RTFQ_INLINE static void store_codes(uint8_t* y, const int64_t (&at)[2], const __m256i (&words)[2],
+                                      int64_t n) {
+    const __m256i bytes = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(words[0], words[1]),
                                                       _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
     const __m128i codes[2] = {_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1)};
     for (int j = 0; j < 2; ++j) {
