@@ -62,7 +62,7 @@ class FinishAvx2 {
     each<(P + 1) / 2>([&](auto half) RTFQ_INLINE_LAMBDA {
       constexpr int first = 2 * half, second = std::min(first + 1, P - 1);
       const int64_t at[2] = {outputs[first] * k_ + k, outputs[second] * k_ + k};
-      finish_two<whole>(a, of_channels, q, {sums + 2 * first, sums + 2 * second}, at, n);
+      finish_two<whole, second - first + 1>(a, of_channels, q, sums + 2 * first, at, n);
     });
   }
 
@@ -80,13 +80,13 @@ class FinishAvx2 {
     Floats residual_step, r, high, identity_r, identity_high;
   };
 
-  /// Two pixels, or one twice.
-  template <bool whole>
+  /// Two pixels, or one that is alone.
+  template <bool whole, int count>
   RTFQ_INLINE static void finish_two(const ConvQuantArgs& a, const Channels& c, const Quantizers& q,
-                                     const __m256i* const (&sums)[2], const int64_t (&at)[2], int64_t n) {
+                                     const __m256i* sums, const int64_t (&at)[2], int64_t n) {
     __m256i words[2], identity_words[2];
-    each<2>([&](auto j) RTFQ_INLINE_LAMBDA {
-      const Floats y = V::multiply(c.scale, V::floats({sums[j][0], sums[j][1]}));
+    each<count>([&](auto j) RTFQ_INLINE_LAMBDA {
+      const Floats y = V::multiply(c.scale, V::floats({sums[2 * j], sums[2 * j + 1]}));
       Floats z = V::multiply_add(V::subtract(y, c.mean), c.factor, c.shift);
       if constexpr (residual == RTFQ_RESIDUAL_VALUES)
         z = V::add(z, load<whole>(static_cast<const float*>(a.residual) + at[j], n));
@@ -100,9 +100,9 @@ class FinishAvx2 {
       if constexpr (identity == RTFQ_IDENTITY_CODES)
         identity_words[j] = words_of(z, q.identity_r, q.identity_high);
     });
-    if constexpr (quantized) store_codes<whole>(static_cast<uint8_t*>(a.y), at, words, n);
+    if constexpr (quantized) store_codes<whole, count>(static_cast<uint8_t*>(a.y), at, words, n);
     if constexpr (identity == RTFQ_IDENTITY_CODES)
-      store_codes<whole>(static_cast<uint8_t*>(a.identity), at, identity_words, n);
+      store_codes<whole, count>(static_cast<uint8_t*>(a.identity), at, identity_words, n);
   }
 
   /// Both halves in one register.
@@ -142,14 +142,13 @@ class FinishAvx2 {
     const V::Ints codes = V::ints(V::minimum(high, V::multiply(z, r)));
     return _mm256_packs_epi32(codes.low, codes.high);
   }
-  /// The codes of two pixels.
-  template <bool whole>
+  template <bool whole, int count>
   RTFQ_INLINE static void store_codes(uint8_t* y, const int64_t (&at)[2], const __m256i (&words)[2],
                                       int64_t n) {
-    const __m256i bytes = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(words[0], words[1]),
+    const __m256i bytes = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(words[0], words[count - 1]),
                                                       _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
     const __m128i codes[2] = {_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1)};
-    for (int j = 0; j < 2; ++j) {
+    for (int j = 0; j < count; ++j) {
       if constexpr (whole)
         _mm_storeu_si128(reinterpret_cast<__m128i*>(y + at[j]), codes[j]);
       else

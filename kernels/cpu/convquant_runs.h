@@ -84,7 +84,7 @@ template <class Plan>
 void choose_runs(const Plan& plan, const int8_t* packed, int64_t vector, int32_t x_qp,
                  RunTable<int8_t>& table) {
   // Cycles of a tile: a step's products, a step's of four bits, and what a run's end takes.
-  constexpr int64_t step_cost = 6, split_cost = 8, end_cost = 10;
+  constexpr int64_t step_cost = 8, split_cost = 14, end_cost = 14;
   const LaneSums sums(packed + plan.place(vector * lanes, 0, 0, 0), plan.taps * plan.steps);
   std::vector<uint8_t> flags, best_flags;
   int64_t best = INT64_MAX, best_steps = 1;

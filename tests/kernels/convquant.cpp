@@ -2,6 +2,7 @@
 // any number of threads.
 #include "kernels/convquant.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 
 #include "kernels/normquant.h"
@@ -21,12 +22,22 @@ std::vector<T> drawn(int64_t count, uint64_t seed, float magnitude) {
   return values;
 }
 
+/// Normal values of a magnitude, cut to [low, high].
+template <class T>
+std::vector<T> bounded(std::size_t count, uint64_t seed, int low, int high, float magnitude) {
+  std::vector<T> values;
+  for (const float x : normal(static_cast<int64_t>(count), seed))
+    values.push_back(static_cast<T>(std::clamp(static_cast<int>(x * magnitude), low, high)));
+  return values;
+}
+
 struct Layer {
   Conv2dShape conv;
   std::vector<uint8_t> x;
   std::vector<int8_t> w;
   std::vector<float> scale, mean, factor, shift, variance;
   std::vector<uint8_t> residual;
+  int32_t x_qp = 255;
   float step = 0.013f, identity_step = 0.009f, residual_step = 0.011f;
 
   explicit Layer(const Conv2dShape& shape)
@@ -45,7 +56,8 @@ struct Layer {
 
   /// `in_place`: one of the results in the residual's place.
   std::vector<uint8_t> fused(const std::string& name, bool in_place = false) const {
-    const auto s = make_convquant_shape(conv, RTFQ_RESIDUAL_CODES, RTFQ_IDENTITY_CODES, 255, 255);
+    const auto s = with_input_bound(
+        make_convquant_shape(conv, RTFQ_RESIDUAL_CODES, RTFQ_IDENTITY_CODES, 255, 255), x_qp);
     const auto& impl = implementation<ConvQuantForward>(name);
     const Packed<ConvQuantForward> packed(impl, s, w.data());
     catalog::Buffer workspace(impl.workspace(s));
@@ -92,20 +104,48 @@ std::vector<Conv2dShape> shapes() {
 }  // namespace
 
 TEST_CASE("convquant: the same codes as convolution and normquant, on any number of threads") {
-  for (const auto& shape : shapes()) {
-    const Layer layer(shape);
-    const auto expected = layer.one_by_one();
-    CHECK(same_bits(layer.fused("naive"), expected));
-    CHECK(same_bits(layer.fused("naive", true), expected));
-    const auto fast = make_convquant_shape(layer.conv);
-    if (const char* reason = implementation<ConvQuantForward>("vnni").unsupported(fast)) {
-      skip(reason);
-      return;
+  const auto same = [](const std::string& name) {
+    for (const auto& shape : shapes()) {
+      const Layer layer(shape);
+      const auto expected = layer.one_by_one();
+      CHECK(same_bits(layer.fused(name), expected));
+      CHECK(same_bits(layer.fused(name, true), expected));
+      CHECK(independent_of_threads([&] { return layer.fused(name); }));
     }
-    CHECK(same_bits(layer.fused("vnni"), expected));
-    CHECK(same_bits(layer.fused("vnni", true), expected));
-    CHECK(independent_of_threads([&] { return layer.fused("vnni"); }));
-  }
+  };
+  same("naive");
+  same("avx2");
+  const auto some = make_convquant_shape(Layer(shapes().front()).conv);
+  if (const char* reason = implementation<ConvQuantForward>("vnni").unsupported(some)) return skip(reason);
+  same("vnni");
+}
+
+// What decides how long its runs are: the magnitude of weights and codes, and how many steps there are.
+TEST_CASE("convquant: avx2 adds up in 16 bits only what they hold") {
+  for (const int32_t x_qp : {1, 3, 15, 63, 127, 128, 200, 255})
+    for (const float weights : {0.0f, 1.0f, 2.6f, 7.0f, 20.0f, 60.0f, 1000.0f})
+      for (const int64_t c : {4, 12, 32, 36, 72, 256}) {
+        Layer layer(make_conv2d_shape(1, 3, c == 256 ? 5 : 2, c, 40, c > 36 ? 1 : 3, 1, c > 36 ? 0 : 1, c));
+        layer.x_qp = x_qp;
+        layer.x = bounded<uint8_t>(layer.x.size(), 11, 0, x_qp, static_cast<float>(x_qp));
+        layer.w = bounded<int8_t>(layer.w.size(), 12, -128, 127, weights);
+        INFO("x to " << x_qp << ", weights " << weights << ", c " << c);
+        CHECK(same_bits(layer.fused("avx2"), layer.fused("naive")));
+      }
+}
+
+// Every code at its upper end and every weight of one sign: the largest sums there are, of either sign.
+TEST_CASE("convquant: avx2 at the ends of 16 bits") {
+  for (const int32_t x_qp : {15, 254, 255})
+    for (const int weight : {-128, -65, -64, -63, -8, -1, 1, 7, 8, 63, 64, 65, 127})
+      for (const int64_t c : {4, 8, 64, 280}) {
+        Layer layer(make_conv2d_shape(1, 1, 7, c, 24, 1, 1, 0, c));
+        layer.x_qp = x_qp;
+        std::fill(layer.x.begin(), layer.x.end(), static_cast<uint8_t>(x_qp));
+        std::fill(layer.w.begin(), layer.w.end(), static_cast<int8_t>(weight));
+        INFO("x " << x_qp << ", weights " << weight << ", c " << c);
+        CHECK(same_bits(layer.fused("avx2"), layer.fused("naive")));
+      }
 }
 
 TEST_CASE("amx: the same codes as convolution and normquant, on any number of threads") {
@@ -133,4 +173,5 @@ TEST_CASE("convquant: what it does not compute is refused") {
                     Catch::Contains("norm of its own"));
   CHECK_THROWS_WITH(make_convquant_shape(codes, RTFQ_RESIDUAL_NONE, RTFQ_IDENTITY_NONE, 256),
                     Catch::Contains("[1, 255]"));
+  CHECK_THROWS_WITH(with_input_bound(make_convquant_shape(codes), 0), Catch::Contains("[1, 255]"));
 }
