@@ -88,10 +88,10 @@ int compare_all(Options& o) {
       }
       const Verdict v = judge(pairs, o.confidence);
       std::printf("%s %s: %s %s, %s %s; ratio %.4f, %g %% interval %.4f to %.4f (%zu pairs): %s\n",
-                  item.op.c_str(), item.case_text().c_str(), a.implementation.c_str(),
-                  time_text(row_a.median()).c_str(), b.implementation.c_str(),
+                  item.op.c_str(), item.case_text().c_str(), row_a.item.implementation.c_str(),
+                  time_text(row_a.median()).c_str(), row_b.item.implementation.c_str(),
                   time_text(row_b.median()).c_str(), v.ratio, 100 * o.confidence, v.interval.low,
-                  v.interval.high, v.pairs, sentence(v, a.implementation, b.implementation).c_str());
+                  v.interval.high, v.pairs, sentence(v, row_a.item.implementation, row_b.item.implementation).c_str());
       std::fflush(stdout);
       for (const Row* row : {&row_a, &row_b})
         if (i == 0 && row->outcome == Outcome::near_tie)

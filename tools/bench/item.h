@@ -14,10 +14,14 @@ namespace rtfq::lab {
 
 using json = nlohmann::json;
 
+/// In an implementation's place: the first of this project's own that takes the shape on this machine, which
+/// the worker finds out.
+inline const std::string own_choice = "ours";
+
 /// An operator on a shape by an implementation on a device.
 struct Item {
   std::string op;              ///< "fakequant.forward"
-  std::string implementation;  ///< "avx2", "plugin:mine"
+  std::string implementation;  ///< "avx2", "plugin:mine", own_choice
   std::string device = "cpu";  ///< cpu, simt, cuda or cuda:N
   std::string catalog_case;    ///< of the catalog; empty: `dims`
   std::map<std::string, int64_t> dims{};

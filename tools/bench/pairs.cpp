@@ -57,13 +57,13 @@ class Side {
 }  // namespace
 
 json measure_pairs(const json& request, const std::function<void(const std::string&, double)>& phase) {
-  const Item item_a = request.at("a"), item_b = request.at("b");
   const Settings settings = request.at("settings");
   const int pairs = request.at("pairs");
+  Verifier verifier(settings, phase);
+  const Item item_a = verifier.named(request.at("a")), item_b = verifier.named(request.at("b"));
   Row row_a, row_b;
   row_a.item = item_a;
   row_b.item = item_b;
-  Verifier verifier(settings, phase);
   json answer;
   bool right = true;
   for (auto* side : {&row_a, &row_b}) {

@@ -25,8 +25,8 @@ int profile(const std::vector<Item>& items, const std::vector<std::string>& plug
     throw cli::UsageError("[run] --profile launches one item, and these options mean " +
                           std::to_string(items.size()) + ": name one implementation and one shape");
   for (const std::string& file : plugins) kernels::plugin::load(file);
-  const Item& item = items.front();
-  const auto instance = make_instance(item, false);
+  const auto instance = make_instance(items.front(), false);
+  const Item item = named(items.front(), *instance);
   const kernels::Device device = kernels::parse_device(item.device);
   const bool gpu = device.backend == kernels::Backend::cuda;
   kernels::catalog::use_cuda_device(device.index);

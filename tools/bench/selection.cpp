@@ -139,9 +139,13 @@ std::vector<Offered> matching(const std::string& word, const std::string& op, co
   for (const Offered& one : known) {
     if (one.op != op || one.device != device) continue;
     const bool ours = one.file.empty();
+    if (word == "ours" && ours && found.empty()) {
+      found.push_back(one);
+      found.back().implementation = own_choice;
+      continue;
+    }
     if (word == "all" || word == one.implementation || word == spoken_name(one) ||
-        (!ours && (word == "plugin:" + one.file || word == "plugin:" + one.file + ":" + one.name)) ||
-        (word == "ours" && ours && found.empty()))
+        (!ours && (word == "plugin:" + one.file || word == "plugin:" + one.file + ":" + one.name)))
       found.push_back(one);
   }
   return found;

@@ -64,6 +64,21 @@ std::unique_ptr<catalog::Instance> make_instance(const Item& item, bool verifyin
   return catalog::custom(request);
 }
 
+Item named(Item item, const catalog::Instance& instance) {
+  if (item.implementation != own_choice) return item;
+  const auto backend = kernels::parse_device(item.device).backend;
+  std::string first;
+  for (const std::string& name : instance.implementations(backend)) {
+    if (kernels::plugin::find(item.op, name)) continue;
+    if (first.empty()) first = name;
+    if (!instance.unsupported(backend, name).empty()) continue;
+    item.implementation = name;
+    return item;
+  }
+  item.implementation = first;
+  return item;
+}
+
 bool same_problem(const Item& a, const Item& b) {
   return a.op == b.op && a.case_text() == b.case_text() && contract_of(a) == contract_of(b);
 }

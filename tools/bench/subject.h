@@ -21,6 +21,10 @@ std::unique_ptr<kernels::catalog::Instance> make_instance(const Item&, bool veri
 std::unique_ptr<kernels::catalog::Instance> make_instance(const Item&, bool verifying,
                                                           const kernels::catalog::Contract&);
 
+/// The item by the implementation that its own_choice stands for; by the first of them, which says why, where
+/// all refuse.
+Item named(Item, const kernels::catalog::Instance&);
+
 /// Whether make_instance answers the same problem for both.
 bool same_problem(const Item&, const Item&);
 

@@ -178,7 +178,7 @@ void Verifier::battery(const Item& item, Row& row) {
   row.repeat = found.item.catalog_case;
 }
 
-bool Verifier::item(const Item& wanted, Row& row) {
+kernels::catalog::Instance& Verifier::problem_of(const Item& wanted) {
   const Item item = settings_.verify_small ? small(wanted) : wanted;
   if (!problem_ || !same_problem(item, problem_item_)) {
     phase_("making the data and the reference of " + item.name(), making_limit);
@@ -187,6 +187,16 @@ bool Verifier::item(const Item& wanted, Row& row) {
     problem_ = make_instance(item, true);
     problem_item_ = item;
   }
+  return *problem_;
+}
+
+Item Verifier::named(const Item& item) {
+  return item.implementation == own_choice ? lab::named(item, problem_of(item)) : item;
+}
+
+bool Verifier::item(const Item& wanted, Row& row) {
+  const Item item = settings_.verify_small ? small(wanted) : wanted;
+  problem_of(wanted);
   const std::string reason =
       problem_->unsupported(kernels::parse_device(item.device).backend, item.implementation);
   if (!reason.empty()) {

@@ -21,6 +21,8 @@ class Verifier {
   using Phase = std::function<void(const std::string& what, double limit)>;
   Verifier(const Settings& settings, Phase phase) : settings_(settings), phase_(std::move(phase)) {}
 
+  /// The item by the implementation that its own_choice stands for.
+  Item named(const Item&);
   /// The small cases of the item's operator, once for every implementation. Fills in outcome, message and
   /// counts.
   void battery(const Item&, Row&);
@@ -30,6 +32,8 @@ class Verifier {
   kernels::catalog::Instance* problem() { return problem_.get(); }
 
  private:
+  /// What `item` is asked of.
+  kernels::catalog::Instance& problem_of(const Item&);
   void verify(kernels::catalog::Instance&, const Item&, const std::string& case_name, Row&);
   /// "it agrees with RTFQ_TIES_UP in every small case: ...", or nothing. `first` is a case where it was off;
   /// `near`: rules that it keeps but for near-ties count.

@@ -70,12 +70,13 @@ class Bench {
           phase(what, limit);
         }) {}
 
-  Row run(const Item& item) {
+  Row run(const Item& asked) {
     Row row;
-    row.item = item;
-    row.rounding = rounding_of(item);
+    row.item = asked;
     doing_.clear();
     try {
+      const Item item = row.item = verifier_.named(asked);
+      row.rounding = rounding_of(item);
       const kernels::Device device = kernels::parse_device(item.device);
       kernels::catalog::use_cuda_device(device.index);
       verifier_.battery(item, row);
