@@ -129,6 +129,7 @@ std::vector<Case> cases() {
   for (const int64_t size : {1, 2, 3, 4, 5, 6, 7})
     all.push_back({{"1x1_pixels", 1, 1, size, 12, 20, 1, 1, 0}});
   all.push_back({{"3x3_one_pixel", 1, 1, 1, 8, 16, 3, 1, 1}});
+  all.push_back({{"1x1_padded", 1, 4, 4, 8, 8, 1, 1, 1}});
   all.push_back({{"3x3_slice", 2, 6, 6, 20, 24, 3, 1, 1, 32, 40}, RTFQ_U8, true, RTFQ_RESIDUAL_CODES});
   // Corners and sides of one image, and of more than fill a tile.
   all.push_back({{"3x3_image", 1, 7, 6, 12, 64, 3, 1, 1}});

@@ -1,6 +1,7 @@
 // The CPU's implementations of the convolutions, best first.
 #include "kernels/cpu/conv2d_naive.h"
 #include "kernels/cpu/conv2d_onednn.h"
+#include "kernels/cpu/conv2d_pairs.h"
 #include "kernels/cpu/conv2d_widening.h"
 
 namespace rtfq::kernels {
@@ -18,6 +19,8 @@ std::span<const Conv2dForward::Impl> Conv2dForward::cpu() {
   static constexpr Impl list[] = {
       {"onednn", onednn::conv2d_forward_unsupported, onednn::conv2d_forward, onednn::conv2d_forward_workspace,
        onednn::conv2d_forward_packed, onednn::conv2d_forward_pack},
+      {"pairs", pairs::conv2d_forward_unsupported, pairs::conv2d_forward, pairs::conv2d_forward_workspace,
+       pairs::conv2d_forward_packed, pairs::conv2d_forward_pack},
       {"widening", widening::conv2d_forward_unsupported, widening::conv2d_forward,
        widening::conv2d_forward_workspace, widening::conv2d_forward_packed, widening::conv2d_forward_pack},
       {"naive", unsupported<Conv2dForward>, naive::conv2d_forward},

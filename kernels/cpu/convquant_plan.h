@@ -148,14 +148,21 @@ template <class Kernel>
 void pack_weights(const ConvPlan<Kernel>& plan, const int8_t* weights, int8_t* to) {
   const Conv2dShape& s = plan.s;
   auto* starts = reinterpret_cast<int32_t*>(to + plan.weight_bytes());
+#pragma omp parallel for schedule(static) if (plan.weight_bytes() > 100000)
   for (int64_t k = 0; k < s.k; ++k)
     for (int64_t r = 0; r < s.r; ++r)
       for (int64_t t = 0; t < s.s; ++t) {
         const int8_t* from = weights + ((k * s.r + r) * s.s + t) * s.c_parent;
-        const int64_t tap = plan.image ? r : r * s.s + t, before = plan.image ? t * s.c : 0;
+        if (!plan.image) {
+          int8_t* four = to + plan.place(k, r * s.s + t, 0, 0);
+          const int64_t step = plan.place(k, 0, 1, 0) - plan.place(k, 0, 0, 0);
+          for (int64_t c = 0; c < s.c; c += 4, four += step) std::memcpy(four, from + c, 4);
+          continue;
+        }
         for (int64_t c = 0; c < s.c; ++c) {
-          to[plan.place(k, tap, (before + c) / 4, (before + c) % 4)] = from[c];
-          if (plan.image) starts[k] -= 128 * from[c];
+          const int64_t i = t * s.c + c;
+          to[plan.place(k, r, i / 4, i % 4)] = from[c];
+          starts[k] -= 128 * from[c];
         }
       }
 }

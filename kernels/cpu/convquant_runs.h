@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <iterator>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "kernels/cpu/convquant_plan.h"
@@ -79,31 +81,47 @@ struct LaneSums {
   }
 };
 
-/// Sets the table's entries of 16 output channels: the length of runs that costs least.
-template <class Plan>
-void choose_runs(const Plan& plan, const int8_t* packed, int64_t vector, int32_t x_qp,
-                 RunTable<int8_t>& table) {
-  // Cycles of a tile: a step's products, a step's of four bits, and what a run's end takes.
-  constexpr int64_t step_cost = 8, split_cost = 14, end_cost = 14;
-  const LaneSums sums(packed + plan.place(vector * lanes, 0, 0, 0), plan.taps * plan.steps);
-  std::vector<uint8_t> flags, best_flags;
-  int64_t best = INT64_MAX, best_steps = 1;
-  for (const int64_t steps : {1, 2, 3, 4, 6, 8, 10, 12, 16, 24, 32, 64, 128, 256, 512, 1024}) {
-    flags.clear();
-    int64_t cost = 0;
+/// One way to cut the taps into runs: their length, which of them are long, and the cycles of a tile.
+struct RunLength {
+  int64_t steps = 0, cost = 0;
+  std::vector<uint8_t> is_long;
+
+  template <class Plan>
+  RunLength(const Plan& plan, const LaneSums& sums, int32_t x_qp, int64_t length) : steps(length) {
+    // Of a step's products, of a step of half the bits, and of a run's end.
+    constexpr int64_t step_cost = 8, split_cost = 14, end_cost = 14;
     for (int64_t tap = 0; tap < plan.taps; ++tap)
       for (int64_t begin = 0; begin < plan.steps; begin += steps) {
         const int64_t count = std::min(steps, plan.steps - begin);
         const bool fit = sums.fit(tap * plan.steps + begin, count, x_qp);
         cost += fit ? count * step_cost + end_cost
                     : 2 * (count * split_cost + (count + split_steps - 1) / split_steps * end_cost);
-        flags.push_back(fit ? 0 : 1);
+        is_long.push_back(fit ? 0 : 1);
       }
-    if (cost < best) best = cost, best_steps = steps, best_flags = flags;
-    if (cost > best + best / 8 || steps >= plan.steps) break;
   }
-  table.set_run_steps(vector, best_steps);
-  std::copy(best_flags.begin(), best_flags.end(), table.long_runs(vector));
+};
+
+/// Sets the table's entries of 16 output channels: the length of runs that costs least. Lengths that are far
+/// from it are not looked at, since weights are packed anew in every step of training.
+template <class Plan>
+void choose_runs(const Plan& plan, const int8_t* packed, int64_t vector, int32_t x_qp,
+                 RunTable<int8_t>& table) {
+  static constexpr int64_t lengths[] = {1, 2, 4, 6, 8, 10, 12, 16, 24, 32, 64, 128, 256, 512, 1024};
+  constexpr int count = std::size(lengths), middle = 4;
+  const LaneSums sums(packed + plan.place(vector * lanes, 0, 0, 0), plan.taps * plan.steps);
+  RunLength best(plan, sums, x_qp, lengths[middle]);
+  const auto look = [&](int from, int to, int direction) {
+    for (int i = from; i != to; i += direction) {
+      RunLength other(plan, sums, x_qp, lengths[i]);
+      if (other.cost > best.cost) return;
+      best = std::move(other);
+      if (best.steps >= plan.steps) return;
+    }
+  };
+  if (best.steps < plan.steps) look(middle + 1, count, 1);
+  if (best.steps == lengths[middle]) look(middle - 1, -1, -1);
+  table.set_run_steps(vector, best.steps);
+  std::copy(best.is_long.begin(), best.is_long.end(), table.long_runs(vector));
 }
 
 }  // namespace rtfq::kernels::cpu

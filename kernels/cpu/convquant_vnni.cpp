@@ -83,7 +83,9 @@ void convquant_vnni_pack(const ConvQuantShape& s, const void* weights, void* pac
 void convquant_vnni(const ConvQuantShape& s, const ConvQuantArgs& a, Stream) {
   const Plan plan(s.conv);
   const uint8_t* x = read_codes(plan, a.x, a.workspace);
-  with_finish<Finish>(s, a, [&](const auto& finish) { convolve(plan, x, a, finish); });
+  with_finish<Finish>(s, a, [&](const auto& finish) {
+    convolve(plan, x, {a.packed, a.next_packed, a.next_bytes}, finish);
+  });
 }
 
 }  // namespace rtfq::kernels::cpu

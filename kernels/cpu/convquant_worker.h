@@ -19,22 +19,29 @@ struct Ahead {
   int64_t each_step;
 };
 
+/// Packed weights, and those that are wanted next (ConvQuantArgs).
+struct ConvWeights {
+  const void* packed;
+  const void* next = nullptr;
+  std::size_t next_bytes = 0;
+};
+
 /// A thread's share of the work: as much of its cost as everybody has.
 template <class Kernel, class F>
 class ConvWorker {
  public:
   using Plan = ConvPlan<Kernel>;
 
-  ConvWorker(const Plan& plan, const ConvTiles& tiles, const uint8_t* x, const ConvQuantArgs& a,
+  ConvWorker(const Plan& plan, const ConvTiles& tiles, const uint8_t* x, const ConvWeights& weights,
              const F& finish, int64_t me, int64_t threads)
       : threads_(threads),
         plan_(plan),
         tiles_(tiles),
         x_(x),
-        packed_(static_cast<const int8_t*>(a.packed)),
+        packed_(static_cast<const int8_t*>(weights.packed)),
         finish_(finish),
-        next_bytes_(static_cast<int64_t>(a.next_bytes) / threads),
-        next_(static_cast<const uint8_t*>(a.next_packed) + next_bytes_ * me),
+        next_bytes_(static_cast<int64_t>(weights.next_bytes) / threads),
+        next_(static_cast<const uint8_t*>(weights.next) + next_bytes_ * me),
         from_(tiles.cost() * plan.vectors * me / threads),
         to_(tiles.cost() * plan.vectors * (me + 1) / threads) {}
 
@@ -136,13 +143,14 @@ ConvTiles tiles_of(const ConvPlan<Kernel>& plan) {
 
 /// The whole convolution; x as read_codes gives it.
 template <class Kernel, class F>
-void convolve(const ConvPlan<Kernel>& plan, const uint8_t* x, const ConvQuantArgs& a, const F& finish) {
+void convolve(const ConvPlan<Kernel>& plan, const uint8_t* x, const ConvWeights& weights,
+              const F& finish) {
   constexpr int64_t serial_macs = 1 << 19;
   const ConvTiles all = tiles_of(plan);
   if (macs(plan.s) <= serial_macs || omp_in_parallel())
-    return ConvWorker<Kernel, F>(plan, all, x, a, finish, 0, 1).run();
+    return ConvWorker<Kernel, F>(plan, all, x, weights, finish, 0, 1).run();
 #pragma omp parallel
-  ConvWorker<Kernel, F>(plan, all, x, a, finish, omp_get_thread_num(), omp_get_num_threads()).run();
+  ConvWorker<Kernel, F>(plan, all, x, weights, finish, omp_get_thread_num(), omp_get_num_threads()).run();
 }
 
 }  // namespace rtfq::kernels::cpu
