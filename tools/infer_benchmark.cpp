@@ -1,7 +1,8 @@
 // rtfq-runtime: milliseconds of a packed network of random weights, for tools/compare_runtimes, which
 // alternates it with other runtimes' processes. Quantized with 8-bit ends, the identity path in the
-// convolutions' codes; a quantized network's time does not depend on its weights. Prints "ready"; then each
-// line "BITS RUNS" of its input is answered by a JSON list of pairs: by the clock, and of the process on
+// convolutions' codes. Weights are normal, with the step sizes that LSQ starts with: time does not depend on
+// them but for AVX2 alone, where small codes take less (kernels/cpu/convquant_runs.h). Prints "ready"; then
+// each line "BITS RUNS" of its input is answered by a JSON list of pairs: by the clock, and of the process on
 // its processors.
 #include <CLI/CLI.hpp>
 #include <chrono>

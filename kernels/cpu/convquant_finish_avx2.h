@@ -135,9 +135,9 @@ class FinishAvx2 {
     std::memcpy(to, padded, static_cast<std::size_t>(n) * sizeof(float));
   }
 
-  /// 16 codes in 16 bits, within 128-bit halves as the packing instructions work, and of them its saturation at
-  /// zero is yet to come; a NaN, of which the minimum answers the second operand, becomes the most negative
-  /// integer, and so the lowest code.
+  /// 16 codes in 16 bits, within 128-bit halves as the packing instructions work, and of them its saturation
+  /// at zero is yet to come; a NaN, of which the minimum answers the second operand, becomes the most
+  /// negative integer, and so the lowest code.
   RTFQ_INLINE static __m256i words_of(Floats z, Floats r, Floats high) {
     const V::Ints codes = V::ints(V::minimum(high, V::multiply(z, r)));
     return _mm256_packs_epi32(codes.low, codes.high);

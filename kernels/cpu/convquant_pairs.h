@@ -1,36 +1,28 @@
 #pragma once
-// Convolution of codes in AVX2, by pairs: what the fused convolution (convquant_avx2.cpp) and the one that
-// stores its sums (conv2d_pairs.cpp) share.
+// Convolution of codes in AVX2, by pairs of products: what the fused convolution (convquant_avx2.cpp) and the
+// one that stores its sums (conv2d_pairs.cpp) share.
 //
-// A tile is up to 6 output pixels by 16 output channels. vpmaddubsw multiplies
-// unsigned codes by signed weights and adds two products; those pairs are added up in 16 bits, in 12
-// registers, for a run of steps (four input channels each), and only then widened and added to sums in 32
-// bits, which lie in the first cache: 24 instructions for 384 multiply-adds, where widening every pair of
-// products takes 36. That is exact because runs are so short that 16 bits hold them: with codes up to x_qp,
-// and the weights of a run known when they are packed, no partial sum can leave them. LSQ's weights have
-// small codes (at 8 bits, six of 127 on average), so that runs of eight steps and more fit, at 4 bits whole
-// filters. A run that does not fit is computed in two passes, of the lower and of the upper four bits of the
-// codes; its length is that which costs a group of channels least.
+// A tile is up to 6 output pixels by 16 output channels. vpmaddubsw multiplies unsigned codes by signed
+// weights and adds two products; those pairs are added up in 16 bits, in 12 registers, for a run of steps
+// (four input channels each), and only then widened and added to sums in 32 bits, which lie in the first
+// cache: 24 instructions for 384 multiply-adds, where widening every pair at once takes 36. That is exact,
+// since a run is no longer than 16 bits hold: its weights are known when they are packed, and codes go up to
+// x_qp (convquant_runs.h). LSQ's weights have small codes (at 8 bits they start at some six of 127 on
+// average), so that runs of eight steps and more fit, and whole filters at 4 bits. A run that does not fit is
+// computed in two passes, of the lower and of the upper four bits of the codes.
 //
 // Floor: macs / 32 vpmaddubsw, without those of the padding, and as many vpaddw. A Zen 3 core starts three of
-// both in a cycle: 48 multiply-adds, against 32 of products widened at once and 16 of vfmadd.
+// them a cycle: 48 multiply-adds, against 32 of pairs widened at once and 16 of vfmadd.
 
 #include <immintrin.h>
 
 #include <cstring>
 
+#include "kernels/cpu/convquant_multiply.h"
 #include "kernels/cpu/convquant_runs.h"
 #include "kernels/cpu/convquant_worker.h"
 
 namespace rtfq::kernels::cpu {
-
-/// Where a run begins: how far behind those of the first tap the codes of its pixels lie, its weights, and
-/// what is to be fetched meanwhile.
-struct Cursor {
-  int64_t at;
-  const int8_t* weights;
-  Ahead ahead;
-};
 
 /// Four codes in every lane.
 RTFQ_INLINE __m256i four_codes(const uint8_t* from) {
@@ -43,73 +35,8 @@ RTFQ_INLINE __m256i weights_at(const int8_t* from) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
 }
 
-/// The pairs of products of a run of `steps` steps, from the cursor on, which goes to its end.
-template <int P>
-void multiply(const uint8_t* const* codes, int64_t steps, Cursor& run, __m256i (&pairs)[P][2]);
-
-// Instruction by instruction, for each number of pixels: g++ 12 loads the codes of all pixels first, has no
-// registers left for the pairs, and moves them about between loops where it is made to find some.
-#define RTFQ_WEIGHTS(step) \
-  "vmovdqu " #step "*64(%[w]), %%ymm12\n\tvmovdqu " #step "*64+32(%[w]), %%ymm13\n\t"
-#define RTFQ_SET(pixel)                                      \
-  "vpbroadcastd (%[x" #pixel "],%[at]), %[b" #pixel "]\n\t"  \
-  "vpmaddubsw %%ymm12, %[b" #pixel "], %[a" #pixel "]\n\t"   \
-  "vpmaddubsw %%ymm13, %[b" #pixel "], %[b" #pixel "]\n\t"
-#define RTFQ_ADD(step, pixel)                                   \
-  "vpbroadcastd " #step "*4(%[x" #pixel "],%[at]), %%ymm15\n\t" \
-  "vpmaddubsw %%ymm12, %%ymm15, %%ymm14\n\t"                    \
-  "vpmaddubsw %%ymm13, %%ymm15, %%ymm15\n\t"                    \
-  "vpaddw %%ymm14, %[a" #pixel "], %[a" #pixel "]\n\t"          \
-  "vpaddw %%ymm15, %[b" #pixel "], %[b" #pixel "]\n\t"
-#define RTFQ_ADD_FIRST(pixel) RTFQ_ADD(0, pixel)
-#define RTFQ_ADD_SECOND(pixel) RTFQ_ADD(1, pixel)
-#define RTFQ_PAIRS(pixel) [a##pixel] "=&x"(pairs[pixel][0]), [b##pixel] "=&x"(pairs[pixel][1])
-#define RTFQ_CODES(pixel) [x##pixel] "r"(codes[pixel])
-#define RTFQ_MULTIPLY(pixels, ALL, LIST)                                                                \
-  template <>                                                                                           \
-  RTFQ_INLINE void multiply(const uint8_t* const* codes, int64_t steps, Cursor& run,                    \
-                            __m256i (&pairs)[pixels][2]) {                                              \
-    asm volatile(RTFQ_WEIGHTS(0) ALL(RTFQ_SET)                                                          \
-                 "add $4, %[at]\n\tadd $64, %[w]\n\tsub $3, %[steps]\n\tjl 2f\n"                       \
-                 "1:\n\tprefetcht0 (%[ahead])\n\tadd %[each], %[ahead]\n\t"                             \
-                 RTFQ_WEIGHTS(0) ALL(RTFQ_ADD_FIRST) RTFQ_WEIGHTS(1) ALL(RTFQ_ADD_SECOND)               \
-                 "add $8, %[at]\n\tadd $128, %[w]\n\tsub $2, %[steps]\n\tjge 1b\n"                     \
-                 "2:\n\tcmp $-1, %[steps]\n\tjne 3f\n\t"                                              \
-                 RTFQ_WEIGHTS(0) ALL(RTFQ_ADD_FIRST) "add $4, %[at]\n\tadd $64, %[w]\n3:"              \
-                 : LIST(RTFQ_PAIRS), [at] "+r"(run.at), [w] "+r"(run.weights),                          \
-                   [ahead] "+r"(run.ahead.from), [steps] "+r"(steps)                                    \
-                 : LIST(RTFQ_CODES), [each] "rm"(run.ahead.each_step)                                   \
-                 : "ymm12", "ymm13", "ymm14", "ymm15", "cc", "memory");                                 \
-  }
-#define RTFQ_ALL_1(f) f(0)
-#define RTFQ_ALL_2(f) RTFQ_ALL_1(f) f(1)
-#define RTFQ_ALL_3(f) RTFQ_ALL_2(f) f(2)
-#define RTFQ_ALL_4(f) RTFQ_ALL_3(f) f(3)
-#define RTFQ_ALL_5(f) RTFQ_ALL_4(f) f(4)
-#define RTFQ_ALL_6(f) RTFQ_ALL_5(f) f(5)
-#define RTFQ_LIST_1(f) f(0)
-#define RTFQ_LIST_2(f) RTFQ_LIST_1(f), f(1)
-#define RTFQ_LIST_3(f) RTFQ_LIST_2(f), f(2)
-#define RTFQ_LIST_4(f) RTFQ_LIST_3(f), f(3)
-#define RTFQ_LIST_5(f) RTFQ_LIST_4(f), f(4)
-#define RTFQ_LIST_6(f) RTFQ_LIST_5(f), f(5)
-RTFQ_MULTIPLY(1, RTFQ_ALL_1, RTFQ_LIST_1)
-RTFQ_MULTIPLY(2, RTFQ_ALL_2, RTFQ_LIST_2)
-RTFQ_MULTIPLY(3, RTFQ_ALL_3, RTFQ_LIST_3)
-RTFQ_MULTIPLY(4, RTFQ_ALL_4, RTFQ_LIST_4)
-RTFQ_MULTIPLY(5, RTFQ_ALL_5, RTFQ_LIST_5)
-RTFQ_MULTIPLY(6, RTFQ_ALL_6, RTFQ_LIST_6)
-#undef RTFQ_WEIGHTS
-#undef RTFQ_SET
-#undef RTFQ_ADD
-#undef RTFQ_ADD_FIRST
-#undef RTFQ_ADD_SECOND
-#undef RTFQ_PAIRS
-#undef RTFQ_CODES
-#undef RTFQ_MULTIPLY
-
-/// sums[P][2] = before + pairs widened, times `worth`; `stride`: vectors from a pixel's sums before to the next
-/// one's.
+/// sums[P][2] = before + pairs widened, times `worth`; `stride`: vectors from a pixel's sums before to the
+/// next one's.
 template <int P>
 RTFQ_INLINE void widen(const __m256i (&pairs)[P][2], int16_t worth, const __m256i* before, int64_t stride,
                        __m256i* sums) {
@@ -125,7 +52,7 @@ RTFQ_INLINE void widen(const __m256i (&pairs)[P][2], int16_t worth, const __m256
 /// A run's products, added to the sums [P][2], or to those that every pixel starts at where `start` is not
 /// null.
 template <int P>
-RTFQ_INLINE void add_run(const uint8_t* const* codes, int64_t steps, Cursor& run, const __m256i* start,
+RTFQ_INLINE void add_run(const uint8_t* const* codes, int64_t steps, PairCursor& run, const __m256i* start,
                          __m256i* sums) {
   __m256i pairs[P][2];
   multiply<P>(codes, steps, run, pairs);
@@ -134,7 +61,7 @@ RTFQ_INLINE void add_run(const uint8_t* const* codes, int64_t steps, Cursor& run
 
 /// A run that 16 bits do not hold, of the lower or the upper four bits of the codes.
 template <int P, bool upper>
-void add_half_run(const uint8_t* const* codes, int64_t steps, Cursor run, const __m256i* start,
+void add_half_run(const uint8_t* const* codes, int64_t steps, PairCursor run, const __m256i* start,
                   __m256i* sums) {
   const __m256i four_bits = _mm256_set1_epi8(15);
   for (int64_t begin = 0; begin < steps; begin += split_steps) {
@@ -153,7 +80,7 @@ void add_half_run(const uint8_t* const* codes, int64_t steps, Cursor run, const 
 }
 
 /// What the tiles of 16 output channels in a region have in common.
-struct Taps {
+struct PairTaps {
   int64_t rows, columns;          ///< that they see
   int64_t steps, run_steps;       ///< of a tap, and of a run
   int64_t code_row, code_column;  ///< from a tap's codes to those of the next row, column
@@ -165,7 +92,7 @@ struct Taps {
 };
 
 template <int P>
-RTFQ_INLINE const uint8_t* add_taps(const uint8_t* const* codes, const Taps& taps, __m256i* sums,
+RTFQ_INLINE const uint8_t* add_taps(const uint8_t* const* codes, const PairTaps& taps, __m256i* sums,
                                     Ahead ahead) {
   const __m256i* start = taps.start;
   if (taps.rows * taps.columns == 0)  // all padding
@@ -174,7 +101,8 @@ RTFQ_INLINE const uint8_t* add_taps(const uint8_t* const* codes, const Taps& tap
     for (int64_t column = 0; column < taps.columns; ++column) {
       const int64_t tap = row * taps.taps_row + column;
       const uint8_t* runs = taps.runs + tap * taps.tap_runs;
-      Cursor run{row * taps.code_row + column * taps.code_column, taps.weights + tap * taps.tap_bytes, ahead};
+      PairCursor run{row * taps.code_row + column * taps.code_column, taps.weights + tap * taps.tap_bytes,
+                     ahead};
       for (int64_t left = taps.steps; left > 0; left -= taps.run_steps, ++runs) {
         const int64_t steps = std::min(left, taps.run_steps);
         if (*runs) [[unlikely]] {
@@ -193,8 +121,8 @@ RTFQ_INLINE const uint8_t* add_taps(const uint8_t* const* codes, const Taps& tap
 
 /// P pixels by 16 output channels, from `channel` on. Returns how far it fetched what is ahead.
 template <int P, class F>
-const uint8_t* tile(const ConvPixels& pixels, const Taps& taps, const F& finish, int64_t channel,
-                    Ahead ahead) {
+const uint8_t* pair_tile(const ConvPixels& pixels, const PairTaps& taps, const F& finish, int64_t channel,
+                         Ahead ahead) {
   alignas(32) __m256i sums[2 * P];
   const uint8_t* fetched = add_taps<P>(pixels.codes, taps, sums, ahead);
   finish.template tile<P>(sums, pixels.outputs, channel);
@@ -202,10 +130,10 @@ const uint8_t* tile(const ConvPixels& pixels, const Taps& taps, const F& finish,
 }
 
 template <class F>
-using Tile = const uint8_t* (*)(const ConvPixels&, const Taps&, const F&, int64_t, Ahead);
+using PairTile = const uint8_t* (*)(const ConvPixels&, const PairTaps&, const F&, int64_t, Ahead);
 template <class F>
-inline constexpr Tile<F> pair_tiles[ConvTiles::tile_pixels] = {tile<1, F>, tile<2, F>, tile<3, F>,
-                                                   tile<4, F>, tile<5, F>, tile<6, F>};
+inline constexpr PairTile<F> pair_tiles[ConvTiles::tile_pixels] = {
+    pair_tile<1, F>, pair_tile<2, F>, pair_tile<3, F>, pair_tile<4, F>, pair_tile<5, F>, pair_tile<6, F>};
 
 struct Avx2Kernel {
   static constexpr int64_t group_vectors = 4, finish_steps = 8;
@@ -249,7 +177,7 @@ struct Avx2Kernel {
    private:
     int64_t vectors_, channel_;
     const F& finish_;
-    Taps taps_[group_vectors];
+    PairTaps taps_[group_vectors];
   };
 };
 

@@ -2,10 +2,10 @@
 // How the fused convolution by steps of four products reads its codes and lays out its weights: what the
 // kernels in VNNI and in AVX2 share (convquant_worker.h deals the work out).
 //
-// Weights are packed as [group of output channels][tap][step][16 channels at a time][16][4 input channels], or,
-// for a kernel that takes the 16 channels at a time one after the other, with those before the taps.
-// An s8 image of few channels is first copied with its padding, 128 added to every code to make it u8; there
-// a tap is a whole row of the filter, since its bytes follow each other, and the sums start at -128 times the
+// Weights are packed as [group of output channels][tap][step][16 channels at a time][16][4 input channels],
+// or, for a kernel that takes the 16 channels at a time one after the other, with those before the taps. An
+// s8 image of few channels is first copied with its padding, 128 added to every code to make it u8; there a
+// tap is a whole row of the filter, since its bytes follow each other, and the sums start at -128 times the
 // sum of the weights: exact, as all of it is in integers.
 //
 // Everything is a template over the kernel, a type of its file's own: the linker shares none of it with files
@@ -73,7 +73,8 @@ struct ConvPlan {
   /// Of output channel k, byte b of a tap's step: where it lies.
   int64_t place(int64_t k, int64_t tap, int64_t step, int64_t b) const {
     const int64_t group = k / group_channels, vector = k % group_channels / lanes, at = tap * steps + step,
-                  block = Kernel::vectors_apart ? vector * taps * steps + at : at * vectors_of(group) + vector;
+                  block =
+                      Kernel::vectors_apart ? vector * taps * steps + at : at * vectors_of(group) + vector;
     return group * group_bytes() + (block * lanes + k % lanes) * 4 + b;
   }
   /// The padded copy, and what the last steps read beyond it.

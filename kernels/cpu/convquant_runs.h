@@ -17,8 +17,8 @@ namespace rtfq::kernels::cpu {
 /// Steps of a run that is too long for 16 bits, with four bits of the codes at a time: 8 * 2 * 15 * 128 fits.
 inline constexpr int64_t split_steps = 8;
 
-/// Behind the packed weights: for every vector of 16 output channels the steps of its runs, and for each run of
-/// each tap a byte, not 0 where 16 bits do not hold it.
+/// Behind the packed weights: for every vector of 16 output channels the steps of its runs, and for each run
+/// of each tap a byte, not 0 where 16 bits do not hold it.
 template <class Byte>
 class RunTable {
  public:
@@ -53,8 +53,8 @@ class RunTable {
   int64_t vector_flags_;
 };
 
-/// Of each step and 16-bit lane (two input channels of one output channel): the sums of its positive and of its
-/// negative weights.
+/// Of each step and 16-bit lane (two input channels of one output channel): the sums of its positive and of
+/// its negative weights.
 struct LaneSums {
   static constexpr int64_t lanes_of_step = 2 * lanes;
   std::vector<int16_t> above, below;

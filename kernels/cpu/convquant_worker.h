@@ -143,8 +143,7 @@ ConvTiles tiles_of(const ConvPlan<Kernel>& plan) {
 
 /// The whole convolution; x as read_codes gives it.
 template <class Kernel, class F>
-void convolve(const ConvPlan<Kernel>& plan, const uint8_t* x, const ConvWeights& weights,
-              const F& finish) {
+void convolve(const ConvPlan<Kernel>& plan, const uint8_t* x, const ConvWeights& weights, const F& finish) {
   constexpr int64_t serial_macs = 1 << 19;
   const ConvTiles all = tiles_of(plan);
   if (macs(plan.s) <= serial_macs || omp_in_parallel())

@@ -11,7 +11,7 @@
 namespace rtfq::kernels::cpu {
 
 struct Avx2 {
-  static constexpr int64_t width = 16;
+  static constexpr int64_t width = 16, register_bytes = 32;
 
   struct Floats {
     __m256 low, high;

@@ -10,7 +10,7 @@
 namespace rtfq::kernels::cpu {
 
 struct Avx512 {
-  static constexpr int64_t width = 16;
+  static constexpr int64_t width = 16, register_bytes = 64;
 
   using Floats = __m512;
   using Mask = __mmask16;

@@ -119,10 +119,10 @@ void Builder::linear(const Codes& x) {
   const auto k = static_cast<int64_t>(model_.classes().size());
   const float* scale = scales(x, layer.codes.at(layer.used_bits(subnet_.bits)), k);
   const float* bias = model_.classifier_bias();
-  const auto one_pass = with_input_bound(
-      make_convquant_shape(
-          with_types(make_conv2d_shape(n_, 1, 1, x.c, k, 1, 1, 0, x.c), RTFQ_U8, RTFQ_S8, RTFQ_F32)),
-      x.qp);
+  const auto one_pass =
+      with_input_bound(make_convquant_shape(with_types(make_conv2d_shape(n_, 1, 1, x.c, k, 1, 1, 0, x.c),
+                                                       RTFQ_U8, RTFQ_S8, RTFQ_F32)),
+                       x.qp);
   if (const auto* impl = fused(one_pass)) {
     const auto all = [&](float value) {
       return keep(std::vector<float>(static_cast<std::size_t>(k), value));

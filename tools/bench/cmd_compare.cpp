@@ -91,7 +91,8 @@ int compare_all(Options& o) {
                   item.op.c_str(), item.case_text().c_str(), row_a.item.implementation.c_str(),
                   time_text(row_a.median()).c_str(), row_b.item.implementation.c_str(),
                   time_text(row_b.median()).c_str(), v.ratio, 100 * o.confidence, v.interval.low,
-                  v.interval.high, v.pairs, sentence(v, row_a.item.implementation, row_b.item.implementation).c_str());
+                  v.interval.high, v.pairs,
+                  sentence(v, row_a.item.implementation, row_b.item.implementation).c_str());
       std::fflush(stdout);
       for (const Row* row : {&row_a, &row_b})
         if (i == 0 && row->outcome == Outcome::near_tie)
