@@ -28,7 +28,8 @@ class Finish {
   template <int P>
   RTFQ_INLINE void tile(const __m256i* sums, const int64_t* outputs, int64_t k) const {
     if (k + cpu::lanes <= k_) [[likely]]
-      for (int i = 0; i < P; ++i) store(sums + 2 * i, scale_ + k, y_ + outputs[i] * k_ + k);
+      for (int i = 0; i < P; ++i)
+        store(sums + 2 * i, scale_ ? scale_ + k : nullptr, y_ + outputs[i] * k_ + k);
     else
       some<P>(sums, outputs, k);
   }

@@ -11,8 +11,9 @@
 // average), so that runs of eight steps and more fit, and whole filters at 4 bits. A run that does not fit is
 // computed in two passes, of the lower and of the upper four bits of the codes.
 //
-// Floor: macs / 32 vpmaddubsw, without those of the padding, and as many vpaddw. A Zen 3 core starts three of
-// them a cycle: 48 multiply-adds, against 32 of pairs widened at once and 16 of vfmadd.
+// Floor: macs / 32 vpmaddubsw, without those of the padding, and as many vpaddw. A Zen 3 core starts some 3.1
+// of them a cycle, 49 multiply-adds; pairs widened at once 31, vfmadd 16. Figures:
+// docs/results/cpu-inference.md.
 
 #include <immintrin.h>
 
