@@ -27,18 +27,8 @@ class Finish {
 
   static constexpr int64_t output_bytes() { return output_bytes_of<quantized, residual, identity>(); }
 
-  /// What a tile will read and write besides x and weights, into the cache while its products are computed.
   RTFQ_INLINE void fetch(const int64_t* outputs, int64_t pixels, int64_t first) const {
-    constexpr int64_t size = quantized ? 1 : 4;
-    for (int64_t i = 0; i < pixels; ++i) {
-      const int64_t at = outputs[i] * k_ + first;
-      if constexpr (residual == RTFQ_RESIDUAL_CODES)
-        if (a_.residual != a_.y) _mm_prefetch(static_cast<const uint8_t*>(a_.residual) + at, _MM_HINT_T0);
-      if constexpr (residual == RTFQ_RESIDUAL_VALUES)
-        for (int64_t v = 0; v < group_channels; v += lanes)
-          _mm_prefetch(static_cast<const float*>(a_.residual) + at + v, _MM_HINT_T0);
-      __builtin_prefetch(static_cast<const uint8_t*>(a_.y) + size * at, 1);
-    }
+    fetch_outputs<quantized, residual>(a_, k_, outputs, pixels, first, group_channels);
   }
 
   /// outputs[i]: a pixel's place among the output's; `first`: the first output channel.
