@@ -101,23 +101,28 @@ std::vector<Conv2dShape> shapes() {
       make_conv2d_shape(1, 28, 28, 32, 64, 1, 1, 0, 32), make_conv2d_shape(1, 7, 7, 128, 200, 3, 1, 1, 128)};
 }
 
+/// What the implementation computes is what one operator after the other does.
+void require_same(const std::string& name) {
+  for (const auto& shape : shapes()) {
+    const Layer layer(shape);
+    const auto expected = layer.one_by_one();
+    CHECK(same_bits(layer.fused(name), expected));
+    CHECK(same_bits(layer.fused(name, true), expected));
+    CHECK(independent_of_threads([&] { return layer.fused(name); }));
+  }
+}
+
 }  // namespace
 
 TEST_CASE("convquant: the same codes as convolution and normquant, on any number of threads") {
-  const auto same = [](const std::string& name) {
-    for (const auto& shape : shapes()) {
-      const Layer layer(shape);
-      const auto expected = layer.one_by_one();
-      CHECK(same_bits(layer.fused(name), expected));
-      CHECK(same_bits(layer.fused(name, true), expected));
-      CHECK(independent_of_threads([&] { return layer.fused(name); }));
-    }
-  };
-  same("naive");
-  same("avx2");
+  require_same("naive");
+  require_same("avx2");
+}
+
+TEST_CASE("convquant: vnni gives the same codes, on any number of threads") {
   const auto some = make_convquant_shape(Layer(shapes().front()).conv);
   if (const char* reason = implementation<ConvQuantForward>("vnni").unsupported(some)) return skip(reason);
-  same("vnni");
+  require_same("vnni");
 }
 
 // What decides how long its runs are: the magnitude of weights and codes, and how many steps there are.
