@@ -25,7 +25,8 @@ class FinishAvx2 {
   static constexpr int64_t output_bytes() { return output_bytes_of<quantized, residual, identity>(); }
 
   RTFQ_INLINE void fetch(const int64_t* outputs, int64_t pixels, int64_t first) const {
-    fetch_outputs<quantized, residual>(a_, k_, outputs, pixels, first, 64);
+    constexpr int64_t group_channels = 64;  // Avx2Kernel's
+    fetch_outputs<quantized, residual>(a_, k_, outputs, pixels, first, group_channels);
   }
 
   /// P pixels; outputs[i]: the place of one among the output's; `k`: the first of 16 output channels.

@@ -8,8 +8,8 @@
 // tap is a whole row of the filter, since its bytes follow each other, and the sums start at -128 times the
 // sum of the weights: exact, as all of it is in integers.
 //
-// Everything is a template over the kernel, a type of its file's own: the linker shares none of it with files
-// of other instructions.
+// Everything is a template over the kernel; one of instructions that not every processor has is a type of its
+// file's own, so that the linker shares none of it with other files.
 
 #include <algorithm>
 #include <cstring>
