@@ -25,7 +25,8 @@
 extern "C" {
 #endif
 
-/* Raised when a struct below or in shapes.h changes. The host refuses a plug-in of another version by name. */
+/* Raised when a struct below or in shapes.h changes; families that are added change nothing for those that were there.
+ * The host refuses a plug-in of another version by name. */
 #define RTFQ_PLUGIN_ABI 2
 
 /* Where an operator's pointers live and its launch runs. RTFQ_SIMT: CUDA C++ compiled for the executor of
@@ -52,7 +53,8 @@ typedef enum rtfq_layout {
   RTFQ_LAYOUT_KRSC = 2,
   RTFQ_LAYOUT_STRIDED = 3
 } rtfq_layout;
-/* Codes of 4 bits or fewer may be two a byte. */
+/* Codes of the "int4" families are two a byte, the even one in the low nibble unless an operator says otherwise; of all
+ * other families they are one a byte. */
 typedef enum rtfq_nibbles { RTFQ_BYTES = 0, RTFQ_LOW_NIBBLE_FIRST = 1, RTFQ_HIGH_NIBBLE_FIRST = 2 } rtfq_nibbles;
 
 /* What an operator takes for one of its operands ("x", "codes", ...: the members of its arguments). Operands that
@@ -209,6 +211,119 @@ typedef struct rtfq_add_args {
   void* workspace;
 } rtfq_add_args;
 
+/* ---- Fused passes of training: a norm, what is added to it, and quantizers. ---- */
+
+/* A convolution's result and how it is normalized; mean and variance are [segments][c]. */
+typedef struct rtfq_normquant_input {
+  const void* x; /* [n, hw, c] of norm.type */
+  const float* mean;
+  const float* variance;                 /* biased */
+  const float* scale[RTFQ_MAX_SEGMENTS]; /* [c] each */
+  const float* shift[RTFQ_MAX_SEGMENTS];
+} rtfq_normquant_input;
+
+/* z = norm(main) + residual. norm(x) = (x - mean) * (1/sqrt(variance + epsilon) * scale) + shift. A code is
+ * clamp(round(z/step), 0, qp), of a NaN 0. This project's own compute each operation in f32 and the last two of the
+ * norm as one; kernels that round in another order differ next to ties, which is counted (docs/lab.md). */
+typedef struct rtfq_normquant_operands {
+  rtfq_normquant_input main;
+  rtfq_normquant_input other; /* RTFQ_RESIDUAL_NORM: its norm is added */
+  const void* residual;       /* RTFQ_RESIDUAL_VALUES: norm.type; RTFQ_RESIDUAL_CODES: u8 */
+  const float* residual_step; /* [1], RTFQ_RESIDUAL_CODES: what is added is code * step */
+  const float* step;          /* [1], > 0 */
+  const float* identity_step; /* [1], RTFQ_IDENTITY_CODES */
+} rtfq_normquant_operands;
+
+/* "normquant.forward" on rtfq_normquant_shape. */
+typedef struct rtfq_normquant_forward_args {
+  rtfq_normquant_operands in;
+  uint8_t* codes; /* [n, hw, c] */
+  void* identity; /* RTFQ_IDENTITY_CODES: u8 of [0, identity_qp]; RTFQ_IDENTITY_VALUES: max(z, 0) of norm.type; or NULL */
+  void* workspace;
+} rtfq_normquant_forward_args;
+
+/* "normquant.reduce": g_z = g_codes where 0 < z/step < qp, plus g_identity where its own quantizer (or max) passes it,
+ * rounded once to norm.type; t as in "fakequant.backward". Sums are of g_z as it is stored (f32 where it is not). */
+typedef struct rtfq_normquant_reduce_args {
+  rtfq_normquant_operands in;
+  const void* g_codes;    /* of norm.type; NULL: zero */
+  const void* g_identity; /* the same */
+  void* g_z;              /* may be g_codes or g_identity; NULL: not wanted */
+  float* sum_g;           /* [segments][c], overwritten, as the two below */
+  float* sum_gx;          /* sum g_z * (x - mean)/sqrt(variance + epsilon) */
+  float* other_sum_gx;    /* RTFQ_RESIDUAL_NORM */
+  float* ds;              /* [1] += grad_scale * sum g_codes*t; NULL: not wanted */
+  float* identity_ds;     /* RTFQ_IDENTITY_CODES; NULL: not wanted */
+  float grad_scale, identity_grad_scale;
+  void* workspace;
+} rtfq_normquant_reduce_args;
+
+/* "normquant.apply": dx as in "batchnorm.apply", of g_z. */
+typedef struct rtfq_normquant_apply_args {
+  rtfq_normquant_operands in;
+  const void* g_z;        /* NULL (no residual): made again from the two below */
+  const void* g_codes;    /* read only where g_z is NULL */
+  const void* g_identity;
+  const float* sum_g;
+  const float* sum_gx;
+  const float* other_sum_gx;
+  float counts[RTFQ_MAX_SEGMENTS];
+  void* dx;       /* may be g_codes */
+  void* other_dx; /* RTFQ_RESIDUAL_NORM; may be g_z */
+  void* workspace;
+} rtfq_normquant_apply_args;
+
+/* ---- Of deployment: training does not call these. ---- */
+
+/* A convolution of codes and what follows it in one pass. */
+typedef struct rtfq_convquant_shape {
+  rtfq_conv2d_shape conv;  /* x u8 or s8, w s8, y f32 */
+  int32_t quantized;       /* 0: z itself, in f32, and the members below but x_qp say nothing */
+  rtfq_residual residual;  /* none, values (f32) or codes */
+  rtfq_identity identity;  /* its values are f32 */
+  int32_t qp, identity_qp; /* at most 255 */
+  int32_t x_qp;            /* no u8 code of x is greater */
+} rtfq_convquant_shape;
+
+/* "convquant.forward": y = scale[k]*sum, z = (y - mean[k])*factor[k] + shift[k] + residual, codes of z as in
+ * rtfq_normquant_operands. `w`: what `prepare` wrote, or the stored KRSC weights where there is no `prepare`. */
+typedef struct rtfq_convquant_forward_args {
+  const void* x; /* codes [n,h,w,c] */
+  const void* w;
+  const float* scale; /* [k], as the next three */
+  const float* mean;
+  const float* factor;
+  const float* shift;
+  const void* residual;       /* [n,p,q,k]; may be y or identity */
+  const float* residual_step; /* [1], RTFQ_RESIDUAL_CODES */
+  const float* step;          /* [1], where quantized */
+  const float* identity_step; /* [1], RTFQ_IDENTITY_CODES */
+  void* y;                    /* [n,p,q,k]: u8 codes, or z */
+  void* identity;             /* u8 codes or f32 values, or NULL */
+  void* workspace;
+} rtfq_convquant_forward_args;
+
+/* Codes of at most 4 bits, two in a byte. A line of n codes takes (n + 1)/2 bytes; the nibble behind an odd number is
+ * 0. Code 2i lies in the low nibble of byte i, or in the high one where the operator says so of its operand "codes" or
+ * "weights" (RTFQ_HIGH_NIBBLE_FIRST); signed codes are two's complement.
+ *
+ * "int4.quantize" on rtfq_fakequant_shape with qn <= 8 and qp <= 15: codes as in "fakequant.forward". */
+typedef struct rtfq_int4_quantize_args {
+  const void* x; /* strided, see the shape */
+  const float* step;
+  uint8_t* codes; /* rows*groups lines of cols codes */
+  void* workspace;
+} rtfq_int4_quantize_args;
+
+/* "int4.conv2d" on rtfq_conv2d_shape with w_type s8: as "conv2d.forward" on codes. */
+typedef struct rtfq_int4_conv2d_args {
+  const void* x;       /* [n,h,w,c], codes of 8 bits */
+  const void* weights; /* [k][r][s] lines of c_parent codes */
+  void* y;             /* [n,p,q,k], overwritten; s32: the sums themselves */
+  const float* scale;  /* [k]; not read where y is s32 */
+  void* workspace;
+} rtfq_int4_conv2d_args;
+
 /* ---- An operator and the table ---- */
 
 typedef struct rtfq_operator rtfq_operator;
@@ -229,7 +344,7 @@ struct rtfq_operator {
   /* Once for every shape; NULL: no state. */
   int (*create)(const rtfq_operator* self, const void* shape, void** state);
   void (*destroy)(void* state);
-  /* Weights laid out once for many launches (conv2d.forward and .dgrad); both or neither. */
+  /* Weights laid out once for many launches (conv2d.forward and .dgrad, convquant.forward); both or neither. */
   size_t (*prepared_bytes)(const rtfq_operator* self, void* state, const void* shape);
   int (*prepare)(const rtfq_operator* self, void* state, const void* shape, const void* weights, void* prepared,
                  void* stream);

@@ -56,14 +56,17 @@ void use_kernels(const std::vector<std::string>& settings) {
     if (std::find(families.begin(), families.end(), family) == families.end())
       throw UsageError("[kernel] there is no operator '" + family + "' for plug-ins: they are " +
                        joined(families));
+    if (family.rfind("convquant.", 0) == 0 || family.rfind("int4.", 0) == 0)
+      throw UsageError("[kernel] " + family +
+                       " is of deployment, training never calls it: rtfq-bench verifies and times it");
     try {
       const auto [file, name] = kernels::plugin::split_name(setting.substr(equals + 1));
       const Offer& offer = offer_of(kernels::plugin::load(file), family, name);
       kernels::prefer(family, offer.implementation);
       preferred.push_back(family);
-      const bool rounds = family == "fakequant.forward" || family == "fakequant.backward";
       note(family + " by " + offer.implementation + " of " + file +
-           (rounds ? ", which rounds: " + kernels::plugin::rounding_text(*offer.op) : "") +
+           (kernels::plugin::rounds(family) ? ", which rounds: " + kernels::plugin::rounding_text(*offer.op)
+                                            : "") +
            "; shapes that it refuses are left to ours");
     } catch (const UsageError&) {
       throw;

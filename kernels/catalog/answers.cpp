@@ -1,10 +1,10 @@
 // What is made of answers: ties between classes are common in the data, so that "the first arg max" is
 // tested.
 #include "kernels/answers.h"
-#include "kernels/catalog/problem_instance.h"
 
 #include <algorithm>
 
+#include "kernels/catalog/problem_instance.h"
 
 namespace rtfq::kernels::catalog {
 namespace {

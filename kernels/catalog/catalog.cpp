@@ -14,7 +14,15 @@ void append(std::vector<Entry>& all, std::vector<Entry> some) {
   for (auto& entry : some) all.push_back(std::move(entry));
 }
 
+double nibble(const Expectation& e, const Buffer& buffer, std::size_t i) {
+  const unsigned byte = buffer.as<uint8_t>()[i / 2];
+  const bool high = (i % 2 == 1) == (e.nibbles == RTFQ_LOW_NIBBLE_FIRST);
+  const unsigned bits = high ? byte >> 4 : byte & 15u;
+  return e.type == RTFQ_S8 ? static_cast<int>(bits ^ 8u) - 8 : static_cast<int>(bits);
+}
+
 double found(const Expectation& e, const Buffer& buffer, std::size_t i) {
+  if (e.nibbles != RTFQ_BYTES) return nibble(e, buffer, i);
   return e.is_double ? buffer.as<double>()[i] : element(e.type, buffer.data(), i);
 }
 
@@ -42,10 +50,11 @@ void fill_normal(float* x, std::size_t count, uint64_t seed, float mean, float d
 
 Verdict compare(const Expectation& e, const Buffer& buffer, Ties ties,
                 const std::function<std::string(const std::string&, std::size_t)>& inputs) {
-  const std::size_t elements = buffer.bytes() / bytes_of(e);
+  const bool nibbles = e.nibbles != RTFQ_BYTES;
+  const std::size_t elements = nibbles ? 2 * buffer.bytes() : buffer.bytes() / bytes_of(e);
   const bool sampled = !e.at.empty();
   if (e.values.empty() || e.values.size() != (sampled ? e.at.size() : elements) ||
-      elements * bytes_of(e) != buffer.bytes())
+      (!nibbles && elements * bytes_of(e) != buffer.bytes()))
     return {false,
             e.name + ": the case expects " + std::to_string(e.values.size()) + " elements in " +
                 std::to_string(buffer.bytes()) + " bytes",
@@ -65,8 +74,10 @@ Verdict compare(const Expectation& e, const Buffer& buffer, Ties ties,
     if (want == got) continue;  // also equal infinities
     const double error = std::abs(got - want), tolerance = e.absolute + e.relative * std::abs(want);
     if (ties == Ties::near && !(error <= tolerance)) {
-      const bool neighbour = !e.neighbours.empty() && e.neighbours[n] == got;
-      if (neighbour || error <= tolerance + e.near_absolute) {
+      const double other = e.neighbours.empty() ? want : e.neighbours[n];
+      const bool neighbour =
+          other == got || std::abs(got - other) <= e.absolute + e.relative * std::abs(other);
+      if (neighbour || error <= tolerance + e.near_absolute + e.near_relative * std::abs(want)) {
         if (verdict.near_ties++ == 0) verdict.near_message = element_text(i, want, got);
         continue;
       }

@@ -61,12 +61,13 @@ void guard_pages(bool);
 /// behind the end of a buffer of 400 bytes", or an empty string. Writes to `text` and allocates nothing.
 void describe_address(const void* address, char* text, std::size_t size);
 
-/// What a quantizer declares about its rounding, and what it is not meant for; the default is this project's
-/// own.
+/// What a kernel declares: how it rounds, what it is not meant for, how codes of 4 bits lie in their bytes;
+/// the default is this project's own.
 struct Contract {
   rtfq_scaling scaling = RTFQ_RECIPROCAL;
   rtfq_ties ties = RTFQ_TIES_EVEN;
   bool finite_only = false;  ///< no NaN and no infinities in the data
+  bool high_nibble_first = false;
   bool operator==(const Contract&) const = default;
 };
 
@@ -84,8 +85,11 @@ struct Expectation {
   /// is none; empty: nowhere.
   std::vector<double> neighbours{};
   double near_absolute = 0;  ///< what such elements may add to the tolerance of a sum over them
+  double near_relative = 0;  ///< what another order of roundings may add to that of a value, of its magnitude
   /// Only these elements were computed: `values` has one for each of them; empty: all.
   std::vector<std::size_t> at{};
+  /// Codes of 4 bits, two elements in a byte, signed where `type` is s8; RTFQ_BYTES: `type`'s own.
+  rtfq_nibbles nibbles = RTFQ_BYTES;
 };
 
 /// Everything one case needs. `restore` puts operands that a launch updates back to their first state.

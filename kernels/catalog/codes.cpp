@@ -1,7 +1,7 @@
 // Values of codes and products of steps: one product each, rounded once, so met exactly.
-#include "kernels/catalog/problem_instance.h"
 #include "kernels/codes.h"
 
+#include "kernels/catalog/problem_instance.h"
 
 namespace rtfq::kernels::catalog {
 namespace {

@@ -43,12 +43,12 @@ std::vector<float> codes_between(int low, int high, std::size_t count, uint64_t 
   return values;
 }
 
-void scale_sums(std::span<float> scale, std::vector<double>* sums) {
+void scale_sums(std::span<float> scale, std::vector<double>* sums, const std::vector<std::size_t>& at) {
   for (std::size_t k = 0; k < scale.size(); ++k) scale[k] = 0.00137f * static_cast<float>(k % 7 + 1);
   // f32(sum), then the product, whose 48 bits a double holds.
   for (std::size_t i = 0; i < sums->size(); ++i)
-    (*sums)[i] =
-        static_cast<double>(static_cast<float>((*sums)[i])) * static_cast<double>(scale[i % scale.size()]);
+    (*sums)[i] = static_cast<double>(static_cast<float>((*sums)[i])) *
+                 static_cast<double>(scale[(at.empty() ? i : at[i]) % scale.size()]);
 }
 
 std::vector<double> conv2d_reference_forward(const Conv2dShape& z, const float* x, const float* weights) {
@@ -70,6 +70,28 @@ std::vector<double> conv2d_reference_forward(const Conv2dShape& z, const float* 
         }
       });
   return y;
+}
+
+std::vector<double> conv2d_reference_forward(const Conv2dShape& s, const float* x, const float* weights,
+                                             const std::vector<std::size_t>& at) {
+  if (at.empty()) return conv2d_reference_forward(s, x, weights);
+  const int64_t P = output_height(s), Q = output_width(s);
+  std::vector<double> sums;
+  for (const std::size_t i : at) {
+    const auto index = static_cast<int64_t>(i);
+    const int64_t k = index % s.k, q = index / s.k % Q, p = index / s.k / Q % P, n = index / s.k / Q / P;
+    double sum = 0;
+    for (int64_t r = 0; r < s.r; ++r)
+      for (int64_t col = 0; col < s.s; ++col) {
+        const int64_t h = p * s.stride - s.pad + r, w = q * s.stride - s.pad + col;
+        if (h < 0 || h >= s.h || w < 0 || w >= s.w) continue;
+        const float *from = x + ((n * s.h + h) * s.w + w) * s.c, *filter = weights + weight_at(s, k, r, col);
+        for (int64_t c = 0; c < s.c; ++c)
+          sum += static_cast<double>(from[c]) * static_cast<double>(filter[c]);
+      }
+    sums.push_back(sum);
+  }
+  return sums;
 }
 
 std::vector<double> conv2d_reference_dgrad(const Conv2dShape& z, const float* g, const float* weights) {

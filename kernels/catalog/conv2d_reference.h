@@ -31,11 +31,15 @@ std::size_t conv2d_count_y(const Conv2dShape&);
 /// large as they get.
 std::vector<float> codes_between(int low, int high, std::size_t count, uint64_t seed, bool extreme);
 
-/// Fills scale [k], and makes of sums of codes, [..., k], what scale[k] * f32(sum) is.
-void scale_sums(std::span<float> scale, std::vector<double>* sums);
+/// Fills scale [k], and makes of sums of codes, [..., k] or at these elements of it, what scale[k] * f32(sum)
+/// is.
+void scale_sums(std::span<float> scale, std::vector<double>* sums, const std::vector<std::size_t>& at = {});
 
 /// `weights` is the parent's first element.
 std::vector<double> conv2d_reference_forward(const Conv2dShape&, const float* x, const float* weights);
+/// The same at these elements of y alone; all of it where there are none.
+std::vector<double> conv2d_reference_forward(const Conv2dShape&, const float* x, const float* weights,
+                                             const std::vector<std::size_t>& at);
 std::vector<double> conv2d_reference_dgrad(const Conv2dShape&, const float* g, const float* weights);
 /// Adds the gradient to the slice inside `dw`, the parent's values.
 void conv2d_reference_wgrad(const Conv2dShape&, const float* x, const float* g, std::vector<double>* dw);

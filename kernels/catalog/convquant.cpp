@@ -3,25 +3,18 @@
 // identity, slices of wider weights, images, filters and strides of every ResNet.
 #include "kernels/catalog/convquant.h"
 
+#include <algorithm>
 #include <cmath>
 
-#include "kernels/catalog/conv2d_reference.h"
+#include "kernels/catalog/operands.h"
 #include "kernels/catalog/problem_instance.h"
+#include "kernels/catalog/rounding.h"
 #include "kernels/catalog/typed.h"
-#include "kernels/convquant.h"
 
 namespace rtfq::kernels::catalog {
 namespace {
 
-struct Case {
-  Conv2dCase conv;
-  rtfq_dtype x = RTFQ_U8;
-  bool quantized = true;
-  rtfq_residual residual = RTFQ_RESIDUAL_NONE;
-  rtfq_identity identity = RTFQ_IDENTITY_NONE;
-  int32_t qp = 255;
-  bool extreme = false;  ///< mostly the ends of the codes' ranges, so that sums are as large as they get
-};
+using Case = ConvQuantCase;
 
 std::string name_of(const Case& c) {
   constexpr const char* residual[] = {"", "_plus_values", "_plus_codes"};
@@ -31,88 +24,31 @@ std::string name_of(const Case& c) {
          (c.extreme ? "_extreme" : "");
 }
 
-/// Codes of a type, as floats.
-std::vector<float> codes(rtfq_dtype type, std::size_t count, uint64_t seed, bool extreme) {
-  const int low = type == RTFQ_U8 ? 0 : -128;
-  return codes_between(low, low + 255, count, seed, extreme);
+/// What another order of its f32 operations may make of z: 2^-21 of its terms.
+struct Sum {
+  float z;
+  double exact, reach;
+};
+
+Expectation codes_of(const std::vector<Sum>& sums, float step, int32_t qp, const Contract& contract) {
+  Expectation e{.name = "", .buffer = 0, .type = RTFQ_U8, .values = {}};
+  for (const Sum& sum : sums) {
+    e.values.push_back(code_of(sum.z, step, 0, qp, contract).code);
+    const auto wide = static_cast<double>(step);
+    e.neighbours.push_back(
+        nearness(sum.exact / wide, std::max(0x1p-21, sum.reach / wide), e.values.back(), 0, qp).neighbour);
+  }
+  return e;
 }
 
-std::vector<double> codes_of(const std::vector<float>& z, float step, int32_t qp) {
-  std::vector<double> values;
-  const float r = 1.0f / step, high = static_cast<float>(qp);
-  for (const float value : z) {
-    const float v = value * r;
-    values.push_back(static_cast<double>(!(v > 0.0f) ? 0.0f : v >= high ? high : std::nearbyintf(v)));
+/// z, or the identity's max(z, 0).
+Expectation values_of(const std::vector<Sum>& sums, bool positive) {
+  Expectation e{.name = "", .buffer = 0, .type = RTFQ_F32, .values = {}};
+  for (const Sum& sum : sums) {
+    e.values.push_back(static_cast<double>(positive && sum.z < 0.0f ? 0.0f : sum.z));
+    e.near_absolute = std::max(e.near_absolute, sum.reach);
   }
-  return values;
-}
-
-std::unique_ptr<Problem<ConvQuantForward>> problem_of(const Case& c) {
-  auto problem = std::make_unique<Problem<ConvQuantForward>>();
-  const Conv2dShape conv = with_types(c.conv.shape(), c.x, RTFQ_S8, RTFQ_F32);
-  problem->shape = c.quantized ? make_convquant_shape(conv, c.residual, c.identity, c.qp, 200)
-                               : make_convquant_shape(conv);
-  auto& a = problem->args;
-  std::vector<float> x = codes(c.x, conv2d_count_x(conv), 81, c.extreme),
-                     w = codes(RTFQ_S8, c.conv.parent_size(), 82, c.extreme);
-  a.x = add_operand(problem.get(), c.x, &x);
-  problem->weights = add_operand(problem.get(), RTFQ_S8, &w);
-  problem->packed = &a.packed;
-  problem->workspace = &a.workspace;
-  const auto sums = conv2d_reference_forward(conv, x.data(), w.data());
-  const auto k = static_cast<std::size_t>(conv.k);
-
-  // Sums have a deviation of about 85 sqrt(taps): what follows spreads z over the codes and beyond them.
-  const float spread = 1.0f / (10000.0f * std::sqrt(static_cast<float>(conv.r * conv.s * conv.c)));
-  std::vector<float> scale(k), mean(k), factor(k), shift(k);
-  fill_normal(mean.data(), k, 83, 0.0f, 0.3f);
-  fill_normal(factor.data(), k, 84, 1.0f, 0.4f);
-  fill_normal(shift.data(), k, 85, 0.2f, 0.3f);
-  for (std::size_t i = 0; i < k; ++i) scale[i] = spread * (1 + 0.1f * static_cast<float>(i % 7));
-  a.scale = static_cast<const float*>(add_operand(problem.get(), RTFQ_F32, scale));
-  a.mean = static_cast<const float*>(add_operand(problem.get(), RTFQ_F32, mean));
-  a.factor = static_cast<const float*>(add_operand(problem.get(), RTFQ_F32, factor));
-  a.shift = static_cast<const float*>(add_operand(problem.get(), RTFQ_F32, shift));
-  auto* steps = problem->add<float>(3);
-  steps[0] = 1.7f / static_cast<float>(c.qp), steps[1] = 0.0101f, steps[2] = 0.0071f;
-  a.step = steps, a.identity_step = steps + 1, a.residual_step = steps + 2;
-
-  std::vector<float> z(sums.size()), residual;
-  if (c.residual == RTFQ_RESIDUAL_VALUES) {
-    residual.resize(sums.size());
-    fill_normal(residual.data(), residual.size(), 86);
-    a.residual = add_operand(problem.get(), RTFQ_F32, residual);
-  } else if (c.residual == RTFQ_RESIDUAL_CODES) {
-    residual = codes(RTFQ_U8, sums.size(), 87, false);
-    a.residual = add_operand(problem.get(), RTFQ_U8, residual);
-  }
-  for (std::size_t i = 0; i < z.size(); ++i) {
-    const float y = scale[i % k] * static_cast<float>(sums[i]);
-    z[i] = std::fma(y - mean[i % k], factor[i % k], shift[i % k]);
-    if (c.residual == RTFQ_RESIDUAL_VALUES) z[i] += residual[i];
-    if (c.residual == RTFQ_RESIDUAL_CODES) {
-      const float value = residual[i] * steps[2];
-      z[i] += value;
-    }
-  }
-  if (!c.quantized) {
-    a.y = problem->add<float>(z.size());
-    problem->expected.push_back({"z", problem->last(), RTFQ_F32, {z.begin(), z.end()}});
-    return problem;
-  }
-  a.y = problem->add<uint8_t>(z.size());
-  problem->expected.push_back({"codes", problem->last(), RTFQ_U8, codes_of(z, steps[0], c.qp)});
-  if (c.identity == RTFQ_IDENTITY_CODES) {
-    a.identity = problem->add<uint8_t>(z.size());
-    problem->expected.push_back({"identity", problem->last(), RTFQ_U8, codes_of(z, steps[1], 200)});
-  }
-  if (c.identity == RTFQ_IDENTITY_VALUES) {
-    a.identity = problem->add<float>(z.size());
-    std::vector<double> values;
-    for (const float value : z) values.push_back(static_cast<double>(value < 0.0f ? 0.0f : value));
-    problem->expected.push_back({"identity", problem->last(), RTFQ_F32, values});
-  }
-  return problem;
+  return e;
 }
 
 std::vector<Case> cases() {
@@ -176,13 +112,111 @@ std::vector<Case> large_cases() {
 
 }  // namespace
 
+std::unique_ptr<Problem<ConvQuantForward>> convquant_problem(const Case& c, const Contract& contract) {
+  auto problem = std::make_unique<Problem<ConvQuantForward>>();
+  const Conv2dShape conv = with_types(c.conv.shape(), c.x, RTFQ_S8, RTFQ_F32);
+  problem->shape =
+      with_input_bound(c.quantized ? make_convquant_shape(conv, c.residual, c.identity, c.qp, 200)
+                                   : make_convquant_shape(conv),
+                       c.x_qp);
+  auto& a = problem->args;
+  const int low = c.x == RTFQ_U8 ? 0 : -128, high = c.x == RTFQ_U8 ? c.x_qp : 127;
+  const std::size_t x_count = conv2d_count_x(conv);
+  std::vector<float> x = c.zeros ? std::vector<float>(x_count)
+                                 : codes_between(low, high, x_count, 81, c.extreme),
+                     w = codes_between(-128, 127, c.conv.parent_size(), 82, c.extreme);
+  a.x = add_operand(problem.get(), c.x, &x);
+  problem->weights = add_operand(problem.get(), RTFQ_S8, &w);
+  problem->packed = &a.packed;
+  problem->workspace = &a.workspace;
+  const auto k = static_cast<std::size_t>(conv.k), outputs = conv2d_count_y(conv);
+
+  // Sums have a deviation of about a third of x's range times 85 sqrt(taps): what follows spreads z over the
+  // codes and beyond them.
+  const float spread = 255.0f / static_cast<float>(high - low) /
+                       (10000.0f * std::sqrt(static_cast<float>(conv.r * conv.s * conv.c)));
+  std::vector<float> scale(k), mean(k), factor(k), shift(k);
+  fill_normal(mean.data(), k, 83, 0.0f, 0.3f);
+  fill_normal(factor.data(), k, 84, 1.0f, 0.4f);
+  fill_normal(shift.data(), k, 85, 0.2f, 0.3f);
+  for (std::size_t i = 0; i < k; ++i) scale[i] = spread * (1 + 0.1f * static_cast<float>(i % 7));
+  a.scale = static_cast<const float*>(add_operand(problem.get(), RTFQ_F32, scale));
+  a.mean = static_cast<const float*>(add_operand(problem.get(), RTFQ_F32, mean));
+  a.factor = static_cast<const float*>(add_operand(problem.get(), RTFQ_F32, factor));
+  a.shift = static_cast<const float*>(add_operand(problem.get(), RTFQ_F32, shift));
+  auto* steps = problem->add<float>(3);
+  steps[0] = 1.7f / static_cast<float>(c.qp), steps[1] = 0.0101f, steps[2] = 0.0071f;
+  a.step = steps, a.identity_step = steps + 1, a.residual_step = steps + 2;
+
+  std::vector<float> residual;
+  if (c.residual == RTFQ_RESIDUAL_VALUES) {
+    residual.resize(outputs);
+    fill_normal(residual.data(), residual.size(), 86);
+    a.residual = add_operand(problem.get(), RTFQ_F32, residual);
+  } else if (c.residual == RTFQ_RESIDUAL_CODES) {
+    residual = codes_between(0, 255, outputs, 87, false);
+    a.residual = add_operand(problem.get(), RTFQ_U8, residual);
+  }
+  std::vector<double> products;
+  if (c.reference) products = conv2d_reference_forward(conv, x.data(), w.data(), c.sampled);
+  std::vector<Sum> sums;
+  for (std::size_t i = 0; i < products.size(); ++i) {
+    const std::size_t at = c.sampled.empty() ? i : c.sampled[i], channel = at % k;
+    const float y = scale[channel] * static_cast<float>(products[i]);
+    const double wide_y = static_cast<double>(scale[channel]) * products[i],
+                 wide_factor = static_cast<double>(factor[channel]),
+                 wide_shift = static_cast<double>(shift[channel]);
+    Sum sum{std::fma(y - mean[channel], factor[channel], shift[channel]),
+            (wide_y - static_cast<double>(mean[channel])) * wide_factor + wide_shift,
+            (std::abs(wide_y) + std::abs(static_cast<double>(mean[channel]))) * std::abs(wide_factor) +
+                std::abs(wide_shift)};
+    if (!residual.empty()) {
+      const bool of_codes = c.residual == RTFQ_RESIDUAL_CODES;
+      const float value = of_codes ? residual[at] * steps[2] : residual[at];
+      sum.z += value;
+      sum.exact += static_cast<double>(residual[at]) * (of_codes ? static_cast<double>(steps[2]) : 1.0);
+      sum.reach += std::abs(static_cast<double>(value));
+    }
+    sum.reach *= 0x1p-21;
+    sums.push_back(sum);
+  }
+  const auto expect = [&](const char* name, Expectation e) {
+    e.name = name;
+    e.buffer = problem->last();
+    e.at = c.sampled;
+    problem->expected.push_back(std::move(e));
+  };
+  if (c.sampled.empty())
+    problem->inputs = [products, z = sums, k, step = steps[0]](const std::string&, std::size_t i) {
+      return "channel " + std::to_string(i % k) + ", sum = " + number_text(products[i]) +
+             ", z = " + number_text(static_cast<double>(z[i].z)) +
+             ", z/step = " + number_text(static_cast<double>(z[i].z) / static_cast<double>(step));
+    };
+  if (!c.quantized) {
+    a.y = problem->add<float>(outputs);
+    expect("z", values_of(sums, false));
+    return problem;
+  }
+  a.y = problem->add<uint8_t>(outputs);
+  expect("codes", codes_of(sums, steps[0], c.qp, contract));
+  if (c.identity == RTFQ_IDENTITY_CODES) {
+    a.identity = problem->add<uint8_t>(outputs);
+    expect("identity", codes_of(sums, steps[1], 200, contract));
+  }
+  if (c.identity == RTFQ_IDENTITY_VALUES) {
+    a.identity = problem->add<float>(outputs);
+    expect("identity", values_of(sums, true));
+  }
+  return problem;
+}
+
 std::vector<Entry> convquant_entries() {
   std::vector<Entry> list;
   const auto add = [&](const Case& c, bool large) {
     const std::string name = name_of(c) + "_k" + std::to_string(c.conv.k) + "_c" + std::to_string(c.conv.c) +
                              "_w" + std::to_string(c.conv.w);
     list.push_back(entry<ConvQuantForward>(
-        name, [=] { return problem_of(c); }, large));
+        name, [=](const Contract& by) { return convquant_problem(c, by); }, large));
   };
   for (const Case& c : cases()) add(c, false);
   for (const Case& c : large_cases()) add(c, true);

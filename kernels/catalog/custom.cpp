@@ -5,7 +5,6 @@
 #include <stdexcept>
 
 #include "kernels/catalog/custom_parts.h"
-#include "kernels/catalog/fakequant_problem.h"
 #include "kernels/catalog/typed.h"
 #include "kernels/elementwise.h"
 #include "kernels/philox.h"
@@ -36,6 +35,34 @@ void refuse(const CustomRequest& request, const std::string& text) {
     got += (got.empty() ? "" : ",") + name + "=" + std::to_string(value);
   throw std::invalid_argument("[" + request.op + "] expected a shape of " + dims_text(request.op) + ", got " +
                               (got.empty() ? "nothing" : got) + ": " + text);
+}
+
+Conv2dCase conv2d_case(Dims& dims) {
+  const int64_t c = dims.need("c"), filter = dims.need("filter");
+  return {"custom",
+          dims.need("n"),
+          dims.need("h"),
+          dims.need("w"),
+          c,
+          dims.need("k"),
+          filter,
+          dims.get("stride", 1),
+          dims.get("pad", filter / 2),
+          dims.get("of", c)};
+}
+
+std::vector<int64_t> segment_ends(const CustomRequest& request, Dims& dims) {
+  const int64_t n = dims.need("n"), segments = dims.get("segments", 1);
+  if (segments < 1 || segments > RTFQ_MAX_SEGMENTS || n < segments)
+    refuse(request, "'segments' is 1 to " + std::to_string(RTFQ_MAX_SEGMENTS) + " and at most n");
+  std::vector<int64_t> ends;
+  for (int64_t i = 1; i <= segments; ++i) ends.push_back(n * i / segments);
+  return ends;
+}
+
+std::size_t samples(double terms) {
+  constexpr double multiply_adds = 4e8;
+  return static_cast<std::size_t>(std::clamp(multiply_adds / terms, 64.0, 4096.0));
 }
 
 void require_types(const CustomRequest& request, bool f16) {
@@ -72,7 +99,7 @@ std::vector<std::size_t> sample(std::size_t count, std::size_t wanted, uint64_t 
   return {chosen.begin(), chosen.end()};
 }
 
-std::unique_ptr<Instance> fakequant(const CustomRequest& request) {
+quantizer::Case quantizer_case(const CustomRequest& request) {
   Dims dims(request);
   const QuantBounds bounds = quant_bounds(request.bits, request.is_signed);
   quantizer::Case c;
@@ -93,6 +120,11 @@ std::unique_ptr<Instance> fakequant(const CustomRequest& request) {
   c.data = request.fill == Fill::special ? quantizer::Data::special
            : request.fill == Fill::zeros ? quantizer::Data::zeros
                                          : quantizer::Data::random;
+  return c;
+}
+
+std::unique_ptr<Instance> fakequant(const CustomRequest& request) {
+  const quantizer::Case c = quantizer_case(request);
   if (request.op == "fakequant.forward")
     return instance_of(quantizer::forward(c, true, false, request.contract));
   if (request.op == "fakequant.backward")
@@ -149,9 +181,18 @@ std::unique_ptr<Instance> elementwise(const CustomRequest& request) {
 
 std::string dims_text(const std::string& op) {
   if (op.rfind("fakequant.", 0) == 0) return "count=N | k=K,rs=RS,c=C[,of=PARENT][,per_row=1]";
-  if (op.rfind("conv2d.", 0) == 0) return "n=N,h=H,w=W,c=C,k=K,filter=R[,stride=1][,pad=R/2][,of=PARENT]";
+  const std::string conv = "n=N,h=H,w=W,c=C,k=K,filter=R[,stride=1][,pad=R/2][,of=PARENT]";
+  if (op.rfind("conv2d.", 0) == 0 || op == "int4.conv2d") return conv;
+  if (op.rfind("convquant.", 0) == 0)
+    return conv + "[,signed=1][,z=1][,residual=none|codes|values][,identity=none|codes|values]";
+  if (op == "int4.quantize") return dims_text("fakequant.forward");
+  if (op.rfind("normquant.", 0) == 0)
+    return "n=N,hw=HW,c=C[,segments=1][,residual=none|codes|values|norm][,identity=none|codes|values]";
+  if (op.rfind("maxpool.", 0) == 0) return "n=N,h=H,w=W,c=C,window=R,stride=S[,pad=0]";
+  if (op.rfind("avgpool.", 0) == 0) return "n=N,h=H,w=W,c=C";
   if (op.rfind("linear.", 0) == 0) return "n=N,c=C,k=K[,of=PARENT]";
-  if (op.rfind("batchnorm.", 0) == 0) return "n=N,hw=HW,c=C[,segments=1]";
+  for (const char* pass : {"statistics", "normalize", "reduce", "apply"})
+    if (op == std::string("batchnorm.") + pass) return "n=N,hw=HW,c=C[,segments=1]";
   if (op == "add" || op.rfind("relu.", 0) == 0) return "count=N";
   return "";
 }
@@ -166,6 +207,10 @@ std::unique_ptr<Instance> custom(const CustomRequest& request) {
   if (family("conv2d.")) return conv2d(request);
   if (family("linear.")) return linear(request);
   if (family("batchnorm.")) return batchnorm(request);
+  if (family("normquant.")) return normquant(request);
+  if (family("convquant.")) return convquant(request);
+  if (family("int4.")) return int4(request);
+  if (family("maxpool.") || family("avgpool.")) return pool(request);
   return elementwise(request);
 }
 

@@ -17,14 +17,11 @@ struct Sizes {
 
   explicit Sizes(const CustomRequest& request) {
     Dims dims(request);
-    const int64_t n = dims.need("n"), hw = dims.need("hw"), c = dims.need("c"),
-                  segments = dims.get("segments", 1);
+    const int64_t hw = dims.need("hw"), c = dims.need("c");
+    const std::vector<int64_t> ends = segment_ends(request, dims);
+    const int64_t n = ends.back(), segments = static_cast<int64_t>(ends.size());
     dims.finish();
-    if (request.type != RTFQ_F32 && request.type != RTFQ_BF16) refuse(request, "operands are f32 or bf16");
-    if (segments < 1 || segments > RTFQ_MAX_SEGMENTS || n < segments)
-      refuse(request, "'segments' is 1 to " + std::to_string(RTFQ_MAX_SEGMENTS) + " and at most n");
-    std::vector<int64_t> ends;
-    for (int64_t i = 1; i <= segments; ++i) ends.push_back(n * i / segments);
+    require_types(request);
     s = make_batchnorm_shape(hw, c, ends);
     s.type = request.type;
     elements = static_cast<std::size_t>(n * hw * c);
@@ -171,8 +168,7 @@ std::unique_ptr<Instance> batchnorm(const CustomRequest& request) {
   if (request.op == "batchnorm.statistics") return statistics(request, z);
   if (request.op == "batchnorm.normalize") return normalize(request, z);
   if (request.op == "batchnorm.reduce") return reduce(request, z);
-  if (request.op == "batchnorm.apply") return apply(request, z);
-  refuse(request, "this operator's shapes are those of the catalog: name a case");
+  return apply(request, z);
 }
 
 }  // namespace rtfq::kernels::catalog::custom_parts

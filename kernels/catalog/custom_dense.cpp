@@ -10,13 +10,6 @@
 namespace rtfq::kernels::catalog::custom_parts {
 namespace {
 
-/// Multiply-adds that the samples of one problem may cost.
-constexpr double budget = 4e8;
-
-std::size_t samples(double terms) {
-  return static_cast<std::size_t>(std::clamp(budget / terms, 64.0, 4096.0));
-}
-
 /// A chain of f32 additions is off by some 0.3 * 2^-24 a term; twelve times that, and the same for a large
 /// sum.
 void tolerate(Expectation& e, double terms, rtfq_dtype type = RTFQ_F32) {
@@ -38,9 +31,7 @@ struct Conv {
 
   explicit Conv(const CustomRequest& request) {
     Dims dims(request);
-    const int64_t c = dims.need("c"), filter = dims.need("filter");
-    s = make_conv2d_shape(dims.need("n"), dims.need("h"), dims.need("w"), c, dims.need("k"), filter,
-                          dims.get("stride", 1), dims.get("pad", filter / 2), dims.get("of", c));
+    s = conv2d_case(dims).shape();
     dims.finish();
     if (request.type == RTFQ_U8) {
       if (request.op == "conv2d.dgrad") refuse(request, "gradients are f32 or bf16");
@@ -127,23 +118,12 @@ std::unique_ptr<Instance> forward(const CustomRequest& request, const Conv& z) {
   tolerate(e, terms, s.y_type);
   if (on_codes) e.absolute = e.relative = 0;
   if (request.reference) e.at = sample(z.y, samples(terms), 3);
-  for (const std::size_t i : e.at) {
-    const auto index = static_cast<int64_t>(i);
-    const int64_t k = index % s.k, q = index / s.k % z.q, p = index / s.k / z.q % z.p,
-                  n = index / s.k / z.q / z.p;
-    double sum = 0;
-    for (int64_t r = 0; r < s.r; ++r)
-      for (int64_t col = 0; col < s.s; ++col) {
-        const int64_t h = p * s.stride - s.pad + r, v = q * s.stride - s.pad + col;
-        if (h < 0 || h >= s.h || v < 0 || v >= s.w) continue;
-        const float *from = x + ((n * s.h + h) * s.w + v) * s.c,
-                    *filter = w.used.data() + z.weight(k, r, col);
-        for (int64_t c = 0; c < s.c; ++c) sum += product(from[c], filter[c]);
-      }
-    // Sums of codes are exact; one f32 product and one rounding follow.
-    e.values.push_back(
-        on_codes ? catalog::stored(s.y_type, static_cast<double>(static_cast<float>(sum) * scale[k])) : sum);
-  }
+  if (request.reference) e.values = conv2d_reference_forward(s, x, w.used.data(), e.at);
+  // Sums of codes are exact; one f32 product and one rounding follow.
+  for (std::size_t i = 0; on_codes && i < e.values.size(); ++i)
+    e.values[i] =
+        catalog::stored(s.y_type, static_cast<double>(static_cast<float>(e.values[i]) *
+                                                      scale[e.at[i] % static_cast<std::size_t>(s.k)]));
   problem->expected.push_back(std::move(e));
   problem->args = {x_data, nullptr, y, nullptr, scale};
   problem->weights = w.stored;

@@ -1,7 +1,9 @@
 #pragma once
 // What the problems of custom.h share.
 
+#include "kernels/catalog/conv2d_reference.h"
 #include "kernels/catalog/custom.h"
+#include "kernels/catalog/fakequant_problem.h"
 #include "kernels/catalog/problem_instance.h"
 #include "kernels/catalog/typed.h"
 
@@ -40,6 +42,15 @@ void* operand(Problem<Op>& problem, const CustomRequest& request, std::vector<fl
   return add_operand(&problem, request.type, values);
 }
 
+/// The dims of a convolution, without the name.
+Conv2dCase conv2d_case(Dims&);
+
+/// Where the segments of n images end: the images shared out evenly.
+std::vector<int64_t> segment_ends(const CustomRequest&, Dims&);
+
+/// How many sums of so many terms are compared where not all of them are: some thousand, fewer of long ones.
+std::size_t samples(double terms);
+
 /// Up to `wanted` indices below `count`, ascending, the first and the last among them.
 std::vector<std::size_t> sample(std::size_t count, std::size_t wanted, uint64_t seed);
 
@@ -48,6 +59,13 @@ std::unique_ptr<Instance> linear(const CustomRequest&);
 std::unique_ptr<Instance> batchnorm(const CustomRequest&);
 std::unique_ptr<Instance> elementwise(const CustomRequest&);
 std::unique_ptr<Instance> fakequant(const CustomRequest&);
+std::unique_ptr<Instance> normquant(const CustomRequest&);
+std::unique_ptr<Instance> convquant(const CustomRequest&);
+std::unique_ptr<Instance> int4(const CustomRequest&);
+std::unique_ptr<Instance> pool(const CustomRequest&);
+
+/// The case of fake-quant that the request's dims, bits and data make.
+quantizer::Case quantizer_case(const CustomRequest&);
 
 template <class Op>
 std::unique_ptr<Instance> instance_of(std::unique_ptr<Problem<Op>> problem) {

@@ -9,6 +9,7 @@
 #include <stdexcept>
 
 #include "kernels/catalog/operands.h"
+#include "kernels/catalog/rounding.h"
 #include "kernels/catalog/typed.h"
 
 namespace rtfq::kernels::catalog::quantizer {
@@ -118,40 +119,12 @@ void fill_x(const Case& c, const std::vector<float>& step, const Stored& x, cons
   });
 }
 
-struct Quantized {
-  double v;        // rounded to f32, unless the contract says otherwise
-  double code, t;  // t: d value / d step
-  bool inside;
+struct Quantized : Code {
   // Another order of rounding may choose the neighbour; never where the contract's own scaling rounds nothing
   // and the value is a tie or border itself.
   bool near_tie, near_border;
   double neighbour;  // its code
 };
-
-double rounded(double v, rtfq_ties ties) {
-  switch (ties) {
-    case RTFQ_TIES_EVEN:
-      return std::nearbyint(v);
-    case RTFQ_TIES_AWAY:
-      return std::round(v);
-    case RTFQ_TIES_UP:
-      return std::floor(v + 0.5);
-  }
-  throw std::logic_error("[catalog] no such rule for ties");
-}
-
-double scaled(float x, float step, rtfq_scaling scaling) {
-  switch (scaling) {
-    case RTFQ_RECIPROCAL:
-      return static_cast<double>(static_cast<float>(
-          static_cast<double>(x) * static_cast<double>(static_cast<float>(1.0 / static_cast<double>(step)))));
-    case RTFQ_DIVISION:
-      return static_cast<double>(x / step);
-    case RTFQ_EXACT:
-      return static_cast<double>(x) / static_cast<double>(step);
-  }
-  throw std::logic_error("[catalog] no such rule for scaling");
-}
 
 /// Whether the contract's scaling of x is x/step itself, nothing rounded on the way.
 bool scaled_exactly(float x, float step, double exact, rtfq_scaling scaling) {
@@ -165,25 +138,17 @@ bool scaled_exactly(float x, float step, double exact, rtfq_scaling scaling) {
 }
 
 Quantized reference(const FakeQuantShape& s, float x, float step, const Contract& contract) {
-  Quantized q{};
-  q.v = scaled(x, step, contract.scaling);
   const double low = -s.qn, high = s.qp;
-  const double whole = std::isfinite(q.v) ? rounded(q.v, contract.ties) : q.v;
-  const auto clamp = [&](double code) { return std::min(std::max(code, low), high); };
-  q.inside = q.v > low && q.v < high;
-  q.code = std::isnan(q.v) ? low : clamp(whole);
-  q.t = q.inside ? whole - q.v : q.v >= high ? high : low;
+  Quantized q{code_of(x, step, low, high, contract), false, false, 0};
   // Two roundings to f32 are off by at most two units of 2^-24; one more for a sum such as v + 0.5.
   const double exact = static_cast<double>(x) / static_cast<double>(step);
-  const double reach = 0x1p-22 * std::max(1.0, std::abs(exact));
   if (!std::isfinite(exact)) return q;
-  const double below = std::floor(exact);
+  const Nearness near = nearness(exact, 0x1p-22 * std::max(1.0, std::abs(exact)), q.code, low, high);
   const bool no_excuse = scaled_exactly(x, step, exact, contract.scaling);
-  q.near_border = std::abs(exact - low) <= reach || std::abs(exact - high) <= reach;
+  q.near_border = near.low_border || near.high_border;
   if (no_excuse && (exact == low || exact == high)) q.near_border = false;
-  if (std::abs(exact - below - 0.5) > reach || (no_excuse && exact == below + 0.5)) return q;
-  q.neighbour = clamp(q.code == clamp(below) ? below + 1 : below);
-  q.near_tie = q.neighbour != q.code;
+  q.neighbour = near.neighbour;
+  q.near_tie = near.tie && !(no_excuse && exact == std::floor(exact) + 0.5);
   return q;
 }
 

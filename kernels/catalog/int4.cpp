@@ -1,9 +1,7 @@
 // 4-bit storage: the codes of fake-quant's own cases, packed; convolutions whose sums are exact, so that no
 // output may differ.
-#include "kernels/int4.h"
+#include "kernels/catalog/int4.h"
 
-#include "kernels/catalog/conv2d_reference.h"
-#include "kernels/catalog/fakequant_problem.h"
 #include "kernels/catalog/problem_instance.h"
 #include "kernels/catalog/typed.h"
 
@@ -12,42 +10,56 @@ namespace {
 
 using quantizer::Data;
 
-/// Puts code i of a line that begins at `line`; both nibbles of a byte must be zero before.
-void put_nibble(uint8_t* line, int64_t i, int code) {
-  line[i / 2] = static_cast<uint8_t>(line[i / 2] | (static_cast<unsigned>(code) & 15u) << (i % 2 * 4));
+rtfq_nibbles order_of(const Contract& contract) {
+  return contract.high_nibble_first ? RTFQ_HIGH_NIBBLE_FIRST : RTFQ_LOW_NIBBLE_FIRST;
 }
 
-std::unique_ptr<Problem<Int4Quantize>> quantize(const quantizer::Case& c) {
-  auto bytes = quantizer::forward(c, false, true);
+/// Puts code i of a line that begins at `line`; both nibbles of a byte must be zero before.
+void put_nibble(uint8_t* line, int64_t i, int code, rtfq_nibbles order) {
+  const bool high = (i % 2 == 1) == (order == RTFQ_LOW_NIBBLE_FIRST);
+  line[i / 2] = static_cast<uint8_t>(line[i / 2] | (static_cast<unsigned>(code) & 15u) << (high ? 4 : 0));
+}
+
+/// Values of dense lines, with a zero behind each whose length is odd.
+std::vector<double> padded(const std::vector<double>& values, std::size_t cols) {
+  if (cols % 2 == 0) return values;
+  std::vector<double> all;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    all.push_back(values[i]);
+    if (i % cols == cols - 1) all.push_back(0);
+  }
+  return all;
+}
+
+}  // namespace
+
+std::unique_ptr<Problem<Int4Quantize>> int4_quantize_problem(const quantizer::Case& c,
+                                                             const Contract& contract) {
+  auto bytes = quantizer::forward(c, false, true, contract);
   auto problem = std::make_unique<Problem<Int4Quantize>>();
   const FakeQuantShape& s = problem->shape = c.shape;
-  const auto lines = static_cast<std::size_t>(s.rows * s.groups),
-             line_bytes = static_cast<std::size_t>(int4_bytes(s.cols));
-  std::vector<uint8_t> packed(lines * line_bytes);
-  const auto& codes = bytes->expected.front().values;
-  for (std::size_t i = 0; i < codes.size(); ++i) {
-    const auto cols = static_cast<std::size_t>(s.cols);
-    put_nibble(&packed[i / cols * line_bytes], static_cast<int64_t>(i % cols), static_cast<int>(codes[i]));
-  }
+  Expectation codes = std::move(bytes->expected.front());
+  const auto cols = static_cast<std::size_t>(s.cols), line = cols + cols % 2;
+  codes.values = padded(codes.values, cols);
+  codes.neighbours = padded(codes.neighbours, cols);
+  codes.nibbles = order_of(contract);
   problem->buffers = std::move(bytes->buffers);
   problem->buffers.pop_back();  // for the codes of 8 bits
-  problem->args = {bytes->args.x, bytes->args.step, problem->add<uint8_t>(packed.size()), nullptr};
+  problem->args = {bytes->args.x, bytes->args.step,
+                   problem->add<uint8_t>(static_cast<std::size_t>(s.rows * s.groups * int4_bytes(s.cols))),
+                   nullptr};
   problem->workspace = &problem->args.workspace;
-  problem->expected.push_back({.name = "codes",
-                               .buffer = problem->last(),
-                               .type = RTFQ_U8,
-                               .values = {packed.begin(), packed.end()}});
+  problem->inputs = [of_codes = std::move(bytes->inputs), cols, line](const std::string& output,
+                                                                      std::size_t index) -> std::string {
+    if (index % line >= cols) return "the nibble behind a line's last code";
+    return of_codes(output, index / line * cols + index % line);
+  };
+  codes.buffer = problem->last();
+  problem->expected.push_back(std::move(codes));
   return problem;
 }
 
-struct Convolution {
-  Conv2dCase conv;
-  rtfq_dtype x = RTFQ_U8, y = RTFQ_F32;
-  bool extreme = false;
-  bool large = false;
-};
-
-std::unique_ptr<Problem<Conv2dInt4>> convolve(const Convolution& c) {
+std::unique_ptr<Problem<Conv2dInt4>> int4_conv2d_problem(const Int4Convolution& c, const Contract& contract) {
   auto problem = std::make_unique<Problem<Conv2dInt4>>();
   const Conv2dShape s = problem->shape = with_types(c.conv.shape(), c.x, RTFQ_S8, c.y);
   auto& a = problem->args;
@@ -63,22 +75,25 @@ std::unique_ptr<Problem<Conv2dInt4>> convolve(const Convolution& c) {
   std::fill_n(packed, lines * line_bytes, uint8_t{0});
   for (std::size_t i = 0; i < weights.size(); ++i)
     put_nibble(packed + i / parent * line_bytes, static_cast<int64_t>(i % parent),
-               static_cast<int>(weights[i]));
+               static_cast<int>(weights[i]), order_of(contract));
   a.weights = packed;
 
-  auto values = conv2d_reference_forward(s, x.data(), weights.data());
+  std::vector<double> values;
+  if (c.reference) values = conv2d_reference_forward(s, x.data(), weights.data(), c.sampled);
   if (c.y != RTFQ_S32) {
     auto* scale = problem->add<float>(static_cast<std::size_t>(s.k));
     a.scale = scale;
-    scale_sums({scale, static_cast<std::size_t>(s.k)}, &values);
+    scale_sums({scale, static_cast<std::size_t>(s.k)}, &values, c.sampled);
   }
   for (double& value : values) value = stored(c.y, value);
-  a.y = add_typed(problem.get(), c.y, values.size());
+  a.y = add_typed(problem.get(), c.y, conv2d_count_y(s));
   problem->expected.push_back(
-      {.name = "y", .buffer = problem->last(), .type = c.y, .values = std::move(values)});
+      {.name = "y", .buffer = problem->last(), .type = c.y, .values = std::move(values), .at = c.sampled});
   problem->workspace = &a.workspace;
   return problem;
 }
+
+namespace {
 
 std::vector<quantizer::Case> quantizers() {
   const QuantBounds u4 = quant_bounds(4, false), s4 = quant_bounds(4, true);
@@ -120,7 +135,7 @@ std::vector<quantizer::Case> quantizers() {
   return cases;
 }
 
-std::vector<Convolution> convolutions() {
+std::vector<Int4Convolution> convolutions() {
   const Conv2dCase shapes[] = {
       {"3x3_8x8_16_16", 2, 8, 8, 16, 16, 3, 1, 1},
       {"3x3_8x8_64_64", 2, 8, 8, 64, 64, 3, 1, 1},
@@ -138,7 +153,7 @@ std::vector<Convolution> convolutions() {
       {"3x3_6x6_5_6_slice_of_9_7", 2, 6, 6, 5, 6, 3, 1, 1, 9, 7},
       {"7x7s2_stem_20x20_3_56", 1, 20, 20, 3, 56, 7, 2, 3},
   };
-  std::vector<Convolution> all;
+  std::vector<Int4Convolution> all;
   for (const Conv2dCase& c : shapes)
     for (const rtfq_dtype x : {RTFQ_U8, RTFQ_S8})
       for (const rtfq_dtype y : {RTFQ_F32, RTFQ_BF16, RTFQ_S32}) all.push_back({c, x, y, y == RTFQ_S32});
@@ -156,12 +171,12 @@ std::vector<Entry> int4_entries() {
   std::vector<Entry> list;
   for (const auto& c : quantizers())
     list.push_back(entry<Int4Quantize>(
-        c.name, [=] { return quantize(c); }, c.large));
+        c.name, [=](const Contract& by) { return int4_quantize_problem(c, by); }, c.large));
   for (const auto& c : convolutions())
     list.push_back(entry<Conv2dInt4>(
         std::string(c.conv.name) + "_" + type_name(c.x) + "_" + type_name(c.y) +
             (c.extreme ? "_extreme" : ""),
-        [=] { return convolve(c); }, c.large));
+        [=](const Contract& by) { return int4_conv2d_problem(c, by); }, c.large));
   return list;
 }
 

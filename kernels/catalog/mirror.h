@@ -45,8 +45,9 @@ class Mirror {
   /// Where the device has what lies at `host`; nullptr for nullptr. Throws std::logic_error for memory of
   /// nobody.
   void* at(const void* host) const;
-  /// `bytes` bytes of arguments whose words that are addresses of buffers, of this or the other, or of tables become the
-  /// device's. Every other word stays as it is: it may be a number, or bytes between members that nobody wrote.
+  /// `bytes` bytes of arguments whose words that are addresses of buffers, of this or the other, or of tables
+  /// become the device's. Every other word stays as it is: it may be a number, or bytes between members that
+  /// nobody wrote.
   void translate(void* arguments, std::size_t bytes, const std::vector<Table>& tables, const Mirror* other);
 
   Device device() const { return device_; }

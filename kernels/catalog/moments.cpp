@@ -1,12 +1,12 @@
 // Statistics as sums over ranks, and back: the formulas of the header in f64. Counts and means are small
 // multiples of powers of two, so that every product is exact; a division is not, and a variance is a
 // difference.
-#include "kernels/catalog/problem_instance.h"
 #include "kernels/moments.h"
 
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/catalog/problem_instance.h"
 
 namespace rtfq::kernels::catalog {
 namespace {

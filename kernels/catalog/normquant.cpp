@@ -105,32 +105,39 @@ std::vector<Entry> normquant_entries() {
   std::vector<Entry> list;
   const auto add_forward = [&](const Case& c) {
     list.push_back(entry<NormQuantForward>(
-        c.name, [=] { return normquant::forward(c); }, c.large));
+        c.name, [=](const Contract& by) { return normquant::forward(c, by); }, c.large));
   };
-  const auto add_gradients = [&](const Case& c, const char* suffix = "") {
+  const auto add_reduce = [&](const Case& c, const std::string& suffix = "") {
     list.push_back(entry<NormQuantReduce>(
-        c.name + suffix, [=] { return normquant::reduce(c); }, c.large));
+        c.name + suffix, [=](const Contract& by) { return normquant::reduce(c, by); }, c.large));
+  };
+  const auto add_apply = [&](const Case& c, const std::string& suffix = "") {
     list.push_back(entry<NormQuantApply>(
-        c.name + suffix, [=] { return normquant::apply(c); }, c.large));
+        c.name + suffix, [=](const Contract& by) { return normquant::apply(c, by); }, c.large));
   };
   for (const Case& c : small_cases()) {
     add_forward(c);
-    add_gradients(c);
+    add_reduce(c);
+    add_apply(c);
   }
-  for (const Case& c : gradient_cases()) add_gradients(c);
+  for (const Case& c : gradient_cases()) {
+    add_reduce(c);
+    add_apply(c);
+  }
   for (const auto type : {RTFQ_F32, RTFQ_BF16}) {
     Case c{"in_place", 8, 40, {4, 8}, RTFQ_RESIDUAL_NORM, RTFQ_IDENTITY_CODES, type};
     c.name += kinds(c);
     c.place = Place::of_g_codes;
-    list.push_back(entry<NormQuantReduce>(c.name + "_g_codes", [=] { return normquant::reduce(c); }));
+    add_reduce(c, "_g_codes");
     c.place = Place::of_g_identity;
-    list.push_back(entry<NormQuantReduce>(c.name + "_g_identity", [=] { return normquant::reduce(c); }));
+    add_reduce(c, "_g_identity");
     c.place = Place::of_g_z;
-    list.push_back(entry<NormQuantApply>(c.name + "_g_z", [=] { return normquant::apply(c); }));
+    add_apply(c, "_g_z");
   }
   for (const Case& c : large_cases()) {
     add_forward(c);
-    add_gradients(c);
+    add_reduce(c);
+    add_apply(c);
   }
   return list;
 }

@@ -24,10 +24,14 @@ struct Case {
   Place place = Place::own;
   int32_t qp = 15;
   bool large = false;
+  bool zeros = false;                                 ///< x and the gradients
+  std::shared_ptr<const std::vector<float>> given{};  ///< x itself, repeated to its size
+  float step = 0;                                     ///< 0: 0.25, of random data 0.173
+  bool reference = true;                              ///< false: nothing is expected of the outputs
 };
 
-std::unique_ptr<Problem<NormQuantForward>> forward(const Case&);
-std::unique_ptr<Problem<NormQuantReduce>> reduce(const Case&);
-std::unique_ptr<Problem<NormQuantApply>> apply(const Case&);
+std::unique_ptr<Problem<NormQuantForward>> forward(const Case&, const Contract& = {});
+std::unique_ptr<Problem<NormQuantReduce>> reduce(const Case&, const Contract& = {});
+std::unique_ptr<Problem<NormQuantApply>> apply(const Case&, const Contract& = {});
 
 }  // namespace rtfq::kernels::catalog::normquant

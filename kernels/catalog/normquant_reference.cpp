@@ -27,17 +27,19 @@ float normalized(const BatchNormShape& s, const NormOperands& norm, std::size_t 
   return std::fma(norm.x[i] - norm.mean[at], factor, norm.shift[at]);
 }
 
-struct Quantized {
-  double code, t;
-  bool inside;
-};
+Code quantized(float z, float step, int32_t qp, const Contract& contract) {
+  return code_of(z, step, 0, qp, contract);
+}
 
-Quantized quantized(float z, float step, int32_t qp) {
-  const float v = z * (1.0f / step);
-  const double value = static_cast<double>(v), high = qp;
-  if (!(value > 0)) return {0, 0, false};
-  if (value >= high) return {high, high, false};
-  return {std::nearbyint(value), std::nearbyint(value) - value, true};
+/// What d value / d step of such an element may be off by.
+double change_of_t(const Nearness& near, const ExactSum& exact, float step, int32_t qp) {
+  return (near.high_border ? qp : near.tie ? 1 : 0) + exact.reach / static_cast<double>(step);
+}
+
+/// Of a code that is clamped to [0, qp].
+Nearness near_of(const ExactSum& exact, float step, double code, int32_t qp) {
+  const double v = exact.z / static_cast<double>(step);
+  return nearness(v, std::max(0x1p-21, exact.reach / static_cast<double>(step)), code, 0, qp);
 }
 
 Values doubles(const std::vector<float>& x) {
@@ -69,33 +71,103 @@ std::vector<float> normquant_sum(const NormQuantProblem& p) {
   return z;
 }
 
-Values normquant_codes(const std::vector<float>& z, float step, int32_t qp) {
-  Values codes;
-  for (const float value : z) codes.push_back(quantized(value, step, qp).code);
-  return codes;
+std::vector<ExactSum> normquant_exact(const NormQuantProblem& p) {
+  const BatchNormShape& s = p.shape.norm;
+  const auto factors = [&](const NormOperands& norm) {
+    Values of;
+    for (std::size_t i = 0; i < norm.variance.size(); ++i)
+      of.push_back(static_cast<double>(norm.scale[i]) /
+                   std::sqrt(static_cast<double>(norm.variance[i]) + static_cast<double>(s.epsilon)));
+    return of;
+  };
+  const Values of_main = factors(p.main), of_other = factors(p.other);
+  std::vector<ExactSum> all(p.main.x.size());
+  for_each_element(s, [&](std::size_t i, std::size_t at) {
+    double z = 0, terms = 0;
+    const auto add = [&](double term) { z += term, terms += std::abs(term); };
+    const auto add_norm = [&](const NormOperands& norm, double factor) {
+      add(static_cast<double>(norm.x[i]) * factor);
+      add(-static_cast<double>(norm.mean[at]) * factor);
+      add(static_cast<double>(norm.shift[at]));
+    };
+    add_norm(p.main, of_main[at]);
+    if (p.shape.residual == RTFQ_RESIDUAL_VALUES) add(static_cast<double>(p.residual[i]));
+    if (p.shape.residual == RTFQ_RESIDUAL_CODES)
+      add(static_cast<double>(p.residual_codes[i]) * static_cast<double>(p.residual_step));
+    if (p.shape.residual == RTFQ_RESIDUAL_NORM) add_norm(p.other, of_other[at]);
+    all[i] = {z, 0x1p-21 * terms};
+  });
+  return all;
 }
 
-NormQuantGradients normquant_reduce(const NormQuantProblem& p, const std::vector<float>& z) {
-  NormQuantGradients r;
+Codes normquant_codes(const std::vector<float>& z, const std::vector<ExactSum>& exact, float step, int32_t qp,
+                      const Contract& contract) {
+  Codes all;
   for (std::size_t i = 0; i < z.size(); ++i) {
-    float g = 0;
+    all.codes.push_back(quantized(z[i], step, qp, contract).code);
+    if (!exact.empty()) all.neighbours.push_back(near_of(exact[i], step, all.codes.back(), qp).neighbour);
+  }
+  return all;
+}
+
+NormQuantGradients normquant_reduce(const NormQuantProblem& p, const std::vector<float>& z,
+                                    const std::vector<ExactSum>& exact, const Contract& contract) {
+  NormQuantGradients r;
+  const bool to_codes = p.shape.identity == RTFQ_IDENTITY_CODES,
+             to_values = p.shape.identity == RTFQ_IDENTITY_VALUES;
+  const auto as_stored = [&](float g) {
+    return p.stores_g_z ? static_cast<float>(stored(p.shape.norm.type, static_cast<double>(g))) : g;
+  };
+  for (std::size_t i = 0; i < z.size(); ++i) {
+    float g = 0, other = 0;  // other: where the sum is on the other side of a border that it is next to
     if (!p.g_codes.empty()) {
-      const Quantized q = quantized(z[i], p.step, p.shape.qp);
-      const double term = static_cast<double>(p.g_codes[i]) * q.t;
+      const float its = p.g_codes[i];
+      const Code q = quantized(z[i], p.step, p.shape.qp, contract);
+      const double term = static_cast<double>(its) * q.t;
       r.ds += term;
       r.ds_weight += std::abs(term);
-      if (q.inside) g = p.g_codes[i];
+      if (q.inside) g = its;
+      other = g;
+      if (!exact.empty()) {
+        const Nearness near = near_of(exact[i], p.step, q.code, p.shape.qp);
+        if (near.low_border || near.high_border) other = q.inside ? 0 : its;
+        r.near_ds += std::abs(static_cast<double>(its)) * change_of_t(near, exact[i], p.step, p.shape.qp);
+      }
     }
-    if (!p.g_identity.empty() && p.shape.identity == RTFQ_IDENTITY_CODES) {
-      const Quantized q = quantized(z[i], p.identity_step, p.shape.identity_qp);
-      const double term = static_cast<double>(p.g_identity[i]) * q.t;
-      r.identity_ds += term;
-      r.identity_ds_weight += std::abs(term);
-      if (q.inside) g += p.g_identity[i];
+    if (!p.g_identity.empty() && (to_codes || to_values)) {
+      const float its = p.g_identity[i];
+      bool inside = z[i] > 0, border = !exact.empty() && std::abs(exact[i].z) <= exact[i].reach;
+      if (to_codes) {
+        const Code q = quantized(z[i], p.identity_step, p.shape.identity_qp, contract);
+        const double term = static_cast<double>(its) * q.t;
+        r.identity_ds += term;
+        r.identity_ds_weight += std::abs(term);
+        inside = q.inside;
+        if (!exact.empty()) {
+          const Nearness near = near_of(exact[i], p.identity_step, q.code, p.shape.identity_qp);
+          border = near.low_border || near.high_border;
+          r.near_identity_ds += std::abs(static_cast<double>(its)) *
+                                change_of_t(near, exact[i], p.identity_step, p.shape.identity_qp);
+        }
+      }
+      if (inside) g += its;
+      if (inside != border) other += its;
     }
-    if (!p.g_identity.empty() && p.shape.identity == RTFQ_IDENTITY_VALUES && z[i] > 0) g += p.g_identity[i];
-    r.g_z.push_back(p.stores_g_z ? static_cast<float>(stored(p.shape.norm.type, static_cast<double>(g))) : g);
+    r.g_z.push_back(as_stored(g));
+    if (!exact.empty()) r.g_z_neighbours.push_back(as_stored(other));
   }
+  if (!exact.empty())
+    for_each_element(p.shape.norm, [&](std::size_t i, std::size_t at) {
+      const double change =
+          std::abs(static_cast<double>(r.g_z_neighbours[i]) - static_cast<double>(r.g_z[i]));
+      if (change == 0) return;
+      double greatest = 1;
+      for (const NormOperands* norm : {&p.main, &p.other})
+        if (!norm->x.empty())
+          greatest = std::max(greatest, std::abs(static_cast<double>(norm->x[i] - norm->mean[at])) /
+                                            std::sqrt(static_cast<double>(norm->variance[at])));
+      r.near_g += change * greatest;
+    });
   const auto sums = [&](const NormOperands& norm) {
     return batchnorm_reduce(p.shape.norm, doubles(norm.x), doubles(r.g_z),
                             {doubles(norm.mean), doubles(norm.variance)});

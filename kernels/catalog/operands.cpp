@@ -8,10 +8,12 @@
 
 #include "kernels/batchnorm.h"
 #include "kernels/bf16.h"
-#include "kernels/conv2d.h"
+#include "kernels/convquant.h"
 #include "kernels/elementwise.h"
 #include "kernels/fakequant.h"
+#include "kernels/int4.h"
 #include "kernels/linear.h"
+#include "kernels/normquant.h"
 
 namespace rtfq::kernels::catalog {
 namespace {
@@ -40,6 +42,34 @@ Operands parameters(const rtfq_batchnorm_shape& s, const Args& a) {
   add("scale", a.scale);
   if constexpr (requires { a.shift; }) add("shift", a.shift);
   return all;
+}
+
+/// What a fused norm's sum is made of, and `more`.
+Operands sum_operands(const rtfq_normquant_shape& s, const NormQuantOperands& in, Operands more) {
+  Operands all;
+  const auto add_norm = [&](const std::string& name, const NormQuantInput& from) {
+    all.insert(all.end(), {{name + ".x", from.x, s.norm.type},
+                           {name + ".mean", from.mean, RTFQ_F32},
+                           {name + ".variance", from.variance, RTFQ_F32}});
+    for (Operand& one : parameters(s.norm, from)) all.push_back({name + "." + one.name, one.data, one.type});
+  };
+  add_norm("in.main", in.main);
+  if (s.residual == RTFQ_RESIDUAL_NORM) add_norm("in.other", in.other);
+  all.insert(all.end(),
+             {{"in.residual", in.residual, s.residual == RTFQ_RESIDUAL_CODES ? RTFQ_U8 : s.norm.type},
+              {"in.residual_step", in.residual_step, RTFQ_F32},
+              {"in.step", in.step, RTFQ_F32},
+              {"in.identity_step", in.identity_step, RTFQ_F32}});
+  all.insert(all.end(), more.begin(), more.end());
+  return all;
+}
+
+/// ", residual codes, identity none", as shapes.h calls them.
+void add_forms(Words& words, rtfq_residual residual, rtfq_identity identity) {
+  constexpr const char* residuals[] = {"none", "values", "codes", "norm"};
+  constexpr const char* identities[] = {"none", "codes", "values"};
+  words.add(std::string("residual ") + residuals[residual]);
+  words.add(std::string("identity ") + identities[identity]);
 }
 
 }  // namespace
@@ -134,6 +164,39 @@ Operands inputs_of(const rtfq_elementwise_shape& s, const AddArgs& a) {
   return {{"a", a.a, s.type}, {"b", a.b, s.type}};
 }
 
+Operands inputs_of(const rtfq_normquant_shape& s, const NormQuantForwardArgs& a) {
+  return sum_operands(s, a.in, {});
+}
+Operands inputs_of(const rtfq_normquant_shape& s, const NormQuantReduceArgs& a) {
+  return sum_operands(s, a.in,
+                      {{"g_codes", a.g_codes, s.norm.type}, {"g_identity", a.g_identity, s.norm.type}});
+}
+Operands inputs_of(const rtfq_normquant_shape& s, const NormQuantApplyArgs& a) {
+  return sum_operands(s, a.in,
+                      {{"g_z", a.g_z, s.norm.type},
+                       {"g_codes", a.g_codes, s.norm.type},
+                       {"g_identity", a.g_identity, s.norm.type},
+                       {"sum_g", a.sum_g, RTFQ_F32},
+                       {"sum_gx", a.sum_gx, RTFQ_F32},
+                       {"other_sum_gx", a.other_sum_gx, RTFQ_F32}});
+}
+Operands inputs_of(const ConvQuantShape& s, const ConvQuantArgs& a) {
+  return {{"x", a.x, s.conv.x_type},
+          {"w", a.packed, s.conv.w_type},
+          {"scale", a.scale, RTFQ_F32},
+          {"mean", a.mean, RTFQ_F32},
+          {"factor", a.factor, RTFQ_F32},
+          {"shift", a.shift, RTFQ_F32},
+          {"residual", a.residual, s.residual == RTFQ_RESIDUAL_CODES ? RTFQ_U8 : RTFQ_F32},
+          {"step", a.step, RTFQ_F32}};
+}
+Operands inputs_of(const rtfq_fakequant_shape& s, const Int4QuantizeArgs& a) {
+  return {{"x", a.x, s.type}, {"step", a.step, RTFQ_F32}};
+}
+Operands inputs_of(const rtfq_conv2d_shape& s, const Conv2dInt4Args& a) {
+  return {{"x", a.x, s.x_type}, {"weights", a.weights, RTFQ_U8}, {"scale", a.scale, RTFQ_F32}};
+}
+
 std::string shape_text(const rtfq_fakequant_shape& s) {
   Words words;
   words.add("rows", s.rows).add("groups", s.groups).add("cols", s.cols);
@@ -179,6 +242,21 @@ std::string shape_text(const rtfq_batchnorm_shape& s) {
 
 std::string shape_text(const rtfq_elementwise_shape& s) {
   return Words().add("count", s.count).add(type_name(s.type)).text();
+}
+
+std::string shape_text(const rtfq_normquant_shape& s) {
+  Words words;
+  words.add(shape_text(s.norm));
+  add_forms(words, s.residual, s.identity);
+  return words.add("qp", s.qp).add("identity_qp", s.identity_qp).text();
+}
+
+std::string shape_text(const ConvQuantShape& s) {
+  Words words;
+  words.add(shape_text(s.conv));
+  if (!s.quantized) return words.add("z itself").text();
+  add_forms(words, s.residual, s.identity);
+  return words.add("qp", s.qp).add("identity_qp", s.identity_qp).add("x_qp", s.x_qp).text();
 }
 
 std::string changed_text(const Operands& inputs, const void* buffer, const std::string& otherwise,

@@ -23,6 +23,13 @@ struct BatchNormApplyArgs;
 struct ReluForwardArgs;
 struct ReluBackwardArgs;
 struct AddArgs;
+struct NormQuantForwardArgs;
+struct NormQuantReduceArgs;
+struct NormQuantApplyArgs;
+struct ConvQuantShape;
+struct ConvQuantArgs;
+struct Int4QuantizeArgs;
+struct Conv2dInt4Args;
 }  // namespace rtfq::kernels
 
 namespace rtfq::kernels::catalog {
@@ -57,6 +64,12 @@ Operands inputs_of(const rtfq_batchnorm_shape&, const BatchNormApplyArgs&);
 Operands inputs_of(const rtfq_elementwise_shape&, const ReluForwardArgs&);
 Operands inputs_of(const rtfq_elementwise_shape&, const ReluBackwardArgs&);
 Operands inputs_of(const rtfq_elementwise_shape&, const AddArgs&);
+Operands inputs_of(const rtfq_normquant_shape&, const NormQuantForwardArgs&);
+Operands inputs_of(const rtfq_normquant_shape&, const NormQuantReduceArgs&);
+Operands inputs_of(const rtfq_normquant_shape&, const NormQuantApplyArgs&);
+Operands inputs_of(const ConvQuantShape&, const ConvQuantArgs&);
+Operands inputs_of(const rtfq_fakequant_shape&, const Int4QuantizeArgs&);
+Operands inputs_of(const rtfq_conv2d_shape&, const Conv2dInt4Args&);
 
 /// "rows 5, groups 9, cols 7, row stride 90, ..."; empty where the case's name says it all.
 template <class Shape>
@@ -68,6 +81,8 @@ std::string shape_text(const rtfq_conv2d_shape&);
 std::string shape_text(const rtfq_linear_shape&);
 std::string shape_text(const rtfq_batchnorm_shape&);
 std::string shape_text(const rtfq_elementwise_shape&);
+std::string shape_text(const rtfq_normquant_shape&);
+std::string shape_text(const ConvQuantShape&);
 
 /// As many digits as tell floats apart.
 std::string number_text(double);

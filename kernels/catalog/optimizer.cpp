@@ -1,12 +1,12 @@
 // The optimizer: small integers with rates and momenta that are powers of two are met exactly; then normal
 // data, and step sizes that must stay positive. Tensors are of very different sizes, as a network's are.
-#include "kernels/catalog/problem_instance.h"
 #include "kernels/optimizer.h"
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 
+#include "kernels/catalog/problem_instance.h"
 
 namespace rtfq::kernels::catalog {
 namespace {

@@ -5,8 +5,7 @@
 #include <cmath>
 #include <limits>
 
-#include "kernels/catalog/problem_instance.h"
-#include "kernels/catalog/typed.h"
+#include "kernels/catalog/custom_parts.h"
 
 namespace rtfq::kernels::catalog {
 namespace {
@@ -246,6 +245,27 @@ void add_type(std::vector<Entry>* list) {
 }
 
 }  // namespace
+
+namespace custom_parts {
+
+std::unique_ptr<Instance> pool(const CustomRequest& request) {
+  Dims dims(request);
+  const bool maximum = request.op.rfind("maxpool.", 0) == 0, forward = request.op.ends_with(".forward");
+  Case c{"custom", dims.need("n"), dims.need("h"), dims.need("w"), dims.need("c"), 1, 1, 0};
+  if (maximum) c.window = dims.need("window"), c.stride = dims.need("stride"), c.pad = dims.get("pad", 0);
+  dims.finish();
+  require_types(request);
+  if (request.fill == Fill::zeros || request.fill == Fill::given)
+    refuse(request, "data are small integers: leave --data normal");
+  const auto of_type = [&]<class T>(T) -> std::unique_ptr<Instance> {
+    if (maximum)
+      return forward ? instance_of(max_forward<T>(c, false, true)) : instance_of(max_backward<T>(c));
+    return forward ? instance_of(average_forward<T>(c, false)) : instance_of(average_backward<T>(c));
+  };
+  return request.type == RTFQ_BF16 ? of_type(bf16{}) : of_type(float{});
+}
+
+}  // namespace custom_parts
 
 std::vector<Entry> pool_entries() {
   std::vector<Entry> list;

@@ -1,6 +1,6 @@
 #pragma once
-// From a family's Problem to an Entry of the catalog: preparing, launching and verifying an implementation of any operator.
-// Families include it; who only reads the catalog needs catalog.h alone.
+// From a family's Problem to an Entry of the catalog: preparing, launching and verifying an implementation of
+// any operator. Families include it; who only reads the catalog needs catalog.h alone.
 
 #include <algorithm>
 #include <chrono>

@@ -1,9 +1,9 @@
 // Running statistics in f64 and additions in f32: the formulas of the header, each result rounded once.
-#include "kernels/catalog/problem_instance.h"
 #include "kernels/running.h"
 
 #include <algorithm>
 
+#include "kernels/catalog/problem_instance.h"
 
 namespace rtfq::kernels::catalog {
 namespace {

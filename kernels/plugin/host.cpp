@@ -39,12 +39,13 @@ struct FreeMemory {
 /// A plug-in's state for one shape, and the workspace of operators that are given none.
 template <class Op>
 struct State {
-  typename Op::Shape shape;
+  using Shape = std::decay_t<decltype(shape_to_c(typename Op::Shape{}))>;
+  Shape shape;
   const rtfq_operator* op;
   void* state = nullptr;
   std::unique_ptr<void, FreeMemory> workspace;
 
-  State(const typename Op::Shape& s, const rtfq_operator* o) : shape(s), op(o) {}
+  State(const Shape& s, const rtfq_operator* o) : shape(s), op(o) {}
   State(const State&) = delete;
   State& operator=(const State&) = delete;
   ~State() {
@@ -84,9 +85,20 @@ template <class Op>
 constexpr bool has_workspace = requires(typename Op::Args a) {
   a.workspace;
 };
+template <class Op>
+constexpr bool has_weights = requires(typename Op::Args a) {
+  a.packed;
+};
+
+bool prepares_weights(const std::string& family) {
+  bool found = false;
+  for_each_family([&](auto op) { found |= family == decltype(op)::name && has_weights<decltype(op)>; });
+  return found;
+}
 
 template <class Op>
-State<Op>& state_of(std::size_t slot, const typename Op::Shape& shape) {
+State<Op>& state_of(std::size_t slot, const typename Op::Shape& of) {
+  const auto& shape = shape_to_c(of);
   auto& states = slots<Op>().states[slot];
   for (auto i = states.begin(); i != states.end(); ++i)
     if (key(i->shape) == key(shape)) {
@@ -112,8 +124,9 @@ State<Op>& state_of(std::size_t slot, const typename Op::Shape& shape) {
 }
 
 template <class Op, std::size_t slot>
-const char* unsupported(const typename Op::Shape& shape) {
+const char* unsupported(const typename Op::Shape& of) {
   const rtfq_operator* op = slots<Op>().op[slot];
+  const auto& shape = shape_to_c(of);
   return op->unsupported ? op->unsupported(op, &shape) : nullptr;
 }
 
@@ -232,7 +245,8 @@ const rtfq_plugin* open_library(const std::string& file) {
 
 /// A number that a plug-in wrote may be none of the enumeration's, and must not be read as one before this.
 template <class Enumeration>
-void require_known(const Enumeration& member, const std::string& what, std::initializer_list<const char*> names) {
+void require_known(const Enumeration& member, const std::string& what,
+                   std::initializer_list<const char*> names) {
   uint32_t value;
   static_assert(sizeof value == sizeof member);
   std::memcpy(&value, &member, sizeof value);
@@ -277,7 +291,7 @@ void check(const rtfq_plugin& table, const std::string& file) {
     if (!op->launch) fail(where + " (" + family + ") has no launch function");
     if (!op->prepare != !op->prepared_bytes)
       fail(where + " (" + family + ") has one of prepare and prepared_bytes only");
-    if (op->prepare && family != "conv2d.forward" && family != "conv2d.dgrad")
+    if (op->prepare && !prepares_weights(family))
       fail(where + " (" + family + ") has a prepare function, but this family has no weights to prepare");
     if (op->operand_count && !op->operands)
       fail(where + " (" + family + ") counts operands that are not there");
@@ -292,8 +306,13 @@ void check(const rtfq_plugin& table, const std::string& file) {
                     {"RTFQ_LAYOUT_DENSE", "RTFQ_LAYOUT_NHWC", "RTFQ_LAYOUT_KRSC", "RTFQ_LAYOUT_STRIDED"});
       require_known(operand.nibbles, name + "nibbles",
                     {"RTFQ_BYTES", "RTFQ_LOW_NIBBLE_FIRST", "RTFQ_HIGH_NIBBLE_FIRST"});
-      if (operand.nibbles != RTFQ_BYTES)
-        fail(name + "this version has one code a byte in every family, two a byte in none");
+      const char* of_nibbles = nibble_operand(family);
+      const bool nibbles = of_nibbles && operand.name && operand.name == std::string(of_nibbles);
+      if (nibbles != (operand.nibbles != RTFQ_BYTES))
+        fail(name + (nibbles
+                         ? "its codes are two a byte: declare RTFQ_LOW_NIBBLE_FIRST or RTFQ_HIGH_NIBBLE_FIRST"
+                         : "codes are one a byte here, two a byte in int4.quantize (codes) and int4.conv2d "
+                           "(weights)"));
     }
   }
 }
@@ -345,6 +364,21 @@ std::pair<std::string, std::string> split_name(const std::string& text) {
   if (colon == text.npos || std::filesystem::exists(text) || !std::filesystem::exists(text.substr(0, colon)))
     return {text, ""};
   return {text.substr(0, colon), text.substr(colon + 1)};
+}
+
+bool rounds(const std::string& family) {
+  if (family == AbsSum::name) return false;
+  for (const char* stem : {"fakequant.", "normquant.", "convquant.", "int4.quantize"})
+    if (family.rfind(stem, 0) == 0) return true;
+  return false;
+}
+
+rtfq_nibbles nibbles_of(const rtfq_operator& op) {
+  const char* of_nibbles = nibble_operand(op.family);
+  if (!of_nibbles) return RTFQ_BYTES;
+  for (std::size_t i = 0; i < op.operand_count; ++i)
+    if (op.operands[i].name && op.operands[i].name == std::string(of_nibbles)) return op.operands[i].nibbles;
+  return RTFQ_LOW_NIBBLE_FIRST;
 }
 
 std::string rounding_text(const rtfq_operator& op) {

@@ -50,6 +50,11 @@ double last_launch_seconds();
 /// "multiply by the reciprocal, ties to even".
 std::string rounding_text(const rtfq_operator&);
 
+/// Whether a family's results depend on how its quantizers round.
+bool rounds(const std::string& family);
+/// How the operator's codes of 4 bits lie in their bytes; RTFQ_BYTES: the family has none.
+rtfq_nibbles nibbles_of(const rtfq_operator&);
+
 /// Throws unless the table can be used: names, families, functions, operands. What the loaders share.
 void check(const rtfq_plugin&, const std::string& file);
 

@@ -1,12 +1,37 @@
 #include "tools/bench/item.h"
 
+#include <algorithm>
 #include <cmath>
+#include <optional>
 #include <stdexcept>
 
 #include "tools/bench/statistics.h"
 
 namespace rtfq::lab {
 namespace {
+
+/// Dims that are a choice: the words of shapes.h's enumerations, by their values.
+const std::map<std::string, std::vector<std::string>>& words() {
+  static const std::map<std::string, std::vector<std::string>> all{
+      {"residual", {"none", "values", "codes", "norm"}}, {"identity", {"none", "codes", "values"}}};
+  return all;
+}
+
+/// A word of such a dim as its value, or nothing.
+std::optional<int64_t> value_of(const std::string& dim, const std::string& word) {
+  const auto its = words().find(dim);
+  if (its == words().end()) return {};
+  const auto found = std::find(its->second.begin(), its->second.end(), word);
+  if (found != its->second.end()) return found - its->second.begin();
+  return {};
+}
+
+std::string dim_text(const std::string& dim, int64_t value) {
+  const auto its = words().find(dim);
+  if (its == words().end() || value < 0 || value >= static_cast<int64_t>(its->second.size()))
+    return std::to_string(value);
+  return its->second[static_cast<std::size_t>(value)];
+}
 
 constexpr const char* outcomes[] = {"exact", "near-tie", "wrong", "crashed", "hung", "failed", "skipped"};
 
@@ -15,13 +40,17 @@ constexpr const char* outcomes[] = {"exact", "near-tie", "wrong", "crashed", "hu
 std::string dims_as_text(const std::map<std::string, int64_t>& dims) {
   std::string text;
   // As people write them: images, size, channels, filters; what is not known comes last.
-  std::vector<std::string> order{"count", "n",  "hw",     "h",      "w",   "c",
-                                 "k",     "rs", "filter", "stride", "pad", "of"};
+  std::vector<std::string> order{"count", "n",      "hw",     "h",      "w",   "c", "k",
+                                 "rs",    "filter", "window", "stride", "pad", "of"};
+  const std::vector<std::string> last{"segments", "signed", "z", "residual", "identity"};
   for (const auto& [name, value] : dims)
-    if (std::find(order.begin(), order.end(), name) == order.end()) order.push_back(name);
+    if (std::find(order.begin(), order.end(), name) == order.end() &&
+        std::find(last.begin(), last.end(), name) == last.end())
+      order.push_back(name);
+  order.insert(order.end(), last.begin(), last.end());
   for (const std::string& name : order)
     if (const auto found = dims.find(name); found != dims.end())
-      text += (text.empty() ? "" : ",") + name + "=" + std::to_string(found->second);
+      text += (text.empty() ? "" : ",") + name + "=" + dim_text(name, found->second);
   return text;
 }
 
@@ -31,14 +60,25 @@ std::map<std::string, int64_t> parse_dims(const std::string& text) {
     const std::size_t comma = std::min(text.find(',', at), text.size());
     const std::string part = text.substr(at, comma - at);
     const std::size_t equals = part.find('=');
+    at = comma + 1;
+    if (equals != part.npos && equals > 0)
+      if (const auto value = value_of(part.substr(0, equals), part.substr(equals + 1))) {
+        dims[part.substr(0, equals)] = *value;
+        continue;
+      }
     char* end = nullptr;
     const int64_t value = equals == part.npos ? 0 : std::strtoll(part.c_str() + equals + 1, &end, 10);
     if (equals == part.npos || equals == 0 || !end || *end || end == part.c_str() + equals + 1)
       throw std::invalid_argument("[shape] expected NAME=NUMBER,..., got '" + part + "'");
     dims[part.substr(0, equals)] = value;
-    at = comma + 1;
   }
   return dims;
+}
+
+bool quantizes(const std::string& op) {
+  for (const char* family : {"fakequant.", "normquant.", "convquant.", "int4.quantize"})
+    if (op.rfind(family, 0) == 0) return true;
+  return false;
 }
 
 std::string Item::case_text() const {

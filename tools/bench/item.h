@@ -18,6 +18,9 @@ using json = nlohmann::json;
 /// the worker finds out.
 inline const std::string own_choice = "ours";
 
+/// Whether an operator has quantizers, whose bits are asked for.
+bool quantizes(const std::string& op);
+
 /// An operator on a shape by an implementation on a device.
 struct Item {
   std::string op;              ///< "fakequant.forward"
@@ -31,7 +34,7 @@ struct Item {
   std::string data = "normal";  ///< normal, zeros, or the run whose values are used
   std::string where{};  ///< places in networks that have this shape: "resnet50@224xb32 layer1.0.conv1"
 
-  bool quantizer() const { return op.rfind("fakequant.", 0) == 0; }
+  bool quantizer() const { return quantizes(op); }
   /// "n=32,hw=3136,c=64" or the catalog's name, with bits and type: what tells cases of an operator apart.
   std::string case_text() const;
   /// "fakequant.forward/count=6422528,u4,f32/avx2/cpu".
@@ -41,7 +44,7 @@ struct Item {
 void to_json(json&, const Item&);
 void from_json(const json&, Item&);
 
-/// "n=32,hw=3136" as text, and back; throws std::invalid_argument.
+/// "n=32,hw=3136,residual=codes" as text, and back; throws std::invalid_argument.
 std::string dims_as_text(const std::map<std::string, int64_t>&);
 std::map<std::string, int64_t> parse_dims(const std::string&);
 

@@ -98,7 +98,7 @@ std::vector<Item> shapes_of(const std::string& op, const Selection& s) {
       shapes.push_back(shape);
     }
   }
-  const bool quantizer = op.rfind("fakequant.", 0) == 0;
+  const bool quantizer = quantizes(op);
   for (const std::string& shape : shapes)
     for (const std::string& dtype : s.dtypes.empty() ? std::vector<std::string>{"f32"} : s.dtypes)
       for (const std::string& word : quantizer && !s.bits.empty() ? s.bits : std::vector<std::string>{"4"}) {

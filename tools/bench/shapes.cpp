@@ -8,6 +8,7 @@
 #include <stdexcept>
 
 #include "kernels/catalog/catalog.h"
+#include "kernels/catalog/custom.h"
 #include "models/resnet.h"
 
 namespace rtfq::lab {
@@ -78,15 +79,59 @@ void for_each_activation(const Network& network, F&& f) {
   });
 }
 
+/// A sum that a network quantizes, as the fused passes have it: what is added to a convolution's norm, and
+/// whether the identity path reads codes of its own of it (kernels/normquant.h).
+struct QuantizedSum {
+  const ConvPlan* conv;
+  int64_t parent;  ///< input channels of the stored weights
+  rtfq_residual residual = RTFQ_RESIDUAL_NONE;
+  rtfq_identity identity = RTFQ_IDENTITY_NONE;
+  bool last = false;  ///< only the pooling reads it: the identity's 8 bits are all there is
+};
+
+/// Walks the sums of a network, whose blocks' names are those of their convolutions up to the last point,
+/// with 8 bits on the identity path. What a max pooling stands before is no such sum. Projections come apart.
+template <class F, class G>
+void for_each_sum(const Network& network, F&& f, G&& projection) {
+  std::vector<ConvPlan> convs;
+  std::vector<int64_t> parents;
+  for_each_conv(network, [&](const ConvPlan& conv, int64_t parent) {
+    convs.push_back(conv);
+    parents.push_back(parent);
+  });
+  const auto block_of = [](const ConvPlan& conv) { return conv.name.substr(0, conv.name.rfind('.')); };
+  const auto projects = [&](const std::string& block) {
+    return std::any_of(convs.begin(), convs.end(),
+                       [&](const ConvPlan& conv) { return conv.name == block + ".projection"; });
+  };
+  std::vector<QuantizedSum> sums;
+  for (std::size_t i = 0; i < convs.size(); ++i)
+    convs[i].name.ends_with(".projection") ? projection(convs[i], parents[i])
+                                           : sums.push_back({&convs[i], parents[i]});
+  for (std::size_t i = 0; i < sums.size(); ++i) {
+    const std::string block = block_of(*sums[i].conv);
+    sums[i].last = i + 1 == sums.size();
+    const bool ends = sums[i].last || block_of(*sums[i + 1].conv) != block;
+    if (ends && block != "stem")
+      sums[i].residual = projects(block) ? RTFQ_RESIDUAL_NORM : RTFQ_RESIDUAL_CODES;
+    if (ends && !sums[i].last && !projects(block_of(*sums[i + 1].conv)))
+      sums[i].identity = RTFQ_IDENTITY_CODES;
+    if (block != "stem" || !resnet_spec(network.arch).stem_pool) f(sums[i]);
+  }
+}
+
 }  // namespace
 
 std::vector<Item> network_items(const std::string& op, const std::string& text, int bits) {
   const Network network = parse_network(text);
   std::vector<Item> items;
-  const auto add = [&](const std::string& name, std::map<std::string, int64_t> dims, int its_bits = 0,
+  const auto add = [&](const std::string& name, std::map<std::string, int64_t> dims, int quantized = 0,
                        bool is_signed = false) {
+    std::erase_if(dims, [](const auto& dim) {  // what is not there goes without saying
+      return dim.second == 0 && (dim.first == "residual" || dim.first == "identity");
+    });
     Item item{op, "", "cpu", "", std::move(dims)};
-    item.bits = its_bits;
+    item.bits = quantized;
     item.is_signed = is_signed;
     item.where = text + " " + name;
     items.push_back(std::move(item));
@@ -98,33 +143,90 @@ std::vector<Item> network_items(const std::string& op, const std::string& text, 
     });
     return k;
   };
-  if (op.rfind("conv2d.", 0) == 0) {
+  const auto dims_of = [&](const ConvPlan& conv, int64_t parent) {
+    return std::map<std::string, int64_t>{
+        {"n", network.batch}, {"h", conv.h},           {"w", conv.w},           {"c", conv.c},
+        {"k", conv.k},        {"filter", conv.filter}, {"stride", conv.stride}, {"pad", conv.filter / 2},
+        {"of", parent}};
+  };
+  const int its_bits = bits ? bits : 4;
+  if (op.rfind("conv2d.", 0) == 0 || op == "int4.conv2d") {
     for_each_conv(network, [&](const ConvPlan& conv, int64_t parent) {
       if (op == "conv2d.dgrad" && conv.name == "stem") return;  // nobody wants the image's gradient
-      add(conv.name, {{"n", network.batch},
-                      {"h", conv.h},
-                      {"w", conv.w},
-                      {"c", conv.c},
-                      {"k", conv.k},
-                      {"filter", conv.filter},
-                      {"stride", conv.stride},
-                      {"pad", conv.filter / 2},
-                      {"of", parent}});
+      if (op == "int4.conv2d" && conv.name == "stem") return;   // its weights have 8 bits
+      add(conv.name, dims_of(conv, parent));
     });
+  } else if (op.rfind("normquant.", 0) == 0) {
+    for_each_sum(
+        network,
+        [&](const QuantizedSum& sum) {
+          const ConvPlan& conv = *sum.conv;
+          add(conv.name,
+              {{"n", network.batch},
+               {"hw", output_size(conv, conv.h) * output_size(conv, conv.w)},
+               {"c", conv.k},
+               {"segments", network.batch > 1 ? 2 : 1},
+               {"residual", sum.residual},
+               {"identity", sum.identity}},
+              sum.last ? 8 : its_bits);
+        },
+        [](const ConvPlan&, int64_t) {});
+  } else if (op.rfind("convquant.", 0) == 0) {
+    for_each_sum(
+        network,
+        [&](const QuantizedSum& sum) {
+          auto dims = dims_of(*sum.conv, sum.parent);
+          // A projection's norm is computed first, and added as values.
+          dims["residual"] = sum.residual == RTFQ_RESIDUAL_NORM ? RTFQ_RESIDUAL_VALUES : sum.residual;
+          dims["identity"] = sum.identity;
+          if (sum.conv->name == "stem") dims["signed"] = 1;
+          add(sum.conv->name, std::move(dims), sum.last ? 8 : its_bits);
+        },
+        [&](const ConvPlan& conv, int64_t parent) {
+          auto dims = dims_of(conv, parent);
+          dims["z"] = 1;
+          add(conv.name, std::move(dims), its_bits);
+        });
+  } else if (op == "int4.quantize") {
+    if (its_bits <= 4)
+      for_each_conv(network, [&](const ConvPlan& conv, int64_t parent) {
+        add(conv.name + " weights",
+            {{"k", conv.k}, {"rs", conv.filter * conv.filter}, {"c", conv.c}, {"of", parent}}, its_bits,
+            true);
+      });
+  } else if (op.rfind("maxpool.", 0) == 0) {
+    for_each_conv(network, [&](const ConvPlan& conv, int64_t) {
+      if (conv.name == "stem" && resnet_spec(network.arch).stem_pool)
+        add("stem", {{"n", network.batch},
+                     {"h", output_size(conv, conv.h)},
+                     {"w", output_size(conv, conv.w)},
+                     {"c", conv.k},
+                     {"window", 3},
+                     {"stride", 2},
+                     {"pad", 1}});
+    });
+  } else if (op.rfind("avgpool.", 0) == 0) {
+    std::map<std::string, int64_t> dims;
+    for_each_conv(network, [&](const ConvPlan& conv, int64_t) {
+      dims = {{"n", network.batch},
+              {"h", output_size(conv, conv.h)},
+              {"w", output_size(conv, conv.w)},
+              {"c", conv.k}};
+    });
+    add("features", std::move(dims));
   } else if (op.rfind("linear.", 0) == 0) {
     const int64_t classes = 1000;
     add("classifier", {{"n", network.batch}, {"c", last_channels()}, {"k", classes}});
   } else if (op.rfind("fakequant.", 0) == 0) {
     for_each_activation(network, [&](const std::string& name, int64_t n, int64_t hw, int64_t c) {
       if (op == "fakequant.backward" && name == "image") return;
-      add(name, {{"count", n * hw * c}}, bits ? bits : 4, name == "image");
+      add(name, {{"count", n * hw * c}}, its_bits, name == "image");
     });
     for_each_conv(network, [&](const ConvPlan& conv, int64_t parent) {
       add(conv.name + " weights",
-          {{"k", conv.k}, {"rs", conv.filter * conv.filter}, {"c", conv.c}, {"of", parent}}, bits ? bits : 4,
-          true);
+          {{"k", conv.k}, {"rs", conv.filter * conv.filter}, {"c", conv.c}, {"of", parent}}, its_bits, true);
     });
-  } else if (op.rfind("batchnorm.", 0) == 0) {
+  } else if (op.rfind("batchnorm.", 0) == 0 && !kernels::catalog::dims_text(op).empty()) {
     for_each_activation(network, [&](const std::string& name, int64_t n, int64_t hw, int64_t c) {
       // Source and target images of a training step are two segments.
       if (name != "image") add(name, {{"n", n}, {"hw", hw}, {"c", c}, {"segments", n > 1 ? 2 : 1}});
@@ -195,8 +297,13 @@ std::vector<Item> suite_items(const std::string& name, const std::vector<std::st
         {"batchnorm.normalize", "n=64,hw=3136,c=64,segments=2"},
         {"batchnorm.reduce", "n=64,hw=3136,c=64,segments=2"},
         {"batchnorm.apply", "n=64,hw=3136,c=64,segments=2"},
+        {"normquant.forward", "n=64,hw=3136,c=64,segments=2"},
+        {"normquant.reduce", "n=64,hw=3136,c=64,segments=2"},
+        {"normquant.apply", "n=64,hw=3136,c=64,segments=2"},
         {"relu.forward", "count=12845056"},
         {"add", "count=12845056"},
+        {"convquant.forward", "n=1,h=28,w=28,c=128,k=128,filter=3"},
+        {"int4.quantize", "k=512,rs=9,c=512"},
         {"conv2d.forward", "n=32,h=28,w=28,c=128,k=128,filter=3"},
         {"conv2d.dgrad", "n=32,h=28,w=28,c=128,k=128,filter=3"},
         {"conv2d.wgrad", "n=32,h=28,w=28,c=128,k=128,filter=3"},

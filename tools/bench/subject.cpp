@@ -12,11 +12,12 @@ namespace catalog = kernels::catalog;
 catalog::Contract contract_of(const Item& item) {
   const auto* offer = kernels::plugin::find(item.op, item.implementation);
   if (!offer) return {};
-  return {offer->op->scaling, offer->op->ties, (offer->op->flags & RTFQ_FINITE_ONLY) != 0};
+  return {offer->op->scaling, offer->op->ties, (offer->op->flags & RTFQ_FINITE_ONLY) != 0,
+          kernels::plugin::nibbles_of(*offer->op) == RTFQ_HIGH_NIBBLE_FIRST};
 }
 
 std::string rounding_of(const Item& item) {
-  if (item.op != "fakequant.forward" && item.op != "fakequant.backward") return "";
+  if (!kernels::plugin::rounds(item.op)) return "";
   const auto* offer = kernels::plugin::find(item.op, item.implementation);
   rtfq_operator ours{};
   std::string text = kernels::plugin::rounding_text(offer ? *offer->op : ours);
@@ -51,7 +52,9 @@ std::unique_ptr<catalog::Instance> make_instance(const Item& item, bool verifyin
   request.is_signed = item.is_signed;
   request.contract = contract;
   request.reference = verifying;
-  if (verifying && (item.quantizer() || item.op == "add" || item.op.rfind("relu.", 0) == 0)) {
+  const bool values_matter = item.op.rfind("fakequant.", 0) == 0 || item.op == "int4.quantize" ||
+                             item.op == "add" || item.op.rfind("relu.", 0) == 0;
+  if (verifying && values_matter) {
     request.fill = catalog::Fill::special;
   } else if (item.data == "zeros") {
     request.fill = catalog::Fill::zeros;

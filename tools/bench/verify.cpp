@@ -48,8 +48,10 @@ std::vector<catalog::Contract> other_rules(const catalog::Contract& declared) {
     for (const auto scaling : {RTFQ_RECIPROCAL, RTFQ_DIVISION, RTFQ_EXACT})
       for (const auto ties : {RTFQ_TIES_EVEN, RTFQ_TIES_AWAY, RTFQ_TIES_UP}) {
         const bool other_scaling = scaling != declared.scaling, other_ties = ties != declared.ties;
-        if (both ? other_scaling && other_ties : other_scaling != other_ties)
-          rules.push_back({scaling, ties, declared.finite_only});
+        if (both ? other_scaling && other_ties : other_scaling != other_ties) {
+          rules.push_back(declared);
+          rules.back().scaling = scaling, rules.back().ties = ties;
+        }
       }
   return rules;
 }
@@ -106,8 +108,7 @@ void Verifier::verify(catalog::Instance& instance, const Item& item, const std::
 /// first: of the case `first` of the catalog, then of every small one; or of the item's own shape, which then
 /// is all.
 std::string Verifier::agreement(const Item& item, const std::string& first, bool near) {
-  const bool rounds = item.op == "fakequant.forward" || item.op == "fakequant.backward";
-  if (!rounds || !kernels::plugin::find(item.op, item.implementation)) return "";
+  if (!kernels::plugin::rounds(item.op) || !kernels::plugin::find(item.op, item.implementation)) return "";
   const catalog::Contract declared = contract_of(item);
   const auto backend = kernels::parse_device(item.device).backend;
   const auto agrees = [&](const std::string& name, const auto& make, catalog::Ties ties) {
