@@ -124,10 +124,15 @@ TEST_CASE("plugins: new-plugin writes folders that build with one command and ar
   const Lab lab;
   struct Made {
     const char *family, *language, *device, *shape;
+    const char* dtype = "f32";
   };
-  for (const Made& made : {Made{"fakequant.forward", "c", "cpu", "count=1003"},
-                           Made{"fakequant.backward", "c", "cpu", "count=1003"},
-                           Made{"fakequant.forward", "cuda", "simt", "count=1003"}}) {
+  for (const Made& made :
+       {Made{"fakequant.forward", "c", "cpu", "count=1003"},
+        Made{"fakequant.backward", "c", "cpu", "count=1003"},
+        Made{"fakequant.forward", "cuda", "simt", "count=1003"},
+        Made{"normquant.forward", "c", "cpu", "n=2,hw=9,c=37,segments=2,residual=norm,identity=codes"},
+        Made{"conv2d.forward", "c", "cpu", "n=2,h=5,w=4,c=12,k=9,filter=3,stride=2,of=16", "u8"},
+        Made{"int4.quantize", "c", "cpu", "k=3,rs=4,c=7,of=9"}}) {
     const std::string folder = lab.at(std::string(made.family) + "-" + made.language);
     INFO(folder);
     const Outcome written = lab.run({"new-plugin", made.family, "--lang", made.language, "--out", folder});
@@ -135,9 +140,9 @@ TEST_CASE("plugins: new-plugin writes folders that build with one command and ar
     REQUIRE(written.status == 0);
     CHECK_THAT(written.err, Contains("make -C " + folder));
     REQUIRE(std::system(("make -s -C '" + folder + "' >/dev/null 2>&1").c_str()) == 0);
-    const Outcome right =
-        lab.run({"run", "--op", made.family, "--device", made.device, "--impl",
-                 "plugin:" + folder + "/plugin.so", "--shape", made.shape, "--verify-only", "--seeds", "2"});
+    const Outcome right = lab.run({"run", "--op", made.family, "--device", made.device, "--impl",
+                                   "plugin:" + folder + "/plugin.so", "--shape", made.shape, "--dtype",
+                                   made.dtype, "--verify-only", "--seeds", "2"});
     INFO(right.out << right.err);
     CHECK(right.status == 0);
     CHECK_THAT(right.out, Contains(" exact") && !Contains("near-tie"));
@@ -244,6 +249,19 @@ TEST_CASE("plugins: training with a kernel of one's own") {
   succeed(place, place.train("border", {"--kernel", kernel("border")}));
   CHECK(losses("border") != losses("ours"));
 
+  // The fused norms are those of training on codes.
+  const std::vector<std::string> on_codes{"--set", "precision=int8"};
+  const auto norms = [&](const std::string& run, const std::string& name) {
+    auto more = on_codes;
+    if (!name.empty())
+      more.insert(more.end(), {"--kernel", "normquant.forward=" + plugin("norms") + ":" + name});
+    succeed(place, place.train(run, more));
+    return losses(run);
+  };
+  const auto on_codes_losses = norms("codes", "");
+  CHECK(norms("codes-right", "right") == on_codes_losses);
+  CHECK(norms("codes-forgets", "forgets") != on_codes_losses);
+
   const auto refused = [&](const std::string& text, const std::string& reason) {
     const Outcome outcome = place.rtfq(place.train("refused", {"--kernel", text}));
     INFO(outcome.err);
@@ -255,6 +273,7 @@ TEST_CASE("plugins: training with a kernel of one's own") {
   refused("fakequant.sideways=x.so", "there is no operator 'fakequant.sideways'");
   refused("fakequant.backward=" + plugin("none"),
           "has no fakequant.backward for the CPU: it has fakequant.forward on cpu");
+  refused("convquant.forward=" + plugin("codes"), "is of deployment, training never calls it");
   refused("relu.forward=" + plugin("several"), "NAME among plain, scaled, plain.2");
   refused("relu.forward=" + plugin("several") + ":absent", "there are plain, scaled, plain.2");
   const Outcome named =

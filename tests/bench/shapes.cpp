@@ -52,6 +52,24 @@ TEST_CASE("shapes: a subnet's weights are slices of the full network's") {
   CHECK_FALSE(activation->is_signed);
 }
 
+TEST_CASE("shapes: the fused passes of a network, as training and deployment call them") {
+  const auto norms = network_items("normquant.forward", "resnet50@224xb32", 4);
+  // Behind the first bottleneck's sum another block adds; behind a stage's last one a projection reads codes.
+  CHECK(find(norms, "n=32,hw=3136,c=64,segments=2"));
+  CHECK(find(norms, "n=32,hw=3136,c=256,segments=2,residual=norm,identity=codes"));
+  CHECK(find(norms, "n=32,hw=3136,c=256,segments=2,residual=codes,identity=codes"));
+  CHECK(find(norms, "n=32,hw=3136,c=256,segments=2,residual=codes"));
+  const Item* last = find(norms, "n=32,hw=49,c=2048,segments=2,residual=codes");
+  REQUIRE(last);
+  CHECK(last->bits == 8);                                     // what is pooled has the identity path's
+  CHECK_FALSE(find(norms, "n=32,hw=12544,c=64,segments=2"));  // the stem is pooled first
+  const auto convs = network_items("convquant.forward", "resnet18@112xb1/w0.9,d0.5", 4);
+  CHECK(find(convs, "n=1,h=28,w=28,c=64,k=112,filter=1,stride=2,pad=0,of=64,z=1"));
+  CHECK(find(convs, "n=1,h=14,w=14,c=112,k=112,filter=3,stride=1,pad=1,of=128,residual=values"));
+  CHECK(parse_dims("c=8,residual=norm,identity=codes") ==
+        std::map<std::string, int64_t>{{"c", 8}, {"residual", 3}, {"identity", 1}});
+}
+
 TEST_CASE("shapes: what is no network is refused with an example") {
   for (const char* text :
        {"resnet50@224", "resnet50@x", "resnet50@224xb", "resnet50@224xb32/q3", "resnet50@0xb1"})

@@ -21,6 +21,20 @@ std::string replaced(std::string text, const std::string& from, const std::strin
   return text;
 }
 
+/// What a family's folder asks for beside what all do.
+struct Asked {
+  std::string run;    ///< of rtfq-bench
+  std::string train;  ///< of rtfq; families that training does not call have no `make train` worth naming
+  bool trains = true;
+};
+
+Asked asked_of(const std::string& family) {
+  const std::string on_codes = "--set precision=int8";  // where these passes run on codes
+  if (family == "conv2d.forward") return {"--dtype u8 --shape n=4,h=14,w=14,c=128,k=128,filter=3", on_codes};
+  if (family == "normquant.forward") return {"", on_codes};
+  return {"", "", family.rfind("int4.", 0) != 0};
+}
+
 int new_plugin(const std::string& family, const std::string& language, std::string folder) {
   const auto known = template_families();
   if (std::find(known.begin(), known.end(), family) == known.end()) {
@@ -32,10 +46,16 @@ int new_plugin(const std::string& family, const std::string& language, std::stri
   if (folder.empty()) folder = replaced(family, ".", "-");
   if (fs::exists(folder) && !fs::is_empty(folder))
     throw cli::UsageError("[new-plugin] " + folder + " is not empty: choose another with --out");
+  const Asked asked = asked_of(family);
   const auto fill = [&](const std::string& text) {
-    return replaced(
-        replaced(replaced(text, "@SOURCE@", source_folder()), "@PROGRAM@", fs::absolute(program).string()),
-        "@FAMILY@", family);
+    std::string filled = text;
+    for (const auto& [mark, value] : {std::pair<std::string, std::string>{"@SOURCE@", source_folder()},
+                                      {"@PROGRAM@", fs::absolute(program).string()},
+                                      {"@FAMILY@", family},
+                                      {" @CASE@", asked.run.empty() ? "" : " " + asked.run},
+                                      {" @TRAIN@", asked.train.empty() ? "" : " " + asked.train}})
+      filled = replaced(std::move(filled), mark, value);
+    return filled;
   };
   const auto files = cli::as_usage([&] { return template_files(family, language); });
   fs::create_directories(folder);
@@ -46,14 +66,16 @@ int new_plugin(const std::string& family, const std::string& language, std::stri
   const std::string at = cli::shell_word(folder),
                     library = cli::shell_word(folder + (python ? "/plugin.py" : "/plugin.so"));
   const std::string device = language == "cuda" ? " --device simt" : "",
-                    shape = language == "cuda" ? " --shape count=65536" : "";
+                    shape = language == "cuda"  ? " --shape count=65536"
+                            : asked.run.empty() ? ""
+                                                : " " + asked.run;
   note("wrote " + folder + ". It " +
        (python ? "needs an interpreter with NumPy (RTFQ_PYTHON names one) and " : "builds and ") +
        "is right as it is; make it fast:\n" + (python ? "" : "  make -C " + at + "\n") + "  " + program +
        " run --op " + family + device + " --impl ours,plugin:" + library + shape + "\n  " + program +
        " compare --op " + family + device + " --a ours --b plugin:" + library + shape + "\nor `make -C " +
        at + (python ? " test`, `compare`" : " test`, `verify`, `compare`, `debug`, `clean`") +
-       (language == "c" ? ", `train`" : "") + ".");
+       (language == "c" && asked.trains ? ", `train`" : "") + ".");
   return cli::done;
 }
 
@@ -66,7 +88,11 @@ void add_new_plugin(CLI::App& app, cli::Action& action) {
   auto options = std::make_shared<Options>();
   CLI::App* command =
       app.add_subcommand("new-plugin", "a folder with a kernel of your own, which builds with `make`");
-  command->add_option("family", options->family, "the operator: fakequant.forward, fakequant.backward")
+  command
+      ->add_option("family", options->family,
+                   "the operator: fakequant.forward, fakequant.backward, normquant.forward (a fused norm), "
+                   "conv2d.forward "
+                   "(codes), int4.quantize (packing)")
       ->required();
   command->add_option("--lang", options->language, "c, cuda or python (default: c)")
       ->check(CLI::IsMember({"c", "cuda", "python"}));
