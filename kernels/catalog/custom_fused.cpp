@@ -42,6 +42,8 @@ std::unique_ptr<Instance> normquant(const CustomRequest& request) {
   c.random = true;
   c.stores_g_z = c.residual != RTFQ_RESIDUAL_NONE;  // as training asks for it
   c.qp = greatest_code(request);
+  // Gradients of both kinds, two norms and a hundred thousand rows: terms are twice the catalog's.
+  c.sums = 2;
   c.zeros = request.fill == Fill::zeros;
   c.given = request.given;
   if (request.given) c.step = request.step;

@@ -235,7 +235,7 @@ std::unique_ptr<Problem<NormQuantReduce>> reduce(const Case& c, const Contract& 
   // Random terms are of the order of 1 (times 1/deviation, at most 2.3): an error of an ulp each, at random,
   // and a half for the result.
   const auto terms = static_cast<double>(p.shape.norm.n * p.shape.norm.hw);
-  const double absolute = c.random ? 1e-6 * std::sqrt(terms) : 0, relative = c.random ? 5e-7 : 0;
+  const double absolute = c.random ? c.sums * 1e-6 * std::sqrt(terms) : 0, relative = c.random ? 5e-7 : 0;
   const auto add_sum = [&](const char* name, const Values& values) {
     float* to = problem->add<float>(p.main.mean.size());
     problem->expected.push_back({name, problem->last(), RTFQ_F32, values, absolute, relative});

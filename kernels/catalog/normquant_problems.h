@@ -28,6 +28,7 @@ struct Case {
   std::shared_ptr<const std::vector<float>> given{};  ///< x itself, repeated to its size
   float step = 0;                                     ///< 0: 0.25, of random data 0.173
   bool reference = true;                              ///< false: nothing is expected of the outputs
+  double sums = 1;  ///< by which the tolerance of random sums over all rows is multiplied
 };
 
 std::unique_ptr<Problem<NormQuantForward>> forward(const Case&, const Contract& = {});

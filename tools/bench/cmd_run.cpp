@@ -128,7 +128,7 @@ int run(Options& options, const std::string& command) {
   options.settings.noise = parse_share(options.noise, "--noise");
   options.settings.counters = !options.no_counters;
   // A suite of a minute cannot give every row of a noisy machine four seconds.
-  if (options.selection.suite == "quick" && !options.seconds_given) options.settings.seconds = 1.2;
+  if (options.selection.suite == "quick" && !options.seconds_given) options.settings.seconds = 1;
   const auto known = cli::as_usage([&] { return offers(plugin_files(options.selection)); });
   const auto items = cli::as_usage([&] { return items_of(options.selection, known); });
   if (options.profile) return profile(items, files_of(known));
@@ -202,7 +202,7 @@ void add_run(CLI::App& app, cli::Action& action) {
                       "half width of the median's 99 % interval that is enough (default 2%)");
   command
       ->add_option("--seconds", options->settings.seconds,
-                   "that a row may take to reach it (default 4; of --suite quick 1.2)")
+                   "that a row may take to reach it (default 4; of --suite quick 1)")
       ->check(CLI::PositiveNumber);
   command->add_flag("--cold", options->settings.cold, "evict the caches before every launch");
   command->add_flag("--warm", options->settings.warm,

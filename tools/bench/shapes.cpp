@@ -303,7 +303,6 @@ std::vector<Item> suite_items(const std::string& name, const std::vector<std::st
         {"relu.forward", "count=12845056"},
         {"add", "count=12845056"},
         {"convquant.forward", "n=1,h=28,w=28,c=128,k=128,filter=3"},
-        {"int4.quantize", "k=512,rs=9,c=512"},
         {"conv2d.forward", "n=32,h=28,w=28,c=128,k=128,filter=3"},
         {"conv2d.dgrad", "n=32,h=28,w=28,c=128,k=128,filter=3"},
         {"conv2d.wgrad", "n=32,h=28,w=28,c=128,k=128,filter=3"},
