@@ -49,10 +49,12 @@ void batchnorm_normalize(const BatchNormShape& s, const BatchNormNormalizeArgs& 
         norm.fill<T>(s, a.mean, a.variance, a.scale[segment], a.shift[segment], segment, channel, width);
       },
       [x](const NormLanes& norm, int64_t lane, int64_t at, int64_t ahead, int64_t n) RTFQ_INLINE_LAMBDA {
-        auto y = normalized<V>(centred<V>(stream_run<V>(x + at, ahead, n), norm, lane), norm, lane);
-        if constexpr (relu)
-          for (auto& part : y.part) part = V::maximum(V::all(0.0f), part);  // its second operand for a NaN
-        return y;
+        const auto values = stream_run<V>(x + at, ahead, n);
+        return by_parts<V>([&](int part, int64_t first) RTFQ_INLINE_LAMBDA {
+          const int64_t l = lane + first;
+          const auto y = normalized<V>(centred<V>(values.part[part], norm, l), norm, l);
+          return relu ? V::maximum(V::all(0.0f), y) : y;  // its second operand for a NaN
+        });
       });
 }
 
@@ -73,9 +75,12 @@ void batchnorm_apply(const BatchNormShape& s, const BatchNormApplyArgs& a) {
                                         width);
       },
       [x, g](const Lanes& lanes, int64_t lane, int64_t at, int64_t ahead, int64_t n) RTFQ_INLINE_LAMBDA {
-        const auto from_mean = centred<V>(stream_run<V>(x + at, ahead, n), lanes.norm, lane);
-        return norm_gradient<V>(from_mean, stream_run<V>(g + at, ahead, n), lanes.norm, lanes.gradient.mean_g,
-                                lanes.gradient.slope, lane);
+        const auto values = stream_run<V>(x + at, ahead, n), gradients = stream_run<V>(g + at, ahead, n);
+        return by_parts<V>([&](int part, int64_t first) RTFQ_INLINE_LAMBDA {
+          const int64_t l = lane + first;
+          return norm_gradient<V>(centred<V>(values.part[part], lanes.norm, l), gradients.part[part],
+                                  lanes.norm, lanes.gradient.mean_g, lanes.gradient.slope, l);
+        });
       });
 }
 

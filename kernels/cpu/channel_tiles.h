@@ -136,33 +136,28 @@ struct GradientLanes {
   }
 };
 
+// Of as many elements as V holds, whose first one lies in `lane`.
+
 /// x - mean
 template <class V>
-RTFQ_INLINE typename V::Run centred(const typename V::Run& x, const NormLanes& norm, int64_t lane) {
-  return by_parts<V>([&](int part, int64_t at) RTFQ_INLINE_LAMBDA {
-    return V::subtract(x.part[part], V::load(norm.mean + lane + at));
-  });
+RTFQ_INLINE typename V::Floats centred(typename V::Floats x, const NormLanes& norm, int64_t lane) {
+  return V::subtract(x, V::load(norm.mean + lane));
 }
 
 /// centred*factor + shift
 template <class V>
-RTFQ_INLINE typename V::Run normalized(const typename V::Run& centred, const NormLanes& norm, int64_t lane) {
-  return by_parts<V>([&](int part, int64_t at) RTFQ_INLINE_LAMBDA {
-    return V::multiply_add(centred.part[part], V::load(norm.factor + lane + at),
-                           V::load(norm.shift + lane + at));
-  });
+RTFQ_INLINE typename V::Floats normalized(typename V::Floats centred, const NormLanes& norm, int64_t lane) {
+  return V::multiply_add(centred, V::load(norm.factor + lane), V::load(norm.shift + lane));
 }
 
 /// factor * (g - mean_g - centred*slope)
 template <class V>
-RTFQ_INLINE typename V::Run norm_gradient(const typename V::Run& centred, const typename V::Run& g,
-                                          const NormLanes& norm, const float* mean_g, const float* slope,
-                                          int64_t lane) {
-  return by_parts<V>([&](int part, int64_t at) RTFQ_INLINE_LAMBDA {
-    const auto from_mean = V::subtract(g.part[part], V::load(mean_g + lane + at));
-    const auto projected = V::subtract_product(centred.part[part], V::load(slope + lane + at), from_mean);
-    return V::multiply(V::load(norm.factor + lane + at), projected);
-  });
+RTFQ_INLINE typename V::Floats norm_gradient(typename V::Floats centred, typename V::Floats g,
+                                             const NormLanes& norm, const float* mean_g, const float* slope,
+                                             int64_t lane) {
+  const auto from_mean = V::subtract(g, V::load(mean_g + lane));
+  const auto projected = V::subtract_product(centred, V::load(slope + lane), from_mean);
+  return V::multiply(V::load(norm.factor + lane), projected);
 }
 
 }  // namespace rtfq::kernels::cpu

@@ -1,8 +1,10 @@
 #pragma once
 // What kernels on lanes_avx2.h and lanes_avx512.h share.
 
+#include <cstddef>
 #include <cstring>
 #include <type_traits>
+#include <utility>
 
 #include "kernels/cpu/policy.h"
 
@@ -11,16 +13,28 @@ namespace rtfq::kernels::cpu {
 /// The sum of all lanes, the first first.
 template <class V>
 RTFQ_INLINE double total(const typename V::Doubles& lanes) {
-  double values[V::width], sum = 0;
+  double values[sizeof lanes / sizeof(double)], sum = 0;
   V::store(values, lanes);
   for (const double value : values) sum += value;
   return sum;
 }
 
-/// A run of f(part, first lane) for both parts.
+/// Calls f(0), ..., f(count - 1): a loop whose arrays stay in registers, since their indices are constants
+/// from the start.
+template <int count, class F>
+RTFQ_INLINE void repeat(F&& f) {
+  [&]<int... i>(std::integer_sequence<int, i...>) RTFQ_INLINE_LAMBDA {
+    (f(i), ...);
+  }
+  (std::make_integer_sequence<int, count>{});
+}
+
+/// A run of f(part, first lane) for all parts.
 template <class V, class F>
 RTFQ_INLINE typename V::Run by_parts(F&& f) {
-  return {{f(0, 0), f(1, V::width)}};
+  typename V::Run run;
+  repeat<V::parts>([&](int part) RTFQ_INLINE_LAMBDA { run.part[part] = f(part, part * V::width); });
+  return run;
 }
 
 /// Calls f(i, n) for each run of 32 of `count` elements, or for so many runs together; n elements of them are
@@ -59,27 +73,61 @@ RTFQ_INLINE typename V::Run stream_run(const T* from, int64_t ahead, int64_t cou
   return read_run<V>(from, count);
 }
 
-/// 32 codes as numbers, in the order of a run of T.
-template <class V, class T>
-RTFQ_INLINE typename V::Run read_codes(const uint8_t* from, int64_t count) {
-  if (count >= 32) [[likely]]
-    return V::template load_codes<T>(from);
-  uint8_t padded[32] = {};
-  std::memcpy(padded, from, static_cast<std::size_t>(count));
-  return V::template load_codes<T>(padded);
-}
+/// A run at `from` that is read part by part; zeros stand for elements that are not there. With `used` false
+/// there is none.
+template <class T, bool used = true>
+class RunSource {
+ public:
+  RTFQ_INLINE RunSource(const T* from, int64_t count) : at_(from) {
+    if (count >= 32) [[likely]]
+      return;
+    std::memset(padded_, 0, sizeof padded_);
+    std::memcpy(padded_, from, static_cast<std::size_t>(count) * sizeof(T));
+    at_ = padded_;
+  }
+  RunSource(const RunSource&) = delete;
+  RunSource& operator=(const RunSource&) = delete;
+  RTFQ_INLINE operator const T*() const { return at_; }
 
-/// Stores the lower bytes of integers that are in the order of a run of T; `stream`: past the caches.
-template <class V, class T>
-RTFQ_INLINE void write_codes(uint8_t* to, typename V::Ints a, typename V::Ints b, int64_t count,
-                             bool stream) {
-  const __m256i bytes = V::template packed<T>(a, b);
+ private:
+  const T* at_;
+  alignas(64) T padded_[32];
+};
+template <class T>
+class RunSource<T, false> {
+ public:
+  RTFQ_INLINE RunSource(const T*, int64_t) {}
+};
+
+/// An array, or zeros wherever one looks in place of a null one: without a branch, which every run would
+/// take.
+template <class T>
+class ArrayOrZeros {
+ public:
+  RTFQ_INLINE explicit ArrayOrZeros(const void* array)
+      : base_(static_cast<const T*>(array ? array : zeros)), mask_(array ? -1 : 0) {}
+  RTFQ_INLINE const T* operator+(int64_t offset) const { return base_ + (offset & mask_); }
+
+ private:
+  alignas(64) static constexpr std::byte zeros[32 * sizeof(T)] = {};
+  const T* base_;
+  int64_t mask_;
+};
+
+/// Stores the 32 lower bytes of integers in the order of their type's run; `stream`: past the caches.
+RTFQ_INLINE void write_code_bytes(uint8_t* to, __m256i bytes, int64_t count, bool stream) {
   if (count < 32) [[unlikely]]
     std::memcpy(to, &bytes, static_cast<std::size_t>(count));
   else if (stream)
     _mm256_stream_si256(reinterpret_cast<__m256i*>(to), bytes);
   else
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), bytes);
+}
+/// The same of integers that are in the order of a run of T.
+template <class V, class T>
+RTFQ_INLINE void write_codes(uint8_t* to, typename V::Ints a, typename V::Ints b, int64_t count,
+                             bool stream) {
+  write_code_bytes(to, V::template packed<T>(a, b), count, stream);
 }
 
 /// Brings an array of floats, and what is behind it up to a multiple of 32, into the order in which

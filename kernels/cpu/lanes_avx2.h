@@ -12,6 +12,7 @@ namespace rtfq::kernels::cpu {
 
 struct Avx2 {
   static constexpr int64_t width = 16, register_bytes = 32;
+  static constexpr int parts = 2;  ///< of a run
 
   struct Floats {
     __m256 low, high;
@@ -229,6 +230,7 @@ struct Avx2 {
   }
 
  private:
+  friend struct Avx2Narrow;
   RTFQ_INLINE static __m256 floats8(__m256i x) { return _mm256_cvtepi32_ps(x); }
   RTFQ_INLINE static __m256i with_half(__m256 x) { return add_half_bf16(_mm256_castps_si256(x)); }
   RTFQ_INLINE static __m256 even(__m256i words) { return _mm256_castsi256_ps(_mm256_slli_epi32(words, 16)); }
@@ -238,6 +240,110 @@ struct Avx2 {
   RTFQ_INLINE static __m256i joined(__m256 even, __m256 odd) {
     return _mm256_blend_epi16(_mm256_srli_epi32(_mm256_castps_si256(even), 16), _mm256_castps_si256(odd),
                               0xaa);
+  }
+};
+
+/// Eight floats at a time, for passes whose arithmetic would not stay in sixteen registers with sixteen: a
+/// run is four parts, one after the other of which is finished. Sums of doubles are those of Avx2, in its
+/// order.
+struct Avx2Narrow {
+  static constexpr int64_t width = 8, register_bytes = 32;
+  static constexpr bool has_masks = false, packs_saturated = true;
+  static constexpr int parts = 4;
+
+  using Floats = __m256;
+  using Mask = __m256;
+  using Ints = __m256i;
+  using Doubles = Avx2::Doubles;
+  struct Run {
+    Floats part[4];
+  };
+
+  RTFQ_INLINE static Floats all(float x) { return _mm256_set1_ps(x); }
+  RTFQ_INLINE static Floats load(const float* from) { return load8(from); }
+  template <bool stream>
+  RTFQ_INLINE static void store(float* to, Floats x) {
+    store8<stream>(to, x);
+  }
+
+  /// One part of the run at `from`, as of a run that is loaded whole.
+  RTFQ_INLINE static Floats load_part(const float* from, int part) { return load8(from + 8 * part); }
+  RTFQ_INLINE static Floats load_part(const bf16* from, int part) {
+    const __m256i words = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from) + part % 2);
+    return part < 2 ? Avx2::even(words) : Avx2::odd(words);
+  }
+  /// The same of 32 codes in the order of a run of T.
+  template <class T>
+  RTFQ_INLINE static Floats load_code_part(const uint8_t* from, int part) {
+    if constexpr (std::is_same_v<T, bf16>) {
+      const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from) + part % 2);
+      const __m128i words = part < 2 ? _mm_and_si128(bytes, _mm_set1_epi16(0xff)) : _mm_srli_epi16(bytes, 8);
+      return _mm256_cvtepi32_ps(_mm256_cvtepu16_epi32(words));
+    } else {
+      return _mm256_cvtepi32_ps(
+          _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from + 8 * part))));
+    }
+  }
+  template <bool stream, class T>
+  RTFQ_INLINE static void store_run(T* to, const Run& x) {
+    Avx2::store_run<stream>(to, wide(x));
+  }
+  template <bool stream, class T>
+  RTFQ_INLINE static void store_run_exact(T* to, const Run& x) {
+    Avx2::store_run_exact<stream>(to, wide(x));
+  }
+  template <class T>
+  RTFQ_INLINE static Floats rounded_finite(Floats x) {
+    if constexpr (std::is_same_v<T, bf16>)
+      return Avx2::odd(Avx2::with_half(x));
+    else
+      return x;
+  }
+  RTFQ_INLINE static Ints ints(Floats x) { return _mm256_cvtps_epi32(x); }
+  /// Integers of a run of T as codes up to 255; what is less than 0 is 0.
+  template <class T>
+  RTFQ_INLINE static __m256i packed(const Ints (&x)[4]) {
+    // The packing instructions work within 128-bit halves. Of bf16 the even and the odd elements of four
+    // meet: bytes of a half are four even ones, the four odd ones between them, and the same of the next 16.
+    constexpr bool halves = std::is_same_v<T, bf16>;
+    const __m256i first = halves ? _mm256_packus_epi32(x[0], x[2]) : _mm256_packus_epi32(x[0], x[1]),
+                  second = halves ? _mm256_packus_epi32(x[1], x[3]) : _mm256_packus_epi32(x[2], x[3]);
+    const __m256i bytes = _mm256_packus_epi16(first, second);
+    if constexpr (!halves)
+      return _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+    const __m256i woven = _mm256_shuffle_epi8(
+        bytes,
+        _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15)));
+    return _mm256_permute4x64_epi64(woven, 0xd8);
+  }
+
+  RTFQ_INLINE static Floats add(Floats a, Floats b) { return _mm256_add_ps(a, b); }
+  RTFQ_INLINE static Floats subtract(Floats a, Floats b) { return _mm256_sub_ps(a, b); }
+  RTFQ_INLINE static Floats multiply(Floats a, Floats b) { return _mm256_mul_ps(a, b); }
+  RTFQ_INLINE static Floats multiply_add(Floats a, Floats b, Floats c) { return _mm256_fmadd_ps(a, b, c); }
+  RTFQ_INLINE static Floats subtract_product(Floats a, Floats b, Floats c) {
+    return _mm256_fnmadd_ps(a, b, c);
+  }
+  RTFQ_INLINE static Floats maximum(Floats a, Floats b) { return _mm256_max_ps(a, b); }
+  RTFQ_INLINE static Floats minimum(Floats a, Floats b) { return _mm256_min_ps(a, b); }
+  RTFQ_INLINE static Floats round(Floats a) {
+    return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  }
+  RTFQ_INLINE static Mask less(Floats a, Floats b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
+  RTFQ_INLINE static Mask equal(Floats a, Floats b) { return _mm256_cmp_ps(a, b, _CMP_EQ_OQ); }
+  RTFQ_INLINE static Floats where(Mask mask, Floats x) { return _mm256_and_ps(mask, x); }
+
+  RTFQ_INLINE static Doubles no_doubles() { return Avx2::no_doubles(); }
+  RTFQ_INLINE static void add_to(Doubles& sum, const Run& x) {
+    const Avx2::Run two = wide(x);
+    Avx2::add_to(sum, two.part[0]);
+    Avx2::add_to(sum, two.part[1]);
+  }
+  RTFQ_INLINE static void store(double* to, const Doubles& x) { Avx2::store(to, x); }
+
+ private:
+  RTFQ_INLINE static Avx2::Run wide(const Run& x) {
+    return {{{x.part[0], x.part[1]}, {x.part[2], x.part[3]}}};
   }
 };
 

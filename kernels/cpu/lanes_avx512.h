@@ -11,6 +11,8 @@ namespace rtfq::kernels::cpu {
 
 struct Avx512 {
   static constexpr int64_t width = 16, register_bytes = 64;
+  static constexpr int parts = 2;  ///< of a run
+  static constexpr bool has_masks = true, packs_saturated = false;
 
   using Floats = __m512;
   using Mask = __mmask16;
@@ -43,6 +45,9 @@ struct Avx512 {
     return {{_mm512_castsi512_ps(_mm512_slli_epi32(words, 16)),
              _mm512_castsi512_ps(_mm512_and_si512(words, _mm512_set1_epi32(static_cast<int>(0xffff0000))))}};
   }
+  /// One part of it.
+  RTFQ_INLINE static Floats load_part(const float* from, int part) { return load(from + width * part); }
+  RTFQ_INLINE static Floats load_part(const bf16* from, int part) { return load_run(from).part[part]; }
   template <bool stream>
   RTFQ_INLINE static void store_run(float* to, const Run& x) {
     store<stream>(to, x.part[0]);
@@ -119,6 +124,15 @@ struct Avx512 {
     }
   }
 
+  template <class T>
+  RTFQ_INLINE static Floats load_code_part(const uint8_t* from, int part) {
+    return load_codes<T>(from).part[part];
+  }
+  template <class T>
+  RTFQ_INLINE static __m256i packed(const Ints (&x)[2]) {
+    return packed<T>(x[0], x[1]);
+  }
+
   RTFQ_INLINE static Floats add(Floats a, Floats b) { return _mm512_add_ps(a, b); }
   RTFQ_INLINE static Floats subtract(Floats a, Floats b) { return _mm512_sub_ps(a, b); }
   RTFQ_INLINE static Floats multiply(Floats a, Floats b) { return _mm512_mul_ps(a, b); }
@@ -146,6 +160,10 @@ struct Avx512 {
   RTFQ_INLINE static void add_to(Doubles& sum, Floats x) {
     sum.part[0] = _mm512_add_pd(sum.part[0], _mm512_cvtps_pd(_mm512_castps512_ps256(x)));
     sum.part[1] = _mm512_add_pd(sum.part[1], _mm512_cvtps_pd(_mm512_extractf32x8_ps(x, 1)));
+  }
+  RTFQ_INLINE static void add_to(Doubles& sum, const Run& x) {
+    add_to(sum, x.part[0]);
+    add_to(sum, x.part[1]);
   }
   RTFQ_INLINE static void load(const double* from, Doubles& to) {
     for (int i = 0; i < 2; ++i) to.part[i] = _mm512_loadu_pd(from + 8 * i);

@@ -10,6 +10,7 @@ namespace rtfq::kernels::cpu {
 template <class V, class T, rtfq_residual residual, rtfq_identity identity, bool stored>
 void normquant_apply(const NormQuantShape& s, const NormQuantApplyArgs& a, bool stream) {
   constexpr bool two = residual == RTFQ_RESIDUAL_NORM;
+  using GradientRun = typename SumGradient<V, T, identity>::Run;
   const ChannelTiles tiles(s.norm.c, page_lanes<T>);
   const RowBlocks blocks = normquant_blocks(s.norm, tiles);
 #pragma omp parallel if (elements(s.norm) >= parallel_elements)
@@ -39,19 +40,27 @@ void normquant_apply(const NormQuantShape& s, const NormQuantApplyArgs& a, bool 
             for (int64_t row = 0; row < rows; ++row, from += stride)
               for_each_run_of_32(width, [&](int64_t lane, int64_t n) RTFQ_INLINE_LAMBDA {
                 const int64_t at = from + lane;
-                const auto e = sum.at(lanes, lane, at, ahead, n);
-                typename V::Run g, unused{{V::all(0.0f), V::all(0.0f)}};
-                if constexpr (stored)
-                  g = stream_run<V>(g_z + at, ahead, n);
-                else
-                  g = gradient.at(e.z, at, ahead, n, unused, unused);
-                write_run<V, false>(dx + at,
-                                    norm_gradient<V>(e.main, g, lanes.main, main.mean_g, main.slope, lane), n,
-                                    stream);
-                if constexpr (two)
-                  write_run<V, false>(
-                      other_dx + at,
-                      norm_gradient<V>(e.other, g, lanes.other, main.mean_g, other.slope, lane), n, stream);
+                const typename ResidualSum<V, T, residual>::Run operands(sum, lane, at, ahead, n);
+                const GradientRun gradients(gradient, at, ahead, n);
+                if constexpr (stored) prefetch_run(g_z + at, ahead);
+                const RunSource<T, stored> of_z(stored ? g_z + at : nullptr, n);
+                typename V::Run to, to_other;
+                auto unused = V::all(0.0f);
+                repeat<V::parts>([&](int part) RTFQ_INLINE_LAMBDA {
+                  const int64_t l = lane + part * V::width;
+                  const auto e = sum.at(operands, lanes, lane, part);
+                  typename V::Floats g;
+                  if constexpr (stored)
+                    g = V::load_part(of_z, part);
+                  else
+                    g = gradient.at(gradients, e.z, part, unused, unused);
+                  to.part[part] = norm_gradient<V>(e.main, g, lanes.main, main.mean_g, main.slope, l);
+                  if constexpr (two)
+                    to_other.part[part] =
+                        norm_gradient<V>(e.other, g, lanes.other, main.mean_g, other.slope, l);
+                });
+                write_run<V, false>(dx + at, to, n, stream);
+                if constexpr (two) write_run<V, false>(other_dx + at, to_other, n, stream);
               });
           });
     }

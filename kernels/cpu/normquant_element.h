@@ -2,47 +2,55 @@
 // What the three fused passes compute of a run of 32 elements. Forward and gradients share it, so that z made
 // again is the same bits.
 
+#include <cmath>
+#include <limits>
+
 #include "kernels/cpu/channel_tiles.h"
 #include "kernels/cpu/lanes.h"
 #include "kernels/cpu/normquant_layout.h"
 
 namespace rtfq::kernels::cpu {
 
-/// Stores x as T holds it and gives what is stored. `exact`: T holds x as it is. Its NaNs are a T's or the
-/// processor's own: none of them becomes a number when bf16's rounding adds to it.
-template <class V, bool exact, class T>
-RTFQ_INLINE typename V::Run write_rounded(T* to, typename V::Run x, bool stream, int64_t n) {
-  if constexpr (!exact)
-    for (auto& part : x.part) part = V::template rounded_finite<T>(part);
-  write_run<V, true>(to, x, n, stream);
-  return x;
-}
-
 /// Codes in [0, qp] and the straight-through gradient.
 template <class V>
 struct UnsignedQuantizer {
   using Floats = typename V::Floats;
-  Floats r, high, minus_high;
+  Floats r, high, minus_high, least, greatest;
 
   /// A null step: the quantizer is not used.
   RTFQ_INLINE UnsignedQuantizer(const float* step, int32_t qp)
       : r(V::all(step ? 1.0f / *step : 0.0f)),
         high(V::all(static_cast<float>(qp))),
-        minus_high(V::all(static_cast<float>(-qp))) {}
+        minus_high(V::all(static_cast<float>(-qp))),
+        least(V::all(std::numeric_limits<float>::denorm_min())),
+        greatest(V::all(std::nextafter(static_cast<float>(qp), 0.0f))) {}
 
-  /// The maximum answers its second operand for a NaN: the lowest code.
-  RTFQ_INLINE Floats clamped(Floats v) const { return V::minimum(V::maximum(v, V::all(0.0f)), high); }
-
-  RTFQ_INLINE typename V::Ints codes(Floats z) const { return V::ints(clamped(V::multiply(z, r))); }
+  /// A NaN takes the lowest code: the maximum answers its second operand for one, and so does the minimum,
+  /// whose NaN becomes the least integer, which is packed as 0.
+  RTFQ_INLINE typename V::Ints codes(Floats z) const {
+    const Floats v = V::multiply(z, r);
+    if constexpr (V::packs_saturated)
+      return V::ints(V::minimum(high, v));
+    else
+      return V::ints(V::minimum(V::maximum(v, V::all(0.0f)), high));
+  }
 
   /// g where 0 < v < qp, and g*t added to `sum`: t is qp from qp on, 0 up to 0, the rounding error between,
   /// which is exact.
   RTFQ_INLINE Floats backward(Floats z, Floats g, Floats& sum) const {
     const Floats v = V::multiply(z, r);
-    const auto inside = V::both(V::less(V::all(0.0f), v), V::less(v, high));
-    const Floats beyond = V::where(V::at_most(high, v), minus_high);
-    sum = V::subtract_product(g, V::fraction(inside, v, beyond), sum);
-    return V::where(inside, g);
+    if constexpr (V::has_masks) {
+      const auto inside = V::both(V::less(V::all(0.0f), v), V::less(v, high));
+      const Floats beyond = V::where(V::at_most(high, v), minus_high);
+      sum = V::subtract_product(g, V::fraction(inside, v, beyond), sum);
+      return V::where(inside, g);
+    } else {
+      // Clamped to the floats that lie inside, what lies there is itself; the others round to 0 and qp.
+      const Floats nearest = V::minimum(V::maximum(v, least), greatest);
+      const auto inside = V::equal(v, nearest);
+      sum = V::multiply_add(g, V::subtract(V::round(nearest), V::where(inside, v)), sum);
+      return V::where(inside, g);
+    }
   }
 };
 
@@ -62,16 +70,17 @@ struct SumLanes {
   }
 };
 
-/// z = norm(x) + residual. A value, whose members a kernel's loop keeps in registers: bytes that it stores
-/// could change anything in memory.
+/// z = norm(x) + residual, a run at a time and of a run part by part, so that what a part needs stays in
+/// registers. A value, whose members a kernel's loop keeps there too: bytes that it stores could change
+/// anything in memory.
 template <class V, class T, rtfq_residual residual>
 class ResidualSum {
  public:
-  using Run = typename V::Run;
+  using Floats = typename V::Floats;
 
   struct Element {
-    Run main, other;  ///< x minus its mean, of both norms
-    Run z;
+    Floats main, other;  ///< x minus its mean, of both norms
+    Floats z;
   };
 
   RTFQ_INLINE explicit ResidualSum(const NormQuantOperands& in)
@@ -81,68 +90,85 @@ class ResidualSum {
         codes_(static_cast<const uint8_t*>(in.residual)),
         step_(V::all(in.residual_step ? *in.residual_step : 0.0f)) {}
 
-  RTFQ_INLINE Element at(const SumLanes& lanes, int64_t lane, int64_t offset, int64_t ahead,
-                         int64_t n) const {
-    Element e;
-    e.main = centred<V>(stream_run<V>(x_ + offset, ahead, n), lanes.main, lane);
-    e.z = normalized<V>(e.main, lanes.main, lane);
-    if constexpr (residual == RTFQ_RESIDUAL_VALUES) e.z = sum(e.z, stream_run<V>(values_ + offset, ahead, n));
-    if constexpr (residual == RTFQ_RESIDUAL_CODES) {
-      if (lane % 64 == 0) _mm_prefetch(reinterpret_cast<const char*>(codes_ + offset + ahead), _MM_HINT_T0);
-      const auto codes = read_codes<V, T>(codes_ + offset, n);
-      e.z = by_parts<V>([&](int part, int64_t) RTFQ_INLINE_LAMBDA {
-        return V::add(e.z.part[part], V::multiply(codes.part[part], step_));
-      });
+  static constexpr bool has_more = residual == RTFQ_RESIDUAL_VALUES || residual == RTFQ_RESIDUAL_NORM,
+                        has_codes = residual == RTFQ_RESIDUAL_CODES;
+
+  /// Where a run's operands lie; what lies `ahead` elements behind is fetched. `n`: elements that are there.
+  class Run {
+   public:
+    RTFQ_INLINE Run(const ResidualSum& of, int64_t lane, int64_t offset, int64_t ahead, int64_t n)
+        : x(of.x_ + offset, n),
+          more(has_more ? of.more() + offset : nullptr, n),
+          codes(has_codes ? of.codes_ + offset : nullptr, n) {
+      prefetch_run(of.x_ + offset, ahead);
+      if constexpr (has_more) prefetch_run(of.more() + offset, ahead);
+      if constexpr (has_codes)
+        if (lane % 64 == 0)
+          _mm_prefetch(reinterpret_cast<const char*>(of.codes_ + offset + ahead), _MM_HINT_T0);
     }
+    RunSource<T> x;
+    RunSource<T, has_more> more;  ///< values, or the other norm's x
+    RunSource<uint8_t, has_codes> codes;
+  };
+
+  RTFQ_INLINE Element at(const Run& run, const SumLanes& lanes, int64_t lane, int part) const {
+    const int64_t l = lane + part * V::width;
+    Element e;
+    e.main = centred<V>(V::load_part(run.x, part), lanes.main, l);
+    e.z = normalized<V>(e.main, lanes.main, l);
+    if constexpr (residual == RTFQ_RESIDUAL_VALUES) e.z = V::add(e.z, V::load_part(run.more, part));
+    if constexpr (residual == RTFQ_RESIDUAL_CODES)
+      e.z = V::add(e.z, V::multiply(V::template load_code_part<T>(run.codes, part), step_));
     if constexpr (residual == RTFQ_RESIDUAL_NORM) {
-      e.other = centred<V>(stream_run<V>(other_x_ + offset, ahead, n), lanes.other, lane);
-      e.z = sum(e.z, normalized<V>(e.other, lanes.other, lane));
+      e.other = centred<V>(V::load_part(run.more, part), lanes.other, l);
+      e.z = V::add(e.z, normalized<V>(e.other, lanes.other, l));
     }
     return e;
   }
 
  private:
-  RTFQ_INLINE static Run sum(const Run& a, const Run& b) {
-    return {{V::add(a.part[0], b.part[0]), V::add(a.part[1], b.part[1])}};
-  }
+  RTFQ_INLINE const T* more() const { return residual == RTFQ_RESIDUAL_NORM ? other_x_ : values_; }
 
   const T *x_, *other_x_, *values_;
   const uint8_t* codes_;
-  typename V::Floats step_;
+  Floats step_;
 };
 
 /// The gradient of z from those of the codes' values and of the identity's; null gradients are zero.
 template <class V, class T, rtfq_identity identity>
 struct SumGradient {
-  using Run = typename V::Run;
+  using Floats = typename V::Floats;
+  static constexpr bool has_identity = identity != RTFQ_IDENTITY_NONE;
   UnsignedQuantizer<V> codes, identity_codes;
-  const T *g_codes, *g_identity;
+  ArrayOrZeros<T> g_codes, g_identity;
 
   RTFQ_INLINE SumGradient(const NormQuantShape& s, const NormQuantOperands& in, const void* of_codes,
                           const void* of_identity)
       : codes(in.step, s.qp),
         identity_codes(identity == RTFQ_IDENTITY_CODES ? in.identity_step : nullptr, s.identity_qp),
-        g_codes(static_cast<const T*>(of_codes)),
-        g_identity(identity == RTFQ_IDENTITY_NONE ? nullptr : static_cast<const T*>(of_identity)) {}
+        g_codes(of_codes),
+        g_identity(of_identity) {}
 
-  RTFQ_INLINE Run at(const Run& z, int64_t offset, int64_t ahead, int64_t n, Run& ds,
-                     Run& identity_ds) const {
-    Run g{{V::all(0.0f), V::all(0.0f)}};
-    if (g_codes) {
-      const Run of_codes = stream_run<V>(g_codes + offset, ahead, n);
-      for (int part = 0; part < 2; ++part)
-        g.part[part] = codes.backward(z.part[part], of_codes.part[part], ds.part[part]);
+  /// As ResidualSum's.
+  class Run {
+   public:
+    RTFQ_INLINE Run(const SumGradient& of, int64_t offset, int64_t ahead, int64_t n)
+        : of_codes(of.g_codes + offset, n), of_identity(of.g_identity + offset, n) {
+      prefetch_run(of.g_codes + offset, ahead);
+      if constexpr (has_identity) prefetch_run(of.g_identity + offset, ahead);
     }
-    if constexpr (identity == RTFQ_IDENTITY_NONE) return g;
-    if (!g_identity) return g;
-    const Run more = stream_run<V>(g_identity + offset, ahead, n);
-    for (int part = 0; part < 2; ++part) {
-      const auto passed = identity == RTFQ_IDENTITY_CODES
-                              ? identity_codes.backward(z.part[part], more.part[part], identity_ds.part[part])
-                              : V::where(V::less(V::all(0.0f), z.part[part]), more.part[part]);
-      g.part[part] = V::add(g.part[part], passed);
-    }
-    return g;
+    RunSource<T> of_codes;
+    RunSource<T, has_identity> of_identity;
+  };
+
+  RTFQ_INLINE Floats at(const Run& run, Floats z, int part, Floats& ds, Floats& identity_ds) const {
+    const Floats g = codes.backward(z, V::load_part(run.of_codes, part), ds);
+    if constexpr (identity == RTFQ_IDENTITY_CODES)
+      return V::add(g, identity_codes.backward(z, V::load_part(run.of_identity, part), identity_ds));
+    else if constexpr (identity == RTFQ_IDENTITY_VALUES)
+      return V::add(g, V::where(V::less(V::all(0.0f), z), V::load_part(run.of_identity, part)));
+    else
+      return g;
   }
 };
 

@@ -8,9 +8,9 @@ namespace rtfq::kernels::cpu {
 
 template <class V, class T, rtfq_residual residual, rtfq_identity identity>
 void normquant_forward(const NormQuantShape& s, const NormQuantForwardArgs& a, bool stream) {
-  // Of two streams of codes each gets a whole line at a time: half a line of each in turn would leave the
-  // processor with two unfinished ones.
-  constexpr int64_t together = identity == RTFQ_IDENTITY_CODES ? 2 : 1;
+  // Of two streams of codes past the caches each gets a whole line at a time: half a line of each in turn
+  // would leave the processor with two unfinished ones.
+  constexpr int64_t together = identity == RTFQ_IDENTITY_CODES && V::register_bytes == 64 ? 2 : 1;
   const ChannelTiles tiles(s.norm.c, page_lanes<T>);
   const RowBlocks blocks = normquant_blocks(s.norm, tiles);
 #pragma omp parallel if (elements(s.norm) >= parallel_elements)
@@ -32,29 +32,36 @@ void normquant_forward(const NormQuantShape& s, const NormQuantForwardArgs& a, b
           [&](int64_t from, int64_t rows, int64_t width) RTFQ_INLINE_LAMBDA {
             for (int64_t row = 0; row < rows; ++row, from += stride)
               for_each_runs_of_32<together>(width, [&](int64_t lane, int64_t n) RTFQ_INLINE_LAMBDA {
-                typename V::Run z[together]{};
+                __m256i bytes[together]{}, identity_bytes[together]{};
                 const auto each_run = [&](auto f) RTFQ_INLINE_LAMBDA {
-#pragma GCC unroll 2
-                  for (int64_t run = 0; run < together; ++run)
-                    if (n > 32 * run) f(z[run], from + lane + 32 * run, n - 32 * run, lane + 32 * run);
+                  repeat<together>([&](int run) RTFQ_INLINE_LAMBDA {
+                    if (n > 32 * run) f(run, from + lane + 32 * run, n - 32 * run, lane + 32 * run);
+                  });
                 };
-                each_run([&](auto& to, int64_t at, int64_t left, int64_t of_lane)
-                             RTFQ_INLINE_LAMBDA { to = sum.at(lanes, of_lane, at, ahead, left).z; });
-                each_run([&](const auto& of, int64_t at, int64_t left, int64_t) RTFQ_INLINE_LAMBDA {
-                  write_codes<V, T>(codes + at, quantizer.codes(of.part[0]), quantizer.codes(of.part[1]),
-                                    left, stream);
-                });
-                each_run([&](const auto& of, int64_t at, int64_t left, int64_t) RTFQ_INLINE_LAMBDA {
+                each_run([&](int run, int64_t at, int64_t left, int64_t of_lane) RTFQ_INLINE_LAMBDA {
+                  const typename ResidualSum<V, T, residual>::Run operands(sum, of_lane, at, ahead, left);
+                  typename V::Ints its[V::parts], identitys[V::parts];
+                  typename V::Run values;
+                  repeat<V::parts>([&](int part) RTFQ_INLINE_LAMBDA {
+                    const auto z = sum.at(operands, lanes, of_lane, part).z;
+                    its[part] = quantizer.codes(z);
+                    if constexpr (identity == RTFQ_IDENTITY_CODES)
+                      identitys[part] = identity_quantizer.codes(z);
+                    if constexpr (identity == RTFQ_IDENTITY_VALUES)
+                      values.part[part] = V::maximum(V::all(0.0f), z);
+                  });
+                  bytes[run] = V::template packed<T>(its);
                   if constexpr (identity == RTFQ_IDENTITY_CODES)
-                    write_codes<V, T>(identity_codes + at, identity_quantizer.codes(of.part[0]),
-                                      identity_quantizer.codes(of.part[1]), left, stream);
-                  if constexpr (identity == RTFQ_IDENTITY_VALUES) {
-                    const auto positive = by_parts<V>([&](int part, int64_t) RTFQ_INLINE_LAMBDA {
-                      return V::maximum(V::all(0.0f), of.part[part]);
-                    });
-                    write_run<V, false>(identity_values + at, positive, left, stream);
-                  }
+                    identity_bytes[run] = V::template packed<T>(identitys);
+                  if constexpr (identity == RTFQ_IDENTITY_VALUES)
+                    write_run<V, false>(identity_values + at, values, left, stream);
                 });
+                each_run([&](int run, int64_t at, int64_t left, int64_t)
+                             RTFQ_INLINE_LAMBDA { write_code_bytes(codes + at, bytes[run], left, stream); });
+                if constexpr (identity == RTFQ_IDENTITY_CODES)
+                  each_run([&](int run, int64_t at, int64_t left, int64_t) RTFQ_INLINE_LAMBDA {
+                    write_code_bytes(identity_codes + at, identity_bytes[run], left, stream);
+                  });
               });
           });
     }

@@ -22,47 +22,72 @@ struct ReduceSums {
   RTFQ_INLINE void add(const ResidualSum<V, T, residual>& residual_sum,
                        const SumGradient<V, T, identity>& gradient, T* g_z, bool stream, int64_t from,
                        const ChannelTiles& tiles, int64_t width) {
-    using Run = typename V::Run;
+    using Floats = typename V::Floats;
+    // One gradient alone is passed on or not: T holds it as it is.
+    constexpr bool exact = identity == RTFQ_IDENTITY_NONE;
     const int64_t stride = tiles.lanes(), ahead = tiles.ahead<T>(rows);
-    const Run none{{V::all(0.0f), V::all(0.0f)}};
-    Run row_ds[rows], row_identity_ds[rows];
-    for (int row = 0; row < rows; ++row) row_ds[row] = row_identity_ds[row] = none;
-    for_each_run_of_32(width, [&](int64_t lane, int64_t n) RTFQ_INLINE_LAMBDA {
-      Run sum[of_lanes];
-      for (int which = 0; which < of_lanes; ++which) sum[which] = V::load_run(of[which] + lane);
-#pragma GCC unroll 2
-      for (int row = 0; row < rows; ++row) {
-        const int64_t at = from + row * stride + lane;
-        const auto e = residual_sum.at(lanes, lane, at, ahead, n);
-        Run g = gradient.at(e.z, at, ahead, n, row_ds[row], row_identity_ds[row]);
-        // One gradient alone is passed on or not.
-        constexpr bool exact = identity == RTFQ_IDENTITY_NONE;
-        if (g_z) g = write_rounded<V, exact>(g_z + at, g, stream, n);
-        for (int part = 0; part < 2; ++part) {
-          sum[0].part[part] = V::add(sum[0].part[part], g.part[part]);
-          sum[1].part[part] = V::multiply_add(g.part[part], e.main.part[part], sum[1].part[part]);
-          if constexpr (of_lanes == 3)
-            sum[2].part[part] = V::multiply_add(g.part[part], e.other.part[part], sum[2].part[part]);
-        }
-      }
-      for (int which = 0; which < of_lanes; ++which)
-        V::template store_run<false>(of[which] + lane, sum[which]);
-    });
+    typename V::Run row_ds[rows], row_identity_ds[rows];
     for (int row = 0; row < rows; ++row)
-      for (int part = 0; part < 2; ++part) {
-        V::add_to(ds, row_ds[row].part[part]);
-        if constexpr (identity == RTFQ_IDENTITY_CODES)
-          V::add_to(identity_ds, row_identity_ds[row].part[part]);
-      }
+      row_ds[row] = row_identity_ds[row] = by_parts<V>([](int, int64_t) { return V::all(0.0f); });
+    for_each_run_of_32(width, [&](int64_t lane, int64_t n) RTFQ_INLINE_LAMBDA {
+      const auto at = [&](int row) RTFQ_INLINE_LAMBDA { return from + row * stride + lane; };
+      const auto each_run = [&](const auto&... run) RTFQ_INLINE_LAMBDA {
+        const Operands* const operands[] = {&run...};
+        typename V::Run g[rows];
+        repeat<V::parts>([&](int part) RTFQ_INLINE_LAMBDA {
+          const int64_t l = lane + part * V::width;
+          Floats sum[of_lanes];
+          repeat<of_lanes>([&](int which) RTFQ_INLINE_LAMBDA { sum[which] = V::load(of[which] + l); });
+          repeat<rows>([&](int row) RTFQ_INLINE_LAMBDA {
+            const auto e = residual_sum.at(operands[row]->sum, lanes, lane, part);
+            Floats its = gradient.at(operands[row]->gradient, e.z, part, row_ds[row].part[part],
+                                     row_identity_ds[row].part[part]);
+            if constexpr (!exact)
+              if (g_z) its = V::template rounded_finite<T>(its);
+            g[row].part[part] = its;
+            sum[0] = V::add(sum[0], its);
+            sum[1] = V::multiply_add(its, e.main, sum[1]);
+            if constexpr (of_lanes == 3) sum[2] = V::multiply_add(its, e.other, sum[2]);
+          });
+          repeat<of_lanes>([&](int which)
+                               RTFQ_INLINE_LAMBDA { V::template store<false>(of[which] + l, sum[which]); });
+        });
+        if (g_z)
+          repeat<rows>([&](int row)
+                           RTFQ_INLINE_LAMBDA { write_run<V, true>(g_z + at(row), g[row], n, stream); });
+      };
+      const auto operands = [&](int row) RTFQ_INLINE_LAMBDA {
+        return Operands(residual_sum, gradient, lane, at(row), ahead, n);
+      };
+      if constexpr (rows == 1)
+        each_run(operands(0));
+      else
+        each_run(operands(0), operands(1));
+    });
+    for (int row = 0; row < rows; ++row) {
+      V::add_to(ds, row_ds[row]);
+      if constexpr (identity == RTFQ_IDENTITY_CODES) V::add_to(identity_ds, row_identity_ds[row]);
+    }
   }
+
+ private:
+  struct Operands {
+    typename ResidualSum<V, T, residual>::Run sum;
+    typename SumGradient<V, T, identity>::Run gradient;
+
+    RTFQ_INLINE Operands(const ResidualSum<V, T, residual>& of_sum,
+                         const SumGradient<V, T, identity>& of_gradient, int64_t lane, int64_t at,
+                         int64_t ahead, int64_t n)
+        : sum(of_sum, lane, at, ahead, n), gradient(of_gradient, at, ahead, n) {}
+  };
 };
 
 template <class V, class T, rtfq_residual residual, rtfq_identity identity>
 void normquant_reduce(const NormQuantShape& s, const NormQuantReduceArgs& a) {
   using Sums = ReduceSums<V, T, residual, identity>;
   // Memory serves one row of floats at a time better than two; of bf16, half as long, it does not matter, and
-  // two need fewer instructions.
-  constexpr int together = sizeof(T) == 2 ? 2 : 1;
+  // two need fewer instructions, where there are registers for both.
+  constexpr int together = sizeof(T) == 2 && V::register_bytes == 64 ? 2 : 1;
   const ReducePartials layout(s);
   const bool stream = streams_gradient(s, a.g_z, {a.g_codes, a.g_identity});
 #pragma omp parallel if (elements(s.norm) >= parallel_elements)
