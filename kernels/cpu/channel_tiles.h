@@ -24,11 +24,11 @@ struct ChannelTiles {
   static constexpr int64_t room = tile + 4096 / sizeof(float) / 8;
 
   /// `most`: lanes of a tile, at most those that there is room for. Fewer keep a pass with many arrays in the
-  /// first cache; others read long rows better as a whole.
-  RTFQ_INLINE explicit ChannelTiles(int64_t channels, int64_t most_lanes = tile)
+  /// first cache; others read long rows better as a whole. `at_least`: lanes that short rows are joined to.
+  RTFQ_INLINE explicit ChannelTiles(int64_t channels, int64_t most_lanes = tile, int64_t at_least = least)
       : c(channels), fold(1), most(most_lanes) {
     int64_t rows = 32 / std::gcd<int64_t>(32, c);
-    rows *= (least - 1 + rows * c) / (rows * c);
+    rows *= (at_least - 1 + rows * c) / (rows * c);
     if (rows * c <= most) fold = rows;
   }
   RTFQ_INLINE int64_t lanes() const { return fold * c; }

@@ -11,7 +11,7 @@ void normquant_forward(const NormQuantShape& s, const NormQuantForwardArgs& a, b
   // Of two streams of codes past the caches each gets a whole line at a time: half a line of each in turn
   // would leave the processor with two unfinished ones.
   constexpr int64_t together = identity == RTFQ_IDENTITY_CODES && V::register_bytes == 64 ? 2 : 1;
-  const ChannelTiles tiles(s.norm.c, page_lanes<T>);
+  const ChannelTiles tiles = page_tiles<T>(s.norm.c);
   const RowBlocks blocks = normquant_blocks(s.norm, tiles);
 #pragma omp parallel if (elements(s.norm) >= parallel_elements)
   {
