@@ -184,7 +184,7 @@ std::string dims_text(const std::string& op) {
   const std::string conv = "n=N,h=H,w=W,c=C,k=K,filter=R[,stride=1][,pad=R/2][,of=PARENT]";
   if (op.rfind("conv2d.", 0) == 0 || op == "int4.conv2d") return conv;
   if (op.rfind("convquant.", 0) == 0)
-    return conv + "[,signed=1][,z=1][,residual=none|codes|values][,identity=none|codes|values]";
+    return conv + "[,signed=1][,x_bits=B][,z=1][,residual=none|codes|values][,identity=none|codes|values]";
   if (op == "int4.quantize") return dims_text("fakequant.forward");
   if (op.rfind("normquant.", 0) == 0)
     return "n=N,hw=HW,c=C[,segments=1][,residual=none|codes|values|norm][,identity=none|codes|values]";

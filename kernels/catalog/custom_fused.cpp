@@ -57,6 +57,8 @@ std::unique_ptr<Instance> convquant(const CustomRequest& request) {
   Dims dims(request);
   ConvQuantCase c{conv2d_case(dims)};
   if (dims.get("signed", 0)) c.x = RTFQ_S8;
+  const int64_t x_bits = dims.get("x_bits", request.bits);
+  if (x_bits < 2 || x_bits > 8) refuse(request, "'x_bits' is 2 to 8");
   c.quantized = dims.get("z", 0) == 0;
   c.residual = kind<rtfq_residual>(request, dims, "residual", RTFQ_RESIDUAL_CODES);
   c.identity = kind<rtfq_identity>(request, dims, "identity", RTFQ_IDENTITY_VALUES);
@@ -66,7 +68,7 @@ std::unique_ptr<Instance> convquant(const CustomRequest& request) {
   if (request.type != RTFQ_F32) refuse(request, "operands are codes, z and values f32: leave --dtype f32");
   refuse_given(request);
   c.qp = greatest_code(request);
-  if (c.x == RTFQ_U8) c.x_qp = c.qp;
+  if (c.x == RTFQ_U8) c.x_qp = quant_bounds(static_cast<int>(x_bits), false).qp;
   c.zeros = request.fill == Fill::zeros;
   c.reference = request.reference;
   c.sampled = sampled(request, c.conv.shape());

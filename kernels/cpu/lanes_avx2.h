@@ -11,7 +11,7 @@
 namespace rtfq::kernels::cpu {
 
 struct Avx2 {
-  static constexpr int64_t width = 16, register_bytes = 32;
+  static constexpr int64_t width = 16;
   static constexpr int parts = 2;  ///< of a run
 
   struct Floats {
@@ -37,15 +37,6 @@ struct Avx2 {
     store8<stream>(to, x.low);
     store8<stream>(to + 8, x.high);
   }
-  /// As T would hold it, without NaNs whose payload is all ones, which costs less.
-  template <class T>
-  RTFQ_INLINE static Floats rounded_finite(Floats x) {
-    if constexpr (std::is_same_v<T, bf16>)
-      return {odd(with_half(x.low)), odd(with_half(x.high))};
-    else
-      return x;
-  }
-
   RTFQ_INLINE static Run load_run(const float* from) { return {{load(from), load(from + width)}}; }
   RTFQ_INLINE static Run load_run(const bf16* from) {
     const auto* words = reinterpret_cast<const __m256i*>(from);
@@ -139,24 +130,6 @@ struct Avx2 {
     }
     return bytes;
   }
-  /// 32 codes as numbers in the order of a run of T.
-  template <class T>
-  RTFQ_INLINE static Run load_codes(const uint8_t* from) {
-    const auto eight = [&](int i) {
-      return floats8(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from + 8 * i))));
-    };
-    if constexpr (std::is_same_v<T, bf16>) {
-      const auto words = [&](int i) {
-        return _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + 16 * i)));
-      };
-      const __m256i low = words(0), high = words(1), lower = _mm256_set1_epi32(0xffff);
-      return {{{floats8(_mm256_and_si256(low, lower)), floats8(_mm256_and_si256(high, lower))},
-               {floats8(_mm256_srli_epi32(low, 16)), floats8(_mm256_srli_epi32(high, 16))}}};
-    } else {
-      return {{{eight(0), eight(1)}, {eight(2), eight(3)}}};
-    }
-  }
-
   RTFQ_INLINE static Floats add(Floats a, Floats b) {
     return {_mm256_add_ps(a.low, b.low), _mm256_add_ps(a.high, b.high)};
   }
@@ -194,9 +167,6 @@ struct Avx2 {
   RTFQ_INLINE static Mask less(Floats a, Floats b) {
     return {_mm256_cmp_ps(a.low, b.low, _CMP_LT_OQ), _mm256_cmp_ps(a.high, b.high, _CMP_LT_OQ)};
   }
-  RTFQ_INLINE static Mask at_most(Floats a, Floats b) {
-    return {_mm256_cmp_ps(a.low, b.low, _CMP_LE_OQ), _mm256_cmp_ps(a.high, b.high, _CMP_LE_OQ)};
-  }
   RTFQ_INLINE static Mask both(Mask a, Mask b) {
     return {_mm256_and_ps(a.low, b.low), _mm256_and_ps(a.high, b.high)};
   }
@@ -206,11 +176,6 @@ struct Avx2 {
   RTFQ_INLINE static Floats choose(Mask mask, Floats a, Floats b) {
     return {_mm256_blendv_ps(b.low, a.low, mask.low), _mm256_blendv_ps(b.high, a.high, mask.high)};
   }
-  /// a less its nearest integer where the mask holds, else b.
-  RTFQ_INLINE static Floats fraction(Mask mask, Floats a, Floats b) {
-    return choose(mask, subtract(a, round(a)), b);
-  }
-
   RTFQ_INLINE static Doubles no_doubles() {
     const __m256d zero = _mm256_setzero_pd();
     return {{zero, zero, zero, zero}};
@@ -231,7 +196,6 @@ struct Avx2 {
 
  private:
   friend struct Avx2Narrow;
-  RTFQ_INLINE static __m256 floats8(__m256i x) { return _mm256_cvtepi32_ps(x); }
   RTFQ_INLINE static __m256i with_half(__m256 x) { return add_half_bf16(_mm256_castps_si256(x)); }
   RTFQ_INLINE static __m256 even(__m256i words) { return _mm256_castsi256_ps(_mm256_slli_epi32(words, 16)); }
   RTFQ_INLINE static __m256 odd(__m256i words) {
@@ -292,6 +256,7 @@ struct Avx2Narrow {
   RTFQ_INLINE static void store_run_exact(T* to, const Run& x) {
     Avx2::store_run_exact<stream>(to, wide(x));
   }
+  /// As T would hold it, without NaNs whose payload is all ones, which costs less.
   template <class T>
   RTFQ_INLINE static Floats rounded_finite(Floats x) {
     if constexpr (std::is_same_v<T, bf16>)

@@ -31,7 +31,7 @@ struct ReduceSums {
       row_ds[row] = row_identity_ds[row] = by_parts<V>([](int, int64_t) { return V::all(0.0f); });
     for_each_run_of_32(width, [&](int64_t lane, int64_t n) RTFQ_INLINE_LAMBDA {
       const auto at = [&](int row) RTFQ_INLINE_LAMBDA { return from + row * stride + lane; };
-      const auto each_run = [&](const auto&... run) RTFQ_INLINE_LAMBDA {
+      const auto add_runs = [&](const auto&... run) RTFQ_INLINE_LAMBDA {
         const Operands* const operands[] = {&run...};
         typename V::Run g[rows];
         repeat<V::parts>([&](int part) RTFQ_INLINE_LAMBDA {
@@ -60,9 +60,9 @@ struct ReduceSums {
         return Operands(residual_sum, gradient, lane, at(row), ahead, n);
       };
       if constexpr (rows == 1)
-        each_run(operands(0));
+        add_runs(operands(0));
       else
-        each_run(operands(0), operands(1));
+        add_runs(operands(0), operands(1));
     });
     for (int row = 0; row < rows; ++row) {
       V::add_to(ds, row_ds[row]);

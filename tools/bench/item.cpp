@@ -42,7 +42,7 @@ std::string dims_as_text(const std::map<std::string, int64_t>& dims) {
   // As people write them: images, size, channels, filters; what is not known comes last.
   std::vector<std::string> order{"count", "n",      "hw",     "h",      "w",   "c", "k",
                                  "rs",    "filter", "window", "stride", "pad", "of"};
-  const std::vector<std::string> last{"segments", "signed", "z", "residual", "identity"};
+  const std::vector<std::string> last{"segments", "signed", "x_bits", "z", "residual", "identity"};
   for (const auto& [name, value] : dims)
     if (std::find(order.begin(), order.end(), name) == order.end() &&
         std::find(last.begin(), last.end(), name) == last.end())

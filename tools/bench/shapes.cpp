@@ -180,6 +180,7 @@ std::vector<Item> network_items(const std::string& op, const std::string& text, 
           dims["residual"] = sum.residual == RTFQ_RESIDUAL_NORM ? RTFQ_RESIDUAL_VALUES : sum.residual;
           dims["identity"] = sum.identity;
           if (sum.conv->name == "stem") dims["signed"] = 1;
+          if (sum.last) dims["x_bits"] = its_bits;
           add(sum.conv->name, std::move(dims), sum.last ? 8 : its_bits);
         },
         [&](const ConvPlan& conv, int64_t parent) {
@@ -190,6 +191,7 @@ std::vector<Item> network_items(const std::string& op, const std::string& text, 
   } else if (op == "int4.quantize") {
     if (its_bits <= 4)
       for_each_conv(network, [&](const ConvPlan& conv, int64_t parent) {
+        if (conv.name == "stem") return;
         add(conv.name + " weights",
             {{"k", conv.k}, {"rs", conv.filter * conv.filter}, {"c", conv.c}, {"of", parent}}, its_bits,
             true);
