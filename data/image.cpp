@@ -2,12 +2,10 @@
 
 #include <stb/stb_image.h>
 #include <stb/stb_image_write.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -19,6 +17,7 @@
 #include "data/exif.h"
 #include "data/jpeg.h"
 #include "data/stb_limits.h"
+#include "engine/atomic_file.h"
 
 namespace rtfq::data {
 namespace {
@@ -228,24 +227,11 @@ std::vector<uint8_t> encode_png(const Image& image) {
 }
 
 void save_png(const std::string& path, const Image& image) {
-  const auto refuse = [&](const std::string& reason) {
-    throw std::runtime_error("[data] cannot write " + path + ": " + reason);
-  };
-  std::vector<uint8_t> encoded;
   try {
-    encoded = encode_png(image);
+    const std::vector<uint8_t> encoded = encode_png(image);
+    write_file_atomically(path, {reinterpret_cast<const char*>(encoded.data()), encoded.size()});
   } catch (const std::exception& error) {
-    refuse(error.what());
-  }
-  const std::string temporary = path + ".tmp" + std::to_string(getpid());
-  std::ofstream file(temporary, std::ios::binary | std::ios::trunc);
-  if (!file) refuse(std::strerror(errno));
-  file.write(reinterpret_cast<const char*>(encoded.data()), static_cast<std::streamsize>(encoded.size()));
-  file.close();
-  if (!file || std::rename(temporary.c_str(), path.c_str()) != 0) {
-    const std::string why = std::strerror(errno);
-    std::remove(temporary.c_str());
-    refuse(why);
+    throw std::runtime_error("[data] cannot write " + path + ": " + error.what());
   }
 }
 

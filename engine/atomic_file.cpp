@@ -15,17 +15,28 @@ namespace {
 
 constexpr const char* mark = ".tmp";
 
+/// There, and neither a file nor a folder.
+bool is_device(const std::string& path) {
+  std::error_code ignored;
+  const auto status = std::filesystem::status(path, ignored);
+  return std::filesystem::exists(status) && !std::filesystem::is_regular_file(status) &&
+         !std::filesystem::is_directory(status);
+}
+
 }  // namespace
 
 AtomicFile::AtomicFile(std::string path)
-    : path_(std::move(path)), temporary_(path_ + mark + std::to_string(::getpid())) {
-  descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    : path_(std::move(path)),
+      temporary_(path_ + mark + std::to_string(::getpid())),
+      in_place_(is_device(path_)) {
+  descriptor_ = in_place_ ? ::open(path_.c_str(), O_WRONLY | O_CLOEXEC)
+                          : ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (descriptor_ < 0) fail("cannot create");
 }
 
 AtomicFile::~AtomicFile() {
   if (descriptor_ >= 0) ::close(descriptor_);
-  if (!done_) ::unlink(temporary_.c_str());
+  if (!done_ && !in_place_) ::unlink(temporary_.c_str());
 }
 
 void AtomicFile::write(const void* data, std::size_t bytes) {
@@ -56,6 +67,10 @@ void AtomicFile::keep(const std::string& previous) const {
 }
 
 void AtomicFile::commit(const std::string& previous) {
+  if (in_place_) {
+    if (::close(std::exchange(descriptor_, -1)) != 0) fail("cannot close");
+    return;
+  }
   if (::fsync(descriptor_) != 0) fail("cannot flush");
   if (::close(std::exchange(descriptor_, -1)) != 0) fail("cannot close");
   if (!previous.empty()) keep(previous);

@@ -7,8 +7,9 @@
 namespace rtfq {
 
 /// Written beside `path` as PATH.tmpPROCESS, flushed to the disk and renamed by commit(), which also flushes
-/// the folder. Without a commit nothing of it stays. Throws std::runtime_error naming the file and the
-/// system's reason.
+/// the folder. Without a commit nothing of it stays. A device or a pipe, such as /dev/null or /dev/stdout, is
+/// written as it is: a file in its place would be the end of it. Throws std::runtime_error naming the file
+/// and the system's reason.
 class AtomicFile {
  public:
   explicit AtomicFile(std::string path);
@@ -27,7 +28,7 @@ class AtomicFile {
 
   std::string path_, temporary_;
   int descriptor_ = -1;
-  bool done_ = false;
+  bool in_place_ = false, done_ = false;
 };
 
 /// Writes text so that `path` is always the old file or the whole new one.

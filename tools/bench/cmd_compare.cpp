@@ -1,7 +1,7 @@
 #include <cstdio>
-#include <fstream>
 #include <random>
 
+#include "engine/atomic_file.h"
 #include "kernels/runtime/device.h"
 #include "tools/bench/command.h"
 #include "tools/bench/results.h"
@@ -108,11 +108,10 @@ int compare_all(Options& o) {
                         {"pairs", answer.at("pairs")}});
     }
   }
-  if (!o.json_file.empty()) {
-    std::ofstream out(o.json_file);
-    out << json{{"environment", environment(o.settings.threads)}, {"comparisons", report}}.dump(1) << "\n";
-    if (!out.flush()) throw std::runtime_error("[compare] cannot write " + o.json_file);
-  }
+  if (!o.json_file.empty())
+    write_file_atomically(
+        o.json_file,
+        json{{"environment", environment(o.settings.threads)}, {"comparisons", report}}.dump(1) + "\n");
   return status;
 }
 

@@ -1,6 +1,6 @@
 #include <filesystem>
-#include <fstream>
 
+#include "engine/atomic_file.h"
 #include "tools/bench/command.h"
 #include "tools/bench/page.h"
 
@@ -32,9 +32,8 @@ void add_report(CLI::App& app, cli::Action& action) {
         all.push_back(
             {std::filesystem::path(file).stem().string(), cli::as_usage([&] { return read_results(file); })});
       if (options->markdown && all.size() != 1) throw cli::UsageError("[report] --markdown is of one file");
-      std::ofstream out(options->out);
-      out << (options->markdown ? results_markdown(all.front().results) : results_page(all));
-      if (!out.flush()) throw std::runtime_error("[report] cannot write " + options->out);
+      write_file_atomically(options->out,
+                            options->markdown ? results_markdown(all.front().results) : results_page(all));
       note("wrote " + options->out);
       return static_cast<int>(cli::done);
     };

@@ -4,9 +4,8 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
-#include <filesystem>
-#include <fstream>
 
+#include "engine/atomic_file.h"
 #include "kernels/runtime/device.h"
 #include "tools/bench/command.h"
 #include "tools/bench/profile.h"
@@ -145,9 +144,7 @@ int run(Options& options, const std::string& command) {
         results.rows.push_back(row);
         const auto now = std::chrono::steady_clock::now();
         if (options.json_file.empty() || now - kept < std::chrono::seconds(10)) return;
-        const std::string part = options.json_file + ".part";
-        write_results(results, part);
-        std::filesystem::rename(part, options.json_file);
+        write_results(results, options.json_file);
         kept = now;
       },
       [&](std::string_view text) {
@@ -156,11 +153,7 @@ int run(Options& options, const std::string& command) {
       });
   progress.clear();
   if (!options.json_file.empty()) write_results(results, options.json_file);
-  if (!options.csv_file.empty()) {
-    std::ofstream out(options.csv_file);
-    out << results_csv(results);
-    if (!out.flush()) throw std::runtime_error("[run] cannot write " + options.csv_file);
-  }
+  if (!options.csv_file.empty()) write_file_atomically(options.csv_file, results_csv(results));
   std::fputs(results_table(results.rows, results.machine).c_str(), stdout);
   std::fputs(results_footer(results.rows, results.machine).c_str(), stdout);
   std::fflush(stdout);

@@ -6,6 +6,7 @@
 #include <fstream>
 #include <stdexcept>
 
+#include "engine/atomic_file.h"
 #include "tools/bench/statistics.h"
 #include "tools/bench/timing.h"
 #include "tools/csv.h"
@@ -98,9 +99,7 @@ void write_results(const Results& results, const std::string& file) {
                    {"machine", results.machine},
                    {"settings", results.settings},
                    {"rows", results.rows}}}};
-  std::ofstream out(file);
-  out << all.dump(1) << "\n";
-  if (!out.flush()) throw std::runtime_error("[results] cannot write " + file);
+  write_file_atomically(file, all.dump(1) + "\n");
 }
 
 Results read_results(const std::string& file) {
