@@ -107,7 +107,8 @@ void explain(const std::vector<Row>& rows) {
         who + (row.item.device == "cpu" ? "" : " on " + row.item.device) + ": " + to_string(row.outcome);
     if (row.outcome == Outcome::near_tie)
       text += ": " + std::to_string(row.near_ties) + " of " + std::to_string(row.compared) +
-              " elements are the neighbouring code of a value next to a tie or border (declared rounding: " +
+              " elements are what another order of roundings gives: the neighbouring code of a value next to "
+              "a tie or border, or a fused norm's value (declared rounding: " +
               row.rounding + "); the first: " + row.message;
     else
       text += ": " + row.message;
