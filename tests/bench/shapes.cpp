@@ -4,6 +4,8 @@
 #include <catch2/catch.hpp>
 #include <set>
 
+#include "tools/bench/suites.h"
+
 using namespace rtfq::lab;
 using Catch::Matchers::Contains;
 

@@ -2,7 +2,6 @@
 
 #include "kernels/catalog/custom.h"
 #include "tools/bench/command.h"
-#include "tools/bench/shapes.h"
 #include "tools/table.h"
 
 namespace rtfq::lab {

@@ -10,7 +10,7 @@
 #include "tools/bench/command.h"
 #include "tools/bench/profile.h"
 #include "tools/bench/results.h"
-#include "tools/bench/shapes.h"
+#include "tools/bench/suites.h"
 #include "training/environment.h"
 
 namespace rtfq::lab {

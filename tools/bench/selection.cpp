@@ -9,6 +9,7 @@
 #include "kernels/plugin/host.h"
 #include "kernels/runtime/device.h"
 #include "tools/bench/shapes.h"
+#include "tools/bench/suites.h"
 
 namespace rtfq::lab {
 namespace {

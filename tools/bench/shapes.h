@@ -26,8 +26,4 @@ std::vector<std::string> read_shapes(const std::string& file);
 /// Of equal items (apart from `where`) the first, with the places of all.
 std::vector<Item> without_repeats(std::vector<Item>);
 
-/// What a suite measures: rtfq, quick or paper. Items without implementation.
-std::vector<Item> suite_items(const std::string& name, const std::vector<std::string>& operators);
-std::vector<std::string> suites();
-
 }  // namespace rtfq::lab
