@@ -15,16 +15,17 @@ namespace rtfq::kernels::cpu::amx {
 
 inline constexpr int64_t rows = 16, row_bytes = 64, tile_bytes = rows * row_bytes;
 
-/// Every tile register at its full size, for the calling thread, while it lives. Tiles hold zeros at first.
+/// The tile registers, for the calling thread, while it lives: the first six, for sums and pixels, with so
+/// many rows, the others whole. They hold zeros at first. A product takes a cycle for each row of pixels.
 class Tiles {
  public:
-  RTFQ_INLINE Tiles() {
+  RTFQ_INLINE explicit Tiles(int64_t pixel_rows = rows) {
     alignas(64) uint8_t layout[64] = {};
     layout[0] = 1;  // palette
     for (int tile = 0; tile < 8; ++tile) {
       const uint16_t bytes = row_bytes;
       std::memcpy(layout + 16 + 2 * tile, &bytes, sizeof bytes);
-      layout[48 + tile] = rows;
+      layout[48 + tile] = static_cast<uint8_t>(tile < 6 ? pixel_rows : rows);
     }
     asm volatile("ldtilecfg %0" : : "m"(layout));
   }
