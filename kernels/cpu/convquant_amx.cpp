@@ -79,6 +79,17 @@ struct Unfinished {
   RTFQ_INLINE const int32_t* sums_of_next() const { return sums + positions->rows[at] * group_channels; }
 };
 
+/// Bytes that will be wanted soon, fetched into the second-level cache a few lines at each step.
+struct Ahead {
+  const std::byte *at = nullptr, *end = nullptr;
+  int64_t lines = 0;  ///< at each step
+
+  RTFQ_INLINE void fetch() {
+    constexpr int64_t line = 64;
+    for (int64_t i = 0; i < lines && at < end; ++i, at += line) _mm_prefetch(at, _MM_HINT_T1);
+  }
+};
+
 /// A thread's share of the work: some units, some groups.
 template <class F>
 class Worker {
@@ -87,12 +98,18 @@ class Worker {
       : plan_(plan),
         x_(static_cast<const uint8_t*>(a.x)),
         packed_(static_cast<const int8_t*>(a.packed)),
+        next_packed_(static_cast<const std::byte*>(a.next_packed)),
         copy_(static_cast<uint8_t*>(a.workspace) + me * plan.copy_bytes()),
         finish_(finish) {
     const auto grid = plan.grid(threads);
     const int64_t i = me % grid.units, j = me / grid.units;
     unit_from_ = plan.units * i / grid.units, unit_to_ = plan.units * (i + 1) / grid.units;
     group_from_ = plan.groups * j / grid.groups, group_to_ = plan.groups * (j + 1) / grid.groups;
+    // What the next operation's weights are shared out by is likely what these are.
+    constexpr int64_t most_ahead = 1 << 20;
+    const auto next_bytes = static_cast<int64_t>(a.next_bytes);
+    next_packed_ += next_bytes * j / grid.groups;
+    next_bytes_ = std::min(most_ahead, next_bytes / grid.groups);
   }
 
   void run() {
@@ -122,18 +139,36 @@ class Worker {
     const uint8_t* codes = plan_.codes(x_, begin, end, copy_);
     const int64_t tiles = plan_.tiles(begin, end);
     if (plan_.group_outer) {
-      for (int64_t group = group_from_; group < group_to_; ++group)
+      for (int64_t group = group_from_; group < group_to_; ++group) {
+        fetch_during(group, end, tiles);
         for (int64_t tile = 0; tile < tiles; tile += 2) {
           const Codes x = block(codes, tile, tiles, begin, end);
           run_item<signed_x>(x, std::min<int64_t>(2, tiles - tile), group);
         }
+      }
     } else {
+      if (begin == unit_from_) fetch_during(group_to_ - 1, end, tiles * (group_to_ - group_from_));
       for (int64_t tile = 0; tile < tiles; tile += 2) {
         const Codes x = block(codes, tile, tiles, begin, end);
         for (int64_t group = group_from_; group < group_to_; ++group)
           run_item<signed_x>(x, std::min<int64_t>(2, tiles - tile), group);
       }
     }
+  }
+
+  /// Weights that will be wanted after those of `group`, while so many tiles are computed: the next group's
+  /// where they are read once, else the next operation's.
+  void fetch_during(int64_t group, int64_t end, int64_t tiles) {
+    const std::byte* from = next_packed_;
+    int64_t bytes = next_bytes_;
+    if (group + 1 < group_to_) {
+      from = reinterpret_cast<const std::byte*>(packed_ + plan_.pair_at(group + 1, 0));
+      bytes = plan_.vectors_of(group + 1) * plan_.all_steps() * amx::tile_bytes;
+    } else if (end < unit_to_ && plan_.group_outer) {
+      bytes = 0;
+    }
+    const int64_t steps = std::max<int64_t>(1, tiles * plan_.all_steps());
+    ahead_ = {from, from + bytes, (bytes / 64 + steps - 1) / steps};
   }
 
   /// One or two tiles from `tile` on; their positions in the place of those before the last.
@@ -169,7 +204,9 @@ class Worker {
     const int64_t *row = left.positions ? left.positions->rows : nullptr,
                   *output = left.positions ? left.positions->outputs : nullptr, *const end = row + left.count;
     const int32_t* const finished = left.sums;
-    const auto meanwhile = [&row, &output, end, finished, shared, norm]() RTFQ_INLINE_LAMBDA {
+    Ahead ahead = ahead_;
+    const auto meanwhile = [&row, &output, &ahead, end, finished, shared, norm]() RTFQ_INLINE_LAMBDA {
+      ahead.fetch();
       if (row == end) return;
       F::template pixel<whole>(finished + *row * group_channels, norm, shared, *output);
       ++row, ++output;
@@ -185,6 +222,7 @@ class Worker {
         two ? multiply<1, 2, signed_x>(x, weights, sums + v * lanes, [] {})
             : multiply<1, 1, signed_x>(x, weights, sums + v * lanes, [] {});
     }
+    ahead_ = ahead;
     left.at = left.count - (end - row);
     finish<whole>(left);
   }
@@ -200,6 +238,9 @@ class Worker {
   const AmxPlan& plan_;
   const uint8_t* x_;
   const int8_t* packed_;
+  const std::byte* next_packed_;
+  int64_t next_bytes_;
+  Ahead ahead_;
   uint8_t* copy_;
   const F& finish_;
   int64_t unit_from_, unit_to_, group_from_, group_to_;

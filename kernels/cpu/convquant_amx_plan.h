@@ -193,11 +193,16 @@ struct AmxPlan {
     return best;
   }
   RTFQ_INLINE int64_t cost(Grid g) const {
-    constexpr int64_t tile_cycles = 20, cycles_of_finish = 80, bytes_a_cycle = 7;
+    constexpr int64_t tile_cycles = 20, cycles_of_finish = 80;
+    constexpr double bytes_of_memory = 7, bytes_of_others = 4;  // a cycle
     const int64_t some = up(units, g.units) / g.units, group_count = up(groups, g.groups) / g.groups;
-    return tiles(0, std::min(some, p)) * up(some, p) / p * group_count * group_vectors *
-               (all_steps() * tile_cycles + cycles_of_finish) +
-           (weight_bytes() / g.groups + s.n * s.h * s.w * s.c / g.units) / bytes_a_cycle;
+    const int64_t computing = tiles(0, std::min(some, p)) * up(some, p) / p * group_count * group_vectors *
+                              (all_steps() * tile_cycles + cycles_of_finish);
+    // Where channels are shared out, a thread reads what others wrote, of x now and of the output later.
+    const double codes = static_cast<double>(s.n * (s.h * s.w * s.c + p * q * s.k)),
+                 of_others = codes * (1 - 1.0 / static_cast<double>(g.groups));
+    return computing + static_cast<int64_t>(static_cast<double>(weight_bytes() / g.groups) / bytes_of_memory +
+                                            of_others / bytes_of_others);
   }
 
   /// Where the weights of a pair begin.

@@ -10,6 +10,12 @@ Arena::Buffer Arena::add(int64_t bytes) {
   return buffers_.size() - 1;
 }
 
+Arena::Buffer Arena::add_kept(int64_t bytes) {
+  const Buffer buffer = add(bytes);
+  buffers_[buffer].first = 0;
+  return buffer;
+}
+
 void Arena::operation(std::initializer_list<Buffer> reads) {
   for (const Buffer buffer : reads) buffers_[buffer].last = operations_;
   ++operations_;

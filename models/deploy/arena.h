@@ -11,6 +11,8 @@ class Arena {
   using Buffer = std::size_t;
   /// A buffer that the next operation writes; it lives until the last operation that keeps it.
   Buffer add(int64_t bytes);
+  /// The same, but nothing before it may lie there either: operations before are repeated.
+  Buffer add_kept(int64_t bytes);
   /// Ends an operation that reads `buffers`.
   void operation(std::initializer_list<Buffer> reads);
   /// Places all buffers; to be called once, after the last operation. Bytes of the block.

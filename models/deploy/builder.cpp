@@ -1,6 +1,7 @@
 // Image, blocks and classifier; sums are in builder_sums.cpp.
 #include "models/deploy/builder.h"
 
+#include <cstring>
 #include <stdexcept>
 
 #include "kernels/fakequant.h"
@@ -25,10 +26,36 @@ Builder::Builder(Program& program, const packed::Model& model, Weights& weights,
       n_(program.batch_),
       threads_(threads) {}
 
+// One image's activations stay in a cache where those of a batch would not; weights are read once for a
+// batch. So as long as a block has more of the former, a thread that works alone takes images one by one.
+std::size_t Builder::blocks_of_one_image() const {
+  std::size_t count = 0;
+  if (threads_ > 1 || n_ == 1) return count;
+  for (const packed::BlockWalk& block : walk_.blocks) {
+    const ConvPlan& first = walk_.convs[block.convs.front()];
+    int64_t activations = first.h * first.w * first.c, weights = 0;
+    for (const std::size_t index : block.convs) {
+      const ConvPlan& conv = walk_.convs[index];
+      activations += conv.h / conv.stride * (conv.w / conv.stride) * conv.k;
+      weights += conv.k * conv.c * conv.filter * conv.filter;
+    }
+    if (activations < weights) break;
+    ++count;
+  }
+  return count;
+}
+
 void Builder::build() {
+  const int64_t batch = n_;
+  const std::size_t singly = blocks_of_one_image();
+  if (singly > 0) n_ = 1;
   const Conv stem = conv(quantized_image(), 0);
   Sum x = walk_.stem_pool ? pooled_stem(stem) : sum(stem, nullptr, nullptr, "stem.output", walk_.stem);
-  for (const packed::BlockWalk& block : walk_.blocks) x = run(block, x);
+  for (std::size_t i = 0; i < walk_.blocks.size(); ++i) {
+    if (i > 0 && i == singly) x = gathered(x, walk_.blocks[i - 1].forms, batch);
+    x = run(walk_.blocks[i], x);
+  }
+  if (singly == walk_.blocks.size()) x = gathered(x, walk_.blocks.back().forms, batch);
   classify(x);
   program_.arena_bytes_ = arena_.place();
   if (program_.arena_bytes_ > max_arena_bytes)
@@ -36,7 +63,34 @@ void Builder::build() {
                              " needs " + std::to_string(program_.arena_bytes_) +
                              " bytes for its activations: use a smaller batch");
   // Operations know buffers by number until all of them have their places.
-  for (auto& make : makers_) program_.operations_.push_back(make());
+  for (std::size_t i = 0; i < makers_.size(); ++i)
+    (i < of_one_image_ ? program_.singly_ : program_.operations_).push_back(makers_[i]());
+  program_.image_floats_ = subnet_.resolution * subnet_.resolution * model_.preprocessing().channels;
+}
+
+Builder::Sum Builder::gathered(const Sum& x, packed::SumForms forms, int64_t batch) {
+  const bool values = forms.identity && model_.residual() == Residual::keep_float;
+  Sum all = x;
+  const auto gather = [&](Buffer from, int64_t bytes) {
+    const Buffer to = arena_.add_kept(batch * bytes);
+    add({from}, [=, this] {
+      return [=, source = at(from), target = at(to)](const Pass& p) {
+        std::memcpy(p.at<std::byte>(target + p.image * bytes), p.at<std::byte>(source),
+                    static_cast<std::size_t>(bytes));
+      };
+    });
+    return to;
+  };
+  const auto count = [](const Codes& codes) { return codes.size * codes.size * codes.c; };
+  all.codes.buffer = gather(x.codes.buffer, count(x.codes));
+  if (values) all.values = gather(x.values, 4 * count(x.codes));
+  all.identity.buffer = x.identity.buffer == x.codes.buffer ? all.codes.buffer
+                        : values && x.identity.buffer == x.values
+                            ? all.values
+                            : gather(x.identity.buffer, count(x.identity));
+  n_ = batch;
+  of_one_image_ = makers_.size();
+  return all;
 }
 
 const float* Builder::step(const std::string& activation) const {

@@ -80,6 +80,10 @@ class Builder {
     arena_.operation(reads);
     makers_.push_back(make);
   }
+  /// So many blocks from the first on are computed image by image.
+  std::size_t blocks_of_one_image() const;
+  /// A batch of what was computed image by image; operations from here on are of the batch.
+  Sum gathered(const Sum&, packed::SumForms, int64_t batch);
   Codes quantized_image();
   Sum run(const packed::BlockWalk&, const Sum& x);
   void classify(const Sum&);
@@ -140,6 +144,7 @@ class Builder {
   int threads_;
   Arena arena_;
   std::vector<std::function<Operation()>> makers_;
+  std::size_t of_one_image_ = 0;  ///< makers before the batch is gathered
   std::vector<Laid> laid_;
 };
 

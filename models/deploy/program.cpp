@@ -19,7 +19,10 @@ Program::Program(const packed::Model& model, std::size_t subnet, int64_t batch, 
 }
 
 void Program::run(void* arena, const float* images, float* logits, const Observer* observer) const {
-  const Pass pass{static_cast<std::byte*>(arena), images, logits, observer};
+  Pass pass{static_cast<std::byte*>(arena), images, 0, logits, observer};
+  if (!singly_.empty())
+    for (; pass.image < batch_; ++pass.image, pass.images += image_floats_)
+      for (const Operation& operation : singly_) operation(pass);
   for (const Operation& operation : operations_) operation(pass);
 }
 

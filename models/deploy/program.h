@@ -14,7 +14,7 @@
 namespace rtfq::deploy {
 
 /// Called with every tensor of codes when it has been computed: the quantizer's name, and the codes (s8 of
-/// "input", u8 else) of the whole batch.
+/// "input", u8 else) of the whole batch, or of one image after the other.
 using Observer = std::function<void(const std::string& quantizer, const void* codes, int64_t count)>;
 
 class Program {
@@ -38,7 +38,8 @@ class Program {
   friend class Builder;
   struct Pass {
     std::byte* arena;
-    const float* images;
+    const float* images;  ///< that operations read, from `image` of the batch on
+    int64_t image;
     float* logits;
     const Observer* observer;
     template <class T>
@@ -52,8 +53,9 @@ class Program {
   using Operation = std::function<void(const Pass&)>;
 
   std::size_t subnet_;
-  int64_t batch_, arena_bytes_ = 0;
-  std::vector<Operation> operations_;
+  int64_t batch_, arena_bytes_ = 0, image_floats_ = 0;
+  std::vector<Operation> singly_;                  ///< for one image at a time
+  std::vector<Operation> operations_;              ///< then, for the batch
   std::vector<std::shared_ptr<const void>> kept_;  ///< what the operations point at
 };
 

@@ -288,7 +288,7 @@ TEST_CASE("onnx: quantized subnets compute the packed ones' codes, but for borde
       INFO(variant.arch << " " << id(model.subnets()[i].subnet));
       const Tensor images = normal({2, 24, 24, 3}, 8);
       deploy::Weights weights;
-      const deploy::Program program(model, i, 2, weights);
+      const deploy::Program program(model, i, 2, weights, 2);  // two threads' observe a batch at once
       const auto arena = memory::allocate({}, program.arena_bytes());
       std::vector<float> logits(10);
       const Network exported = read(onnx::quantized(model, i));

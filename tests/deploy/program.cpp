@@ -21,9 +21,10 @@ Answer evaluated(Supernet& net, const Subnet& subnet, const Tensor& images) {
   return deploy::observe(net, subnet, Domain::target, images);
 }
 
-Answer deployed(const packed::Model& model, const Subnet& subnet, const Tensor& images) {
+/// Of several threads, or by one alone, which takes images one by one while they are large.
+Answer deployed(const packed::Model& model, const Subnet& subnet, const Tensor& images, int threads = 2) {
   deploy::Weights weights;
-  const deploy::Program program(model, model.index(subnet), images.dim(0), weights);
+  const deploy::Program program(model, model.index(subnet), images.dim(0), weights, threads);
   const auto arena = memory::allocate({}, program.arena_bytes());
   std::memset(arena.get(), 0xff, program.arena_bytes());
   return deploy::observe(program, model.classes().size(), images, arena.get());
@@ -50,13 +51,16 @@ void compare_bank(const BankVariant& variant) {
     const Tensor images = normal({2, subnet.resolution, subnet.resolution, 3}, 5);
     const Answer expected = evaluated(*net, subnet, images);
     require_equal(expected, deployed(model, subnet, images));
+    require_equal(expected, deployed(model, subnet, images, 1));
     // In two passes, as processors without the fused kernel compute it.
     kernels::prefer("convquant.forward", "naive");
     require_equal(expected, deployed(model, subnet, images));
+    require_equal(expected, deployed(model, subnet, images, 1));
     kernels::prefer("convquant.forward", "");
     if (WithAmx::possible()) {
       const WithAmx amx;
       require_equal(expected, deployed(model, subnet, images));
+      require_equal(expected, deployed(model, subnet, images, 1));
     }
     ++compared;
   }

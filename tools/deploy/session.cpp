@@ -80,7 +80,7 @@ Session::Session(std::shared_ptr<LoadedModel> loaded, SessionOptions options)
 // A thread that computes images of its own waits for nobody and reads nothing that others wrote; a few
 // together need their weights once. Fewer images than threads are computed by all.
 void Session::share_out() {
-  constexpr int64_t most_together = 4;
+  constexpr int64_t most_together = 8;
   const int threads = kernels::runtime::threads();
   const bool beside = batch_ >= threads && batch_ <= Program::most_images;  // else Program says what is wrong
   at_a_time_ = beside ? threads : 1;
