@@ -1,7 +1,6 @@
 // Image, blocks and classifier; sums are in builder_sums.cpp.
 #include "models/deploy/builder.h"
 
-#include <cstring>
 #include <stdexcept>
 
 #include "kernels/fakequant.h"
@@ -52,10 +51,10 @@ void Builder::build() {
   const Conv stem = conv(quantized_image(), 0);
   Sum x = walk_.stem_pool ? pooled_stem(stem) : sum(stem, nullptr, nullptr, "stem.output", walk_.stem);
   for (std::size_t i = 0; i < walk_.blocks.size(); ++i) {
-    if (i > 0 && i == singly) x = gathered(x, walk_.blocks[i - 1].forms, batch);
-    x = run(walk_.blocks[i], x);
+    const bool gather = i + 1 == singly;
+    x = run(walk_.blocks[i], x, gather ? batch : 0);
+    if (gather) n_ = batch, of_one_image_ = makers_.size();
   }
-  if (singly == walk_.blocks.size()) x = gathered(x, walk_.blocks.back().forms, batch);
   classify(x);
   program_.arena_bytes_ = arena_.place();
   if (program_.arena_bytes_ > max_arena_bytes)
@@ -66,31 +65,6 @@ void Builder::build() {
   for (std::size_t i = 0; i < makers_.size(); ++i)
     (i < of_one_image_ ? program_.singly_ : program_.operations_).push_back(makers_[i]());
   program_.image_floats_ = subnet_.resolution * subnet_.resolution * model_.preprocessing().channels;
-}
-
-Builder::Sum Builder::gathered(const Sum& x, packed::SumForms forms, int64_t batch) {
-  const bool values = forms.identity && model_.residual() == Residual::keep_float;
-  Sum all = x;
-  const auto gather = [&](Buffer from, int64_t bytes) {
-    const Buffer to = arena_.add_kept(batch * bytes);
-    add({from}, [=, this] {
-      return [=, source = at(from), target = at(to)](const Pass& p) {
-        std::memcpy(p.at<std::byte>(target + p.image * bytes), p.at<std::byte>(source),
-                    static_cast<std::size_t>(bytes));
-      };
-    });
-    return to;
-  };
-  const auto count = [](const Codes& codes) { return codes.size * codes.size * codes.c; };
-  all.codes.buffer = gather(x.codes.buffer, count(x.codes));
-  if (values) all.values = gather(x.values, 4 * count(x.codes));
-  all.identity.buffer = x.identity.buffer == x.codes.buffer ? all.codes.buffer
-                        : values && x.identity.buffer == x.values
-                            ? all.values
-                            : gather(x.identity.buffer, count(x.identity));
-  n_ = batch;
-  of_one_image_ = makers_.size();
-  return all;
 }
 
 const float* Builder::step(const std::string& activation) const {
@@ -129,16 +103,24 @@ Builder::Codes Builder::quantized_image() {
   return image;
 }
 
-Builder::Sum Builder::run(const packed::BlockWalk& block, const Sum& x) {
+Builder::Sum Builder::run(const packed::BlockWalk& block, const Sum& x, int64_t gather) {
   Codes y = x.codes;
   for (std::size_t i = 0; i + 1 < block.convs.size(); ++i)
     y = sum(conv(y, block.convs[i]), nullptr, nullptr, block.name + ".inner" + std::to_string(i + 1),
             {true, false})
             .codes;
   const Conv last = conv(y, block.convs.back());
-  if (!block.projection) return sum(last, nullptr, &x, block.name + ".output", block.forms);
-  const Conv projected = conv(x.codes, *block.projection);
-  return sum(last, &projected, nullptr, block.name + ".output", block.forms);
+  const std::string name = block.name + ".output";
+  gather_ = gather;
+  Sum result;
+  if (block.projection) {
+    const Conv projected = conv(x.codes, *block.projection);
+    result = sum(last, &projected, nullptr, name, block.forms);
+  } else {
+    result = sum(last, nullptr, &x, name, block.forms);
+  }
+  gather_ = 0;
+  return result;
 }
 
 void Builder::classify(const Sum& x) {

@@ -51,7 +51,7 @@ class Builder {
   struct Projection {
     Buffer z = 0;
     int64_t z_bytes = 0;  ///< of one thread's
-    std::function<std::function<void(const Pass&, int64_t image, int64_t row, int64_t z_offset)>()> make;
+    std::function<std::function<void(const Pass&, int64_t image, int64_t row, int64_t me)>()> make;
   };
   /// The forms of a block's result that are read later.
   struct Sum {
@@ -82,10 +82,9 @@ class Builder {
   }
   /// So many blocks from the first on are computed image by image.
   std::size_t blocks_of_one_image() const;
-  /// A batch of what was computed image by image; operations from here on are of the batch.
-  Sum gathered(const Sum&, packed::SumForms, int64_t batch);
   Codes quantized_image();
-  Sum run(const packed::BlockWalk&, const Sum& x);
+  /// `gather`: images of the batch that results of one image each are gathered in, or 0.
+  Sum run(const packed::BlockWalk&, const Sum& x, int64_t gather);
   void classify(const Sum&);
   void linear(const Codes& features);
 
@@ -145,6 +144,7 @@ class Builder {
   Arena arena_;
   std::vector<std::function<Operation()>> makers_;
   std::size_t of_one_image_ = 0;  ///< makers before the batch is gathered
+  int64_t gather_ = 0;            ///< of the next sum, as of run()
   std::vector<Laid> laid_;
 };
 

@@ -59,6 +59,7 @@ Builder::Sum Builder::place(const Forms& f, const Conv& main, packed::SumForms f
   const int64_t count = n_ * main.size * main.size * main.k;
   // What the next block adds takes the place of what this one added, element by element.
   const auto buffer = [&](int64_t bytes, bool added) {
+    if (gather_) return arena_.add_kept(gather_ * bytes);
     return added && instead ? *instead : arena_.add(bytes);
   };
   const Codes first{buffer(count, f.identity == RTFQ_IDENTITY_NONE), f.step, main.size, main.k, false, f.qp};
@@ -103,6 +104,8 @@ int64_t rows_of_band(const Conv2dShape& main, const Conv2dShape& projection) {
   if (main.r * main.s != 1 || projection.r * projection.s != 1) return 0;
   constexpr int64_t most_bytes = 448 << 10;
   const int64_t height = output_height(main);
+  // Weights are read for each band: those that are more than z is, rather once.
+  if (main.k * (main.c + projection.c) > 2 * 4 * height * output_width(main) * main.k) return 0;
   int64_t rows = std::clamp<int64_t>(most_bytes / (4 * output_width(main) * main.k), 1, height);
   while (height % rows) --rows;
   return rows;
@@ -135,14 +138,8 @@ Builder::Sum Builder::fused_sum(const Conv& main, const ConvQuantForward::Impl& 
   const auto shape = with_input_bound(
       make_convquant_shape(part(main.shape), kind, f.identity, f.qp, f.identity_qp), main.x.qp);
   const int64_t bands = rows ? main.size / rows : 1, launches = rows ? n_ * bands : 1;
-  // Side by side where every thread gets as many, and none needs a place of its own for its work.
-  const auto workspace_of_projection = [&] {
-    const auto z = make_convquant_shape(part(other->shape));
-    return fused(z)->workspace(z);
-  };
-  const bool shared_out =
-      launches % threads_ == 0 && impl.workspace(shape) == 0 && (!other || workspace_of_projection() == 0);
-  const int beside = shared_out ? threads_ : 1;
+  // Side by side where every thread gets as many.
+  const int beside = launches % threads_ == 0 ? threads_ : 1;
   const Projection projection = other ? project(*other, part(other->shape), beside) : Projection{};
   const Buffer residual = other      ? projection.z
                           : identity ? (floats ? identity->values : identity->identity.buffer)
@@ -152,22 +149,22 @@ Builder::Sum Builder::fused_sum(const Conv& main, const ConvQuantForward::Impl& 
   // codes make room for codes, f32 values for f32 values.
   const bool in_place = identity && floats == (f.identity == RTFQ_IDENTITY_VALUES);
   const Sum result = place(f, main, forms, in_place ? &residual : nullptr);
-  const Buffer workspace = arena_.add(static_cast<int64_t>(impl.workspace(shape)));
+  const auto workspace_bytes = static_cast<int64_t>(impl.workspace(shape));
+  const Buffer workspace = arena_.add(beside * workspace_bytes);
   const float* residual_step = kind == RTFQ_RESIDUAL_CODES ? identity->identity.step : nullptr;
-  const int64_t count = n_ * main.size * main.size * main.k;
+  const int64_t count = n_ * main.size * main.size * main.k, of_image = gather_ ? count : 0;
   add({main.x.buffer, other ? other->x.buffer : residual, residual}, [=, this, &impl] {
     return [=, &impl, fixed = fixed_args(main, weights), add_projection = other ? projection.make() : nullptr,
-            z_bytes = projection.z_bytes, from = at(main.x.buffer), r = at(residual),
-            to = at(result.codes.buffer), also = at(result.identity.buffer),
-            scratch = at(workspace)](const Pass& p) {
-      const auto launch = [&](int64_t i, int64_t z) {
+            from = at(main.x.buffer), r = at(residual), to = at(result.codes.buffer),
+            also = at(result.identity.buffer), scratch = at(workspace)](const Pass& p) {
+      const auto launch = [&](int64_t i, int64_t me) {
         const int64_t image = i / bands, row = i % bands * rows,
-                      output = (image * main.size + row) * main.size * main.k;
-        if (add_projection) add_projection(p, image, row, z);
+                      output = p.image * of_image + (image * main.size + row) * main.size * main.k;
+        if (add_projection) add_projection(p, image, row, me);
         ConvQuantArgs args = fixed;
         args.x = p.at<std::byte>(from) + input_of(main.shape, image, row);
-        args.workspace = p.at<void>(scratch);
-        args.residual = kind == RTFQ_RESIDUAL_NONE ? nullptr : p.at<std::byte>(r) + z;
+        args.workspace = p.at<std::byte>(scratch) + me * workspace_bytes;
+        args.residual = kind == RTFQ_RESIDUAL_NONE ? nullptr : p.at<std::byte>(r) + me * projection.z_bytes;
         args.residual_step = residual_step;
         args.step = f.step, args.identity_step = f.identity_step;
         args.y = p.at<uint8_t>(to) + output;
@@ -178,12 +175,13 @@ Builder::Sum Builder::fused_sum(const Conv& main, const ConvQuantForward::Impl& 
       if (beside > 1 && !omp_in_parallel()) {
         // A thread's bands lie together, and it alone reads and writes them, from layer to layer.
 #pragma omp parallel for schedule(static) num_threads(beside)
-        for (int64_t i = 0; i < launches; ++i) launch(i, omp_get_thread_num() * z_bytes);
+        for (int64_t i = 0; i < launches; ++i) launch(i, omp_get_thread_num());
       } else {
         for (int64_t i = 0; i < launches; ++i) launch(i, 0);
       }
-      if (f.has_step) p.observe(f.first_name, p.at<void>(to), count);
-      if (f.identity == RTFQ_IDENTITY_CODES) p.observe(f.identity_name, p.at<void>(also), count);
+      const int64_t first = p.image * of_image;
+      if (f.has_step) p.observe(f.first_name, p.at<uint8_t>(to) + first, count);
+      if (f.identity == RTFQ_IDENTITY_CODES) p.observe(f.identity_name, p.at<uint8_t>(also) + first, count);
     };
   });
   return result;
@@ -194,15 +192,15 @@ Builder::Projection Builder::project(const Conv& conv, const Conv2dShape& part, 
   const auto* impl = fused(shape);
   const Laid weights = lay_out(conv, *impl, shape);
   const int64_t z_bytes = 4 * part.n * output_height(part) * output_width(part) * part.k;
-  const Buffer z = arena_.add(beside * z_bytes),
-               workspace = arena_.add(static_cast<int64_t>(impl->workspace(shape)));
+  const auto workspace_bytes = static_cast<int64_t>(impl->workspace(shape));
+  const Buffer z = arena_.add(beside * z_bytes), workspace = arena_.add(beside * workspace_bytes);
   return {z, z_bytes, [=, this] {
             return [=, fixed = fixed_args(conv, weights), from = at(conv.x.buffer), to = at(z),
-                    scratch = at(workspace)](const Pass& p, int64_t image, int64_t row, int64_t z_offset) {
+                    scratch = at(workspace)](const Pass& p, int64_t image, int64_t row, int64_t me) {
               ConvQuantArgs args = fixed;
               args.x = p.at<std::byte>(from) + input_of(conv.shape, image, row);
-              args.workspace = p.at<void>(scratch);
-              args.y = p.at<std::byte>(to) + z_offset;
+              args.workspace = p.at<std::byte>(scratch) + me * workspace_bytes;
+              args.y = p.at<std::byte>(to) + me * z_bytes;
               impl->launch(shape, args, {});
             };
           }};
@@ -242,7 +240,7 @@ Builder::Sum Builder::sum_of_two_passes(const Conv& main, const Conv* other, con
                                  : y;
   const Sum result = place(f, main, forms);
   const float* residual_step = kind == RTFQ_RESIDUAL_CODES ? identity->identity.step : nullptr;
-  const int64_t count = n_ * main.size * main.size * main.k;
+  const int64_t count = n_ * main.size * main.size * main.k, of_image = gather_ ? count : 0;
   add({y, read}, [=, this] {
     const auto* impl = &choose<NormQuantForward>(Backend::cpu, shape);
     return [=, x = at(y), r = at(read), to = at(result.codes.buffer),
@@ -265,11 +263,13 @@ Builder::Sum Builder::sum_of_two_passes(const Conv& main, const Conv* other, con
       args.in.residual_step = residual_step;
       args.in.step = f.step;
       args.in.identity_step = f.identity_step;
-      args.codes = p.at<uint8_t>(to);
-      args.identity = f.identity == RTFQ_IDENTITY_NONE ? nullptr : p.at<void>(also);
+      const int64_t first = p.image * of_image;
+      args.codes = p.at<uint8_t>(to) + first;
+      if (f.identity != RTFQ_IDENTITY_NONE)
+        args.identity = p.at<std::byte>(also) + (f.identity == RTFQ_IDENTITY_VALUES ? 4 : 1) * first;
       impl->launch(shape, args, {});
-      if (f.has_step) p.observe(f.first_name, p.at<void>(to), count);
-      if (f.identity == RTFQ_IDENTITY_CODES) p.observe(f.identity_name, p.at<void>(also), count);
+      if (f.has_step) p.observe(f.first_name, args.codes, count);
+      if (f.identity == RTFQ_IDENTITY_CODES) p.observe(f.identity_name, args.identity, count);
     };
   });
   return result;

@@ -81,10 +81,12 @@ Session::Session(std::shared_ptr<LoadedModel> loaded, SessionOptions options)
 // together need their weights once. Fewer images than threads are computed by all.
 void Session::share_out() {
   constexpr int64_t most_together = 8;
+  const auto parts = [](int64_t value, int64_t size) { return (value + size - 1) / size; };
   const int threads = kernels::runtime::threads();
   const bool beside = batch_ >= threads && batch_ <= Program::most_images;  // else Program says what is wrong
   at_a_time_ = beside ? threads : 1;
-  pass_ = beside ? std::clamp<int64_t>(batch_ / threads, 1, most_together) : batch_;
+  const int64_t share = std::max<int64_t>(1, batch_ / threads);
+  pass_ = beside ? parts(share, parts(share, most_together)) : batch_;
 }
 
 void Session::switch_to(std::size_t subnet) {
