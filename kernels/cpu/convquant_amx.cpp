@@ -213,12 +213,11 @@ class Worker {
     const int32_t* const finished = left.sums;
     Ahead ahead = ahead_;
     // Captured by value, constants stay in registers.
-    const int64_t steps = 2 * plan_.all_steps(), each_step = (left.count + steps - 1) / steps;
-    const auto meanwhile = [&row, &output, &ahead, end, finished, shared, norm,
-                            each_step]() RTFQ_INLINE_LAMBDA {
+    const auto meanwhile = [&row, &output, &ahead, end, finished, shared, norm]() RTFQ_INLINE_LAMBDA {
       ahead.fetch();
-      for (int64_t i = 0; i < each_step && row != end; ++i, ++row, ++output)
-        F::template pixel<whole>(finished + *row * group_channels, norm, shared, *output);
+      if (row == end) return;
+      F::template pixel<whole>(finished + *row * group_channels, norm, shared, *output);
+      ++row, ++output;
     };
     const int64_t vectors = plan_.vectors_of(group);
     for (int64_t v = 0, pair = 0; v < vectors; v += AmxPlan::pair_vectors, ++pair) {
@@ -226,10 +225,10 @@ class Worker {
       const bool two = vectors - v > 1;
       if (tiles > 1)
         two ? multiply<2, 2, signed_x>(x, weights, sums + v * lanes, meanwhile)
-            : multiply<2, 1, signed_x>(x, weights, sums + v * lanes, [] {});
+            : multiply<2, 1, signed_x>(x, weights, sums + v * lanes, meanwhile);
       else
-        two ? multiply<1, 2, signed_x>(x, weights, sums + v * lanes, [] {})
-            : multiply<1, 1, signed_x>(x, weights, sums + v * lanes, [] {});
+        two ? multiply<1, 2, signed_x>(x, weights, sums + v * lanes, meanwhile)
+            : multiply<1, 1, signed_x>(x, weights, sums + v * lanes, meanwhile);
     }
     ahead_ = ahead;
     left.at = left.count - (end - row);
