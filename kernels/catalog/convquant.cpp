@@ -107,7 +107,8 @@ std::vector<Case> large_cases() {
           {{"1x1_56_64_256", 1, 56, 56, 64, 256, 1, 1, 0}, RTFQ_U8, true, plus, no},
           {{"3x3_28_128", 1, 28, 28, 128, 128, 3, 1, 1}, RTFQ_U8, true, none, no},
           {{"1x1_14_256_1024", 1, 14, 14, 256, 1024, 1, 1, 0}, RTFQ_U8, true, plus, no},
-          {{"3x3_7_512", 1, 7, 7, 512, 512, 3, 1, 1}, RTFQ_U8, true, none, no}};
+          {{"3x3_7_512", 1, 7, 7, 512, 512, 3, 1, 1}, RTFQ_U8, true, none, no},
+          {{"3x3_stride_2_14_512", 2, 14, 14, 256, 512, 3, 2, 1}, RTFQ_U8, true, none, no}};
 }
 
 }  // namespace

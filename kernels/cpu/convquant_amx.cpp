@@ -25,7 +25,7 @@ namespace {
 
 constexpr int64_t most_depth = 32768;
 
-/// Threads that get a copy of their own in a workspace, whoever asks for it and whoever launches.
+/// Threads that find room for copies in a workspace, whoever asks for it and whoever launches.
 int most_threads() {
   static const int count = omp_get_num_procs();
   return count;
@@ -104,9 +104,9 @@ class Worker {
         x_(static_cast<const uint8_t*>(a.x)),
         packed_(static_cast<const int8_t*>(a.packed)),
         next_packed_(static_cast<const std::byte*>(a.next_packed)),
-        copy_(static_cast<uint8_t*>(a.workspace) + me * plan.copy_bytes()),
         finish_(finish) {
-    const auto grid = plan.grid(threads);
+    const AmxPlan::Grid grid = plan.grid(threads);
+    copy_ = static_cast<uint8_t*>(a.workspace) + me * plan.copy_bytes(grid);
     const int64_t i = me % grid.units, j = me / grid.units;
     unit_from_ = plan.units * i / grid.units, unit_to_ = plan.units * (i + 1) / grid.units;
     group_from_ = plan.groups * j / grid.groups, group_to_ = plan.groups * (j + 1) / grid.groups;
@@ -247,10 +247,10 @@ class Worker {
   const uint8_t* x_;
   const int8_t* packed_;
   const std::byte* next_packed_;
+  const F& finish_;
   int64_t next_bytes_;
   Ahead ahead_;
   uint8_t* copy_;
-  const F& finish_;
   int64_t unit_from_, unit_to_, group_from_, group_to_;
   AmxPositions blocks_[2];
   AmxPositions* positions_ = &blocks_[0];
@@ -276,7 +276,7 @@ const char* convquant_amx_unsupported(const ConvQuantShape& s) {
 }
 
 std::size_t convquant_amx_workspace(const ConvQuantShape& s) {
-  return static_cast<std::size_t>(most_threads() * AmxPlan(s.conv).copy_bytes());
+  return static_cast<std::size_t>(AmxPlan(s.conv).workspace_bytes(most_threads()));
 }
 
 std::size_t convquant_amx_packed(const ConvQuantShape& s) {

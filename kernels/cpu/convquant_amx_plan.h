@@ -115,8 +115,20 @@ struct AmxPlan {
                   line_count = between_images + count + (s.r - 1) / s.stride;
     return phases * line_count * line_bytes + s.pad * s.c + beyond;
   }
+  /// How the threads share: so many parts of the units, and of the groups.
+  struct Grid {
+    int64_t units, groups;
+  };
   /// Of a thread's copy.
-  RTFQ_INLINE int64_t copy_bytes() const { return mode == Mode::pixels ? 0 : up(bytes_of(chunk), 64); }
+  RTFQ_INLINE int64_t copy_bytes(Grid g) const {
+    return mode == Mode::pixels ? 0 : up(bytes_of(std::min(chunk, up(units, g.units) / g.units)), 64);
+  }
+  /// Of the copies of as many threads as there may be.
+  RTFQ_INLINE int64_t workspace_bytes(int64_t most_threads) const {
+    int64_t most = 0;
+    for (int64_t i = 1; i <= most_threads; ++i) most = std::max(most, i * copy_bytes(grid(i)));
+    return most;
+  }
 
   /// Tiles of units [begin, end).
   RTFQ_INLINE int64_t tiles(int64_t begin, int64_t end) const {
@@ -169,11 +181,7 @@ struct AmxPlan {
         return copy;
     }
   }
-  /// How the threads share: so many parts of the units, and of the groups; their product is `threads`. What
-  /// takes the least time, in cycles.
-  struct Grid {
-    int64_t units, groups;
-  };
+  /// The grid of so many threads that takes the least time.
   RTFQ_INLINE Grid grid(int64_t threads) const {
     Grid best{threads, 1};
     int64_t least = cost(best);
@@ -184,6 +192,7 @@ struct AmxPlan {
     }
     return best;
   }
+  /// In cycles.
   RTFQ_INLINE int64_t cost(Grid g) const {
     // Measured on a Granite Rapids: products and ends at their pace, weights from beyond the second-level
     // cache, and what another core wrote.

@@ -5,6 +5,7 @@
 #include "kernels/convquant.h"
 #include "kernels/cpu/amx.h"
 #include "kernels/cpu/features.h"
+#include "kernels/runtime/device.h"
 #include "tests/support/skip.h"
 #include "tests/support/with_amx.h"
 
@@ -43,16 +44,21 @@ TEST_CASE("amx: products of bytes with and without a sign, added to what there w
   }
 }
 
-TEST_CASE("amx: every case of the fused convolution, large ones too") {
+TEST_CASE("amx: every case of the fused convolution, large ones too, by one thread and by two") {
   if (!WithAmx::possible()) return skip(WithAmx::impossible);
   const WithAmx amx;
+  const int before = runtime::threads();
   int ran = 0;
-  for (const auto& entry : catalog::entries()) {
-    if (entry.op != ConvQuantForward::name) continue;
-    const auto verdict = entry.make()->verify(Backend::cpu, "amx");
-    INFO(entry.case_name << ": " << verdict.message);
-    CHECK(verdict.ok);
-    ++ran;
+  for (const int threads : {1, 2}) {
+    runtime::set_threads(threads);
+    for (const auto& entry : catalog::entries()) {
+      if (entry.op != ConvQuantForward::name) continue;
+      const auto verdict = entry.make()->verify(Backend::cpu, "amx");
+      INFO(entry.case_name << ": " << verdict.message);
+      CHECK(verdict.ok);
+      ++ran;
+    }
   }
-  CHECK(ran > 50);
+  runtime::set_threads(before);
+  CHECK(ran > 100);
 }

@@ -8,9 +8,8 @@
 namespace rtfq::test {
 
 /// While it lives, AMX's instructions on tiles of bytes work on every thread: as the processor's own where it
-/// has them and the system was asked for them before (kernels::cpu::has_amx), else emulated. Another illegal
-/// instruction ends the process, as does a product without a configuration, or one of tiles whose sizes do
-/// not fit each other.
+/// has them, else emulated. Another illegal instruction ends the process, as does a product without a
+/// configuration, or one of tiles whose sizes do not fit each other.
 class AmxEmulator {
  public:
   AmxEmulator();

@@ -93,7 +93,7 @@ RTFQ_API size_t rtfq_context_bytes(const rtfq_context* context);
 RTFQ_API size_t rtfq_weight_bytes(const rtfq_context* context);
 
 /* Logits [count][classes] of normalized images [count][r][r][channels], r the current subnet's resolution.
- * A batch of at least as many images as threads is shared out among them, up to four images at a time; a
+ * A batch of at least as many images as threads is shared out among them, up to eight images at a time; a
  * smaller one is computed by all threads together, whole: what is left of one is padded. */
 RTFQ_API rtfq_status rtfq_run(rtfq_context* context, const float* images, int count, float* logits);
 
