@@ -10,6 +10,7 @@
 #include <ctime>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "engine/random.h"
 #include "models/packed/pack.h"

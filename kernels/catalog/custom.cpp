@@ -193,6 +193,7 @@ std::string dims_text(const std::string& op) {
   if (op.rfind("linear.", 0) == 0) return "n=N,c=C,k=K[,of=PARENT]";
   for (const char* pass : {"statistics", "normalize", "reduce", "apply"})
     if (op == std::string("batchnorm.") + pass) return "n=N,hw=HW,c=C[,segments=1]";
+  if (op.rfind("loss.", 0) == 0 || op == "softmax") return "n=N,k=CLASSES";
   if (op == "add" || op.rfind("relu.", 0) == 0) return "count=N";
   return "";
 }
@@ -211,6 +212,7 @@ std::unique_ptr<Instance> custom(const CustomRequest& request) {
   if (family("convquant.")) return convquant(request);
   if (family("int4.")) return int4(request);
   if (family("maxpool.") || family("avgpool.")) return pool(request);
+  if (family("loss.") || family("softmax")) return loss(request);
   return elementwise(request);
 }
 

@@ -63,6 +63,7 @@ std::unique_ptr<Instance> normquant(const CustomRequest&);
 std::unique_ptr<Instance> convquant(const CustomRequest&);
 std::unique_ptr<Instance> int4(const CustomRequest&);
 std::unique_ptr<Instance> pool(const CustomRequest&);
+std::unique_ptr<Instance> loss(const CustomRequest&);
 
 /// The case of fake-quant that the request's dims, bits and data make.
 quantizer::Case quantizer_case(const CustomRequest&);

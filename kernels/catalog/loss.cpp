@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/catalog/custom_parts.h"
 #include "kernels/catalog/loss_reference.h"
 #include "kernels/catalog/problem_instance.h"
 #include "kernels/philox.h"
@@ -19,6 +20,7 @@ struct Case {
   int64_t n, k;
   float deviation = 2, offset = 0;  ///< of the logits
   bool large = false;
+  const CustomRequest* request = nullptr;  ///< whose data they are, if any
 };
 
 /// Results are f32 from double sums: half an ulp, and for gradients one addition.
@@ -35,7 +37,8 @@ template <class Op>
 float* add_logits(Problem<Op>& problem, const Case& c) {
   problem.shape = make_logits_shape(c.n, c.k);
   float* z = problem.template add<float>(size_of(c));
-  fill_normal(z, size_of(c), 61, c.offset, c.deviation);
+  c.request ? custom_parts::fill(*c.request, z, size_of(c), 61, c.offset, c.deviation)
+            : fill_normal(z, size_of(c), 61, c.offset, c.deviation);
   return z;
 }
 
@@ -212,6 +215,21 @@ std::vector<Entry> loss_entries() {
   list.push_back(
       entry<CrossEntropy>("16x12_uniform_target", [=] { return cross_entropy(some, Mask::none, 1, 1); }));
   return list;
+}
+
+std::unique_ptr<Instance> custom_parts::loss(const CustomRequest& request) {
+  Dims dims(request);
+  Case c{"custom", dims.need("n"), dims.need("k")};
+  dims.finish();
+  if (request.type != RTFQ_F32) refuse(request, "operands are f32");
+  c.request = &request;
+  if (request.op == "softmax") return instance_of(softmax(c, 1));
+  if (request.op == "loss.cross_entropy") return instance_of(cross_entropy(c, Mask::none, 0, 1));
+  if (request.op == "loss.soft_cross_entropy") return instance_of(soft_cross_entropy(c, 1, 1, 1));
+  if (request.op == "loss.mean_prediction") return instance_of(mean_prediction(c));
+  if (request.op == "loss.information_maximization")
+    return instance_of(information_maximization(c, false, 1, false));
+  return instance_of(class_confusion(c, 2.5f, 1));
 }
 
 }  // namespace rtfq::kernels::catalog

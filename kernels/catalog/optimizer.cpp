@@ -193,17 +193,36 @@ std::unique_ptr<Problem<ClipScale>> clip_scale(double squares, double scale, dou
   return problem;
 }
 
+/// The tensors of an ImageNet ResNet: convolutions with scale, shift and step sizes of weights and result,
+/// and the classifier.
+Sizes resnet(const std::vector<int>& blocks, bool bottleneck) {
+  Sizes sizes;
+  const auto conv = [&](int64_t filter, int64_t c, int64_t k) {
+    sizes.insert(sizes.end(), {filter * filter * c * k, k, k, 1, 1});
+  };
+  conv(7, 3, 64);
+  int64_t c = 64, width = 64;
+  for (const int count : blocks) {
+    for (int block = 0; block < count; ++block) {
+      const int64_t k = bottleneck ? 4 * width : width;
+      if (block == 0 && c != k) conv(1, c, k);
+      conv(bottleneck ? 1 : 3, c, width);
+      conv(3, width, width);
+      if (bottleneck) conv(1, width, k);
+      c = k;
+    }
+    width *= 2;
+  }
+  sizes.insert(sizes.end(), {c * 1000, 1000});
+  return sizes;
+}
+
 }  // namespace
 
 std::vector<Entry> optimizer_entries() {
   // Below and beyond the size that wakes other threads; tails of every length.
   const Sizes few{1, 7, 8, 9, 33, 250, 64},
       many{40000, 1, 2, 3, 4, 5, 6, 70003, 17, 15, 1024, 1, 1, 1, 12345};
-  // The tensors of a ResNet-50, roughly: 25 million elements.
-  Sizes network;
-  for (int block = 0; block < 16; ++block)
-    for (const int64_t size : {262144, 512, 589824, 512, 524288, 1024, 131072, 64, 1})
-      network.push_back(size);
   std::vector<Entry> list;
   for (const bool exact : {true, false}) {
     const std::string kind = exact ? "" : "_random";
@@ -226,13 +245,17 @@ std::vector<Entry> optimizer_entries() {
   list.push_back(entry<ClipScale>("above", [] { return clip_scale(1234.5, 0.25, 3.0); }));
   list.push_back(entry<ClipScale>("below", [] { return clip_scale(12.5, 0.3, 3.0); }));
   list.push_back(entry<ClipScale>("no_limit", [] { return clip_scale(1e12, 0.3, 0); }));
-  const SgdCase large{"resnet50", network, false, true, true};
-  list.push_back(entry<Sgd>(
-      large.name, [=] { return sgd(large); }, true));
-  list.push_back(entry<MovingAverage>(
-      "resnet50", [=] { return moving_average(network, false, 0.6561f); }, true));
-  list.push_back(entry<SquaredNorm>(
-      "resnet50", [=] { return squared_norm(network, false); }, true));
+  const std::pair<std::string, Sizes> networks[] = {{"resnet18", resnet({2, 2, 2, 2}, false)},
+                                                    {"resnet50", resnet({3, 4, 6, 3}, true)}};
+  for (const auto& [name, sizes] : networks) {
+    const SgdCase large{name, sizes, false, true, true};
+    list.push_back(entry<Sgd>(
+        name, [=] { return sgd(large); }, true));
+    list.push_back(entry<MovingAverage>(
+        name, [=, sizes = sizes] { return moving_average(sizes, false, 0.6561f); }, true));
+    list.push_back(entry<SquaredNorm>(
+        name, [=, sizes = sizes] { return squared_norm(sizes, false); }, true));
+  }
   return list;
 }
 

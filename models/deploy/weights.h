@@ -22,7 +22,8 @@ class Weights {
     fill(made.get());
     return unique(made.get(), bytes);
   }
-  /// Bytes kept. What nothing uses any more is kept as long as anything that lies with it is used.
+  /// Bytes kept. What nothing uses any more is kept as long as anything in its block is used, and in the last
+  /// block always: whoever asks for it again gets it.
   std::size_t bytes() const;
 
  private:

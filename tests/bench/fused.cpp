@@ -91,4 +91,17 @@ TEST_CASE("fused: shapes that make none are refused with what is expected") {
           "neither residual nor identity");
   refused("int4.quantize", "count=5", "--bits is 2 to 4", {"--bits", "8"});
   refused("maxpool.forward", "n=2,h=9,w=9,c=8", "there is no 'window'");
+  refused("loss.cross_entropy", "n=2", "there is no 'k'");
+  refused("softmax", "n=2,k=8", "operands are f32", {"--dtype", "bf16"});
+}
+
+TEST_CASE("losses: right on shapes of one's own") {
+  for (const char* op : {"softmax", "loss.cross_entropy", "loss.soft_cross_entropy", "loss.mean_prediction",
+                         "loss.information_maximization", "loss.class_confusion"}) {
+    const Outcome outcome =
+        Lab().run({"run", "--op", op, "--impl", "naive", "--shape", "n=7,k=31", "--verify-only"});
+    INFO(op << ": " << outcome.err);
+    CHECK(outcome.status == 0);
+    CHECK_THAT(outcome.out, Contains("exact"));
+  }
 }

@@ -68,6 +68,7 @@ TEST_CASE("shapes: the fused passes of a network, as training and deployment cal
   const auto convs = network_items("convquant.forward", "resnet18@112xb1/w0.9,d0.5", 4);
   CHECK(find(convs, "n=1,h=28,w=28,c=64,k=112,filter=1,stride=2,pad=0,of=64,z=1"));
   CHECK(find(convs, "n=1,h=14,w=14,c=112,k=112,filter=3,stride=1,pad=1,of=128,residual=values"));
+  CHECK(find(network_items("loss.cross_entropy", "resnet18@112xb64", 0), "n=64,k=1000"));
   CHECK(parse_dims("c=8,residual=norm,identity=codes") ==
         std::map<std::string, int64_t>{{"c", 8}, {"residual", 3}, {"identity", 1}});
 }
@@ -87,5 +88,8 @@ TEST_CASE("shapes: a suite has every operator once a shape") {
   for (const Item& item : all) CHECK(names.insert(item.name()).second);
   CHECK(all.size() > 1000);  // two networks at 48 subnets
   CHECK(suite_items("paper", ops).size() < all.size());
+  // Of what has no shape in a network, the two networks' cases.
+  CHECK(suite_items("rtfq", {"optimizer.sgd"}).size() == 2);
+  CHECK(suite_items("rtfq", {"softmax"}).size() == 1);
   CHECK_THROWS_WITH(suite_items("none", ops), Contains("quick"));
 }

@@ -146,6 +146,7 @@ std::vector<Item> network_items(const std::string& op, const std::string& text, 
         {"of", parent}};
   };
   const int its_bits = bits ? bits : 4;
+  constexpr int64_t classes = 1000;
   if (op.rfind("conv2d.", 0) == 0 || op == "int4.conv2d") {
     for_each_conv(network, [&](const ConvPlan& conv, int64_t parent) {
       if (op == "conv2d.dgrad" && conv.name == "stem") return;  // nobody wants the image's gradient
@@ -213,8 +214,9 @@ std::vector<Item> network_items(const std::string& op, const std::string& text, 
     });
     add("features", std::move(dims));
   } else if (op.rfind("linear.", 0) == 0) {
-    const int64_t classes = 1000;
     add("classifier", {{"n", network.batch}, {"c", last_channels()}, {"k", classes}});
+  } else if (op.rfind("loss.", 0) == 0 || op == "softmax") {
+    add("logits", {{"n", network.batch}, {"k", classes}});
   } else if (op.rfind("fakequant.", 0) == 0) {
     for_each_activation(network, [&](const std::string& name, int64_t n, int64_t hw, int64_t c) {
       if (op == "fakequant.backward" && name == "image") return;

@@ -125,8 +125,8 @@ std::vector<Item> suite_items(const std::string& name, const std::vector<std::st
                         subnet.depth);
           add(network_items(op, text, subnet.bits));
         }
-    for (const char* op : {"optimizer.sgd", "optimizer.moving_average", "optimizer.squared_norm"})
-      items.push_back({op, "", "cpu", "resnet50"});
+    for (const std::string& op : operators)
+      if (op.rfind("optimizer.", 0) == 0) add(large_cases(op));
   } else {
     throw std::invalid_argument("[suite] expected rtfq, quick, memory, paper or gpu, got '" + name + "'");
   }
