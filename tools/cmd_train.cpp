@@ -80,7 +80,10 @@ int train(Options& options) {
   use_kernels(options.kernels);
   if (options.plan) return show_plan(config);
   if (options.out.empty()) throw UsageError("[train] --out is required; `rtfq train --help` explains");
-  return run_session({config, options.out, options.resume, resume_command(options), options.print_every});
+  const int status =
+      run_session({config, options.out, options.resume, resume_command(options), options.print_every});
+  note_use_of_kernels(options.kernels);
+  return status;
 }
 
 }  // namespace

@@ -40,6 +40,12 @@ const Offer& offer_of(const kernels::plugin::Loaded& loaded, const std::string& 
   return *found;
 }
 
+const Offer& offer_of(const std::string& setting) {
+  const std::size_t equals = setting.find('=');
+  const auto [file, name] = kernels::plugin::split_name(setting.substr(equals + 1));
+  return offer_of(kernels::plugin::load(file), setting.substr(0, equals), name);
+}
+
 }  // namespace
 
 void use_kernels(const std::vector<std::string>& settings) {
@@ -60,11 +66,11 @@ void use_kernels(const std::vector<std::string>& settings) {
       throw UsageError("[kernel] " + family +
                        " is of deployment, training never calls it: rtfq-bench verifies and times it");
     try {
-      const auto [file, name] = kernels::plugin::split_name(setting.substr(equals + 1));
-      const Offer& offer = offer_of(kernels::plugin::load(file), family, name);
+      const Offer& offer = offer_of(setting);
       kernels::prefer(family, offer.implementation);
       preferred.push_back(family);
-      note(family + " by " + offer.implementation + " of " + file +
+      note(family + " by " + offer.implementation + " of " +
+           kernels::plugin::split_name(setting.substr(equals + 1)).first +
            (kernels::plugin::rounds(family) ? ", which rounds: " + kernels::plugin::rounding_text(*offer.op)
                                             : "") +
            "; shapes that it refuses are left to ours");
@@ -83,6 +89,17 @@ void use_kernels(const std::vector<std::string>& settings) {
           std::find(preferred.begin(), preferred.end(), other) == preferred.end())
         ours.push_back(other);
     if (!ours.empty()) note("ours stay: " + joined(ours));
+  }
+}
+
+void note_use_of_kernels(const std::vector<std::string>& settings) {
+  for (const std::string& setting : settings) {
+    const Offer& offer = offer_of(setting);
+    const kernels::plugin::Use use = kernels::plugin::use_of(offer);
+    note(offer.family + " by " + offer.implementation + ": " +
+         (use.launches ? std::to_string(use.launches) + " launches"
+                       : "never launched, ours computed all of it") +
+         (use.refusal.empty() ? "" : "; of what it refused the last: " + use.refusal));
   }
 }
 

@@ -11,4 +11,7 @@ namespace rtfq::cli {
 /// operator on the CPU.
 void use_kernels(const std::vector<std::string>& settings);
 
+/// Notes on stderr how often each was launched since, and what it refused.
+void note_use_of_kernels(const std::vector<std::string>& settings);
+
 }  // namespace rtfq::cli

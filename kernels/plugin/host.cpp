@@ -59,6 +59,7 @@ struct Slots {
   std::array<const rtfq_operator*, slot_count> op{};
   std::array<std::string, slot_count> name{};
   std::array<std::list<State<Op>>, slot_count> states{};  ///< the latest first
+  std::array<Use, slot_count> use{};
   std::size_t used = 0;
 };
 
@@ -127,7 +128,9 @@ template <class Op, std::size_t slot>
 const char* unsupported(const typename Op::Shape& of) {
   const rtfq_operator* op = slots<Op>().op[slot];
   const auto& shape = shape_to_c(of);
-  return op->unsupported ? op->unsupported(op, &shape) : nullptr;
+  const char* reason = op->unsupported ? op->unsupported(op, &shape) : nullptr;
+  if (reason) slots<Op>().use[slot].refusal = reason;
+  return reason;
 }
 
 template <class Op, std::size_t slot>
@@ -138,6 +141,7 @@ void launch(const typename Op::Shape& shape, const typename Op::Args& args, Stre
   // everything.
   void* handle = stream.device.backend == Backend::cuda ? stream.handle : nullptr;
   require_success<Op>(s.op->launch(s.op, s.state, &s.shape, &c, handle), s.op, "launch");
+  ++slots<Op>().use[slot].launches;
   own_seconds = s.op->launch_seconds ? s.op->launch_seconds(s.op, s.state) : std::nan("");
 }
 
@@ -347,6 +351,16 @@ const Offer* find(const std::string& family, const std::string& implementation) 
     for (const Offer& offer : one.offers)
       if (offer.family == family && offer.implementation == implementation) return &offer;
   return nullptr;
+}
+
+Use use_of(const Offer& offer) {
+  Use use;
+  for_each_family([&](auto op) {
+    const auto& all = slots<decltype(op)>();
+    for (std::size_t i = 0; i < all.used; ++i)
+      if (all.op[i] == offer.op) use = all.use[i];
+  });
+  return use;
 }
 
 std::string declared_name(const Loaded& loaded, const Offer& wanted) {

@@ -36,6 +36,13 @@ std::vector<Loaded> loaded();
 
 /// The offer behind an implementation's name, or nullptr for one of the build's own.
 const Offer* find(const std::string& family, const std::string& implementation);
+/// What an implementation has computed in this process, and why it refused a shape last (empty: it never
+/// did).
+struct Use {
+  std::size_t launches = 0;
+  std::string refusal;
+};
+Use use_of(const Offer&);
 /// What tells an offer from the file's others of its family: the name it declares, with ".2" where the file
 /// gives one name twice.
 std::string declared_name(const Loaded&, const Offer&);
