@@ -121,10 +121,7 @@ class Worker {
     if (unit_from_ == unit_to_ || group_from_ == group_to_) return;
     const amx::Tiles tiles(plan_.rows);
     plan_.s.x_type == RTFQ_S8 ? run_chunks<true>() : run_chunks<false>();
-    if (left_.channel + group_channels <= plan_.s.k)
-      finish<true>(left_);
-    else
-      finish<false>(left_);
+    finish(left_);
   }
 
  private:
@@ -193,18 +190,7 @@ class Worker {
 
   template <bool signed_x>
   void run_item(const Codes& x, int64_t tiles, int64_t group) {
-    const int64_t channel = group * group_channels;
-    int32_t* sums = sums_[which_ ^= 1];
-    if (left_.channel + group_channels <= plan_.s.k)
-      multiply_item<signed_x, true>(x, tiles, group, sums);
-    else
-      multiply_item<signed_x, false>(x, tiles, group, sums);
-    left_ = {positions_, sums, channel, 0, positions_->count};
-  }
-
-  /// `whole`: of the item before.
-  template <bool signed_x, bool whole>
-  RTFQ_INLINE void multiply_item(const Codes& x, int64_t tiles, int64_t group, int32_t* sums) {
+    int32_t* const sums = sums_[which_ ^= 1];
     Unfinished left = left_;
     const typename F::Group shared = finish_.group_of(left.channel);
     const typename F::Norm norm = finish_.norm_of(left.channel, shared);
@@ -216,31 +202,33 @@ class Worker {
     const auto meanwhile = [&row, &output, &ahead, end, finished, shared, norm]() RTFQ_INLINE_LAMBDA {
       ahead.fetch();
       if (row == end) return;
-      F::template pixel<whole>(finished + *row * group_channels, norm, shared, *output);
+      F::template pixel<false>(finished + *row * group_channels, norm, shared, *output);
       ++row, ++output;
     };
+    const auto only_fetch = [&ahead]() RTFQ_INLINE_LAMBDA { ahead.fetch(); };  // elsewhere, for less code
     const int64_t vectors = plan_.vectors_of(group);
     for (int64_t v = 0, pair = 0; v < vectors; v += AmxPlan::pair_vectors, ++pair) {
       const int8_t* weights = packed_ + plan_.pair_at(group, pair);
+      int32_t* const to = sums + v * lanes;
       const bool two = vectors - v > 1;
       if (tiles > 1)
-        two ? multiply<2, 2, signed_x>(x, weights, sums + v * lanes, meanwhile)
-            : multiply<2, 1, signed_x>(x, weights, sums + v * lanes, meanwhile);
+        two ? multiply<2, 2, signed_x>(x, weights, to, meanwhile)
+            : multiply<2, 1, signed_x>(x, weights, to, only_fetch);
       else
-        two ? multiply<1, 2, signed_x>(x, weights, sums + v * lanes, meanwhile)
-            : multiply<1, 1, signed_x>(x, weights, sums + v * lanes, meanwhile);
+        two ? multiply<1, 2, signed_x>(x, weights, to, only_fetch)
+            : multiply<1, 1, signed_x>(x, weights, to, only_fetch);
     }
     ahead_ = ahead;
     left.at = left.count - (end - row);
-    finish<whole>(left);
+    finish(left);
+    left_ = {positions_, sums, group * group_channels, 0, positions_->count};
   }
 
-  template <bool whole>
-  RTFQ_INLINE void finish(Unfinished left) const {
+  void finish(Unfinished left) const {
     const typename F::Group shared = finish_.group_of(left.channel);
     const typename F::Norm norm = finish_.norm_of(left.channel, shared);
     for (; left.at < left.count; ++left.at)
-      F::template pixel<whole>(left.sums_of_next(), norm, shared, left.positions->outputs[left.at]);
+      F::template pixel<false>(left.sums_of_next(), norm, shared, left.positions->outputs[left.at]);
   }
 
   const AmxPlan& plan_;
