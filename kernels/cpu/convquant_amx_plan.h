@@ -224,13 +224,13 @@ struct AmxPlan {
   }
 
  private:
-  RTFQ_INLINE static void copy_bytes(const uint8_t* from, uint8_t* to, int64_t count) {
+  RTFQ_INLINE static void copy_codes(const uint8_t* from, uint8_t* to, int64_t count) {
     int64_t i = 0;
     for (; i + 64 <= count; i += 64) _mm512_storeu_si512(to + i, _mm512_loadu_si512(from + i));
     const __mmask64 rest = (uint64_t{1} << (count - i)) - 1;
     _mm512_mask_storeu_epi8(to + i, rest, _mm512_maskz_loadu_epi8(rest, from + i));
   }
-  RTFQ_INLINE static void zero_bytes(uint8_t* to, int64_t count) {
+  RTFQ_INLINE static void zero_codes(uint8_t* to, int64_t count) {
     int64_t i = 0;
     for (; i + 64 <= count; i += 64) _mm512_storeu_si512(to + i, _mm512_setzero_si512());
     _mm512_mask_storeu_epi8(to + i, (uint64_t{1} << (count - i)) - 1, _mm512_setzero_si512());
@@ -244,14 +244,14 @@ struct AmxPlan {
         const int64_t image = (first + i) / image_lines,
                       h = (first + i) % image_lines * s.stride + phase - s.pad;
         if (h < 0 || h >= s.h || image >= s.n) {
-          zero_bytes(to, line_bytes);
+          zero_codes(to, line_bytes);
           continue;
         }
-        zero_bytes(to, side);
-        copy_bytes(x + (image * s.h + h) * row, to + side, row);
-        zero_bytes(to + side + row, line_bytes - side - row);
+        zero_codes(to, side);
+        copy_codes(x + (image * s.h + h) * row, to + side, row);
+        zero_codes(to + side + row, line_bytes - side - row);
       }
-    zero_bytes(to, side);
+    zero_codes(to, side);
   }
 
   /// [column of the output][line][codes of a filter row]; the padded line is made behind them.
@@ -259,13 +259,13 @@ struct AmxPlan {
     const int64_t count = image_lines_of(units_of_image), column = column_bytes(count), side = s.pad * s.c,
                   row = s.w * s.c, image = begin / p;
     uint8_t* line = to + q * column + amx::rows * apart + amx::row_bytes;
-    zero_bytes(line, 2 * side + row + 32);
+    zero_codes(line, 2 * side + row + 32);
     for (int64_t i = 0; i < count; ++i) {
       const int64_t h = begin % p * s.stride + i - s.pad;
       if (h < 0 || h >= s.h)
-        zero_bytes(line + side, row);
+        zero_codes(line + side, row);
       else
-        copy_bytes(x + (image * s.h + h) * row, line + side, row);
+        copy_codes(x + (image * s.h + h) * row, line + side, row);
       for (int64_t j = 0; j < q; ++j)
         _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + j * column + i * pixel_bytes),
                             _mm256_loadu_si256(reinterpret_cast<const __m256i*>(line + j * s.stride * s.c)));

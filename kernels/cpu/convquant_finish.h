@@ -32,15 +32,6 @@ class Finish {
     fetch_outputs<quantized, residual>(a_, k_, outputs, pixels, first, group_channels);
   }
 
-  /// outputs[i]: a pixel's place among the output's; `first`: the first output channel.
-  RTFQ_INLINE void operator()(const int32_t* sums, const int64_t* outputs, int64_t pixels, int64_t first,
-                              int64_t vectors) const {
-    for (int64_t v = 0; v < vectors; ++v) {
-      const int64_t k = first + v * lanes, n = std::min(lanes, k_ - k);
-      finish(sums + v * lanes, vectors * lanes, outputs, pixels, k, static_cast<__mmask16>((1u << n) - 1));
-    }
-  }
-
   /// What all pixels of a group of output channels share, in registers: a byte that is stored could be part
   /// of anything in memory.
   struct Group {
@@ -147,37 +138,6 @@ class Finish {
     if constexpr (quantized) store_codes(group.y, codes_of(z, group.r, group.high, group.order));
     if constexpr (identity == RTFQ_IDENTITY_CODES)
       store_codes(group.of_identity, codes_of(z, group.identity_r, group.identity_high, group.order));
-  }
-
-  /// `all`: the vector's channels that there are.
-  RTFQ_INLINE void finish(const int32_t* sums, int64_t stride, const int64_t* outputs, int64_t pixels,
-                          int64_t k, __mmask16 all) const {
-    const auto load = [all](const void* from) RTFQ_INLINE_LAMBDA { return _mm512_maskz_loadu_ps(all, from); };
-    const auto store = [all](void* to, __m512i codes)
-                           RTFQ_INLINE_LAMBDA { _mm512_mask_cvtepi32_storeu_epi8(to, all, codes); };
-    const __m512 scale = load(a_.scale + k), mean = load(a_.mean + k), factor = load(a_.factor + k),
-                 shift = load(a_.shift + k);
-    for (int64_t i = 0; i < pixels; ++i) {
-      const int64_t at = outputs[i] * k_ + k;
-      __m512 z = normalized(_mm512_load_si512(sums + i * stride), scale, mean, factor, shift);
-      if constexpr (residual == RTFQ_RESIDUAL_VALUES)
-        z = _mm512_add_ps(z, load(static_cast<const float*>(a_.residual) + at));
-      if constexpr (residual == RTFQ_RESIDUAL_CODES)
-        z = _mm512_add_ps(
-            z,
-            _mm512_mul_ps(numbers(_mm_maskz_loadu_epi8(all, static_cast<const uint8_t*>(a_.residual) + at)),
-                          residual_step_));
-      if constexpr (!quantized) {
-        _mm512_mask_storeu_ps(static_cast<float*>(a_.y) + at, all, z);
-        continue;
-      }
-      store(static_cast<uint8_t*>(a_.y) + at, quantizer_.codes(z));
-      if constexpr (identity == RTFQ_IDENTITY_CODES)
-        store(static_cast<uint8_t*>(a_.identity) + at, identity_quantizer_.codes(z));
-      if constexpr (identity == RTFQ_IDENTITY_VALUES)
-        _mm512_mask_storeu_ps(static_cast<float*>(a_.identity) + at, all,
-                              _mm512_max_ps(_mm512_setzero_ps(), z));
-    }
   }
 
   /// 64 codes. The packing saturates at zero; a NaN, of which the minimum answers the second operand, becomes

@@ -44,7 +44,11 @@ struct Vnni {
       } else {
         alignas(64) int32_t sums[ConvTiles::tile_pixels * group_channels];
         storing_tiles[vectors_ - 1][pixels.count - 1](pixels.codes, taps_, w_, start_, ahead, {sums});
-        finish_(sums, pixels.outputs, pixels.count, channel_, vectors_);
+        // What lies behind a pixel's vectors is of channels that there are not.
+        const typename F::Group group = finish_.group_of(channel_);
+        const typename F::Norm norm = finish_.norm_of(channel_, group);
+        for (int64_t i = 0; i < pixels.count; ++i)
+          F::template pixel<false>(sums + i * vectors_ * lanes, norm, group, pixels.outputs[i]);
       }
     }
 

@@ -104,8 +104,9 @@ int64_t rows_of_band(const Conv2dShape& main, const Conv2dShape& projection) {
   if (main.r * main.s != 1 || projection.r * projection.s != 1) return 0;
   constexpr int64_t most_bytes = 448 << 10;
   const int64_t height = output_height(main);
-  // Weights are read for each band: those that are more than z is, rather once.
-  if (main.k * (main.c + projection.c) > 2 * 4 * height * output_width(main) * main.k) return 0;
+  // Weights are read for each band: those, k * c, that are more than an image's z, 4 * h * w * k bytes
+  // written and read, are rather read once.
+  if (main.c + projection.c > 2 * 4 * height * output_width(main)) return 0;
   int64_t rows = std::clamp<int64_t>(most_bytes / (4 * output_width(main) * main.k), 1, height);
   while (height % rows) --rows;
   return rows;
