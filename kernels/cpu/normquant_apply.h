@@ -11,7 +11,7 @@ template <class V, class T, rtfq_residual residual, rtfq_identity identity, bool
 void normquant_apply(const NormQuantShape& s, const NormQuantApplyArgs& a, bool stream) {
   constexpr bool two = residual == RTFQ_RESIDUAL_NORM;
   using GradientRun = typename SumGradient<V, T, identity>::Run;
-  const ChannelTiles tiles = page_tiles<T>(s.norm.c);
+  const ChannelTiles tiles = joined_tiles<T>(s.norm.c);
   const RowBlocks blocks = normquant_blocks(s.norm, tiles);
 #pragma omp parallel if (elements(s.norm) >= parallel_elements)
   {

@@ -8,10 +8,10 @@ namespace rtfq::kernels::cpu {
 
 template <class V, class T, rtfq_residual residual, rtfq_identity identity>
 void normquant_forward(const NormQuantShape& s, const NormQuantForwardArgs& a, bool stream) {
-  // Of two streams of codes past the caches each gets a whole line at a time: half a line of each in turn
-  // would leave the processor with two unfinished ones.
-  constexpr int64_t together = identity == RTFQ_IDENTITY_CODES && V::register_bytes == 64 ? 2 : 1;
-  const ChannelTiles tiles = page_tiles<T>(s.norm.c);
+  // Codes that go past the caches do so a whole line at a time: half a line of each place or stream in turn
+  // would leave the processor with several unfinished ones. AVX2's registers do not hold two streams' lines.
+  constexpr int64_t together = V::register_bytes == 64 || identity != RTFQ_IDENTITY_CODES ? 2 : 1;
+  const ChannelTiles tiles = joined_tiles<T>(s.norm.c);
   const RowBlocks blocks = normquant_blocks(s.norm, tiles);
 #pragma omp parallel if (elements(s.norm) >= parallel_elements)
   {
@@ -23,6 +23,43 @@ void normquant_forward(const NormQuantShape& s, const NormQuantForwardArgs& a, b
     T* const identity_values = static_cast<T*>(a.identity);
     SumLanes lanes;
     ChannelTiles::Filled filled;
+    // `places` rows side by side, `apart` elements from one to the next: a core that computes while it reads
+    // one place waits for memory longer (two cores of a Granite Rapids: 30 GB/s from one place, 37 from two).
+    const auto each_row = [&](auto places, int64_t from, int64_t apart, int64_t width) RTFQ_INLINE_LAMBDA {
+      for_each_runs_of_32<together>(width, [&](int64_t lane, int64_t n) RTFQ_INLINE_LAMBDA {
+        repeat<places()>([&](int place) RTFQ_INLINE_LAMBDA {
+          __m256i bytes[together]{}, identity_bytes[together]{};
+          const auto each_run = [&](auto f) RTFQ_INLINE_LAMBDA {
+            repeat<together>([&](int run) RTFQ_INLINE_LAMBDA {
+              const int64_t of_lane = lane + 32 * run;
+              if (n > 32 * run) f(run, from + place * apart + of_lane, n - 32 * run, of_lane);
+            });
+          };
+          each_run([&](int run, int64_t at, int64_t left, int64_t of_lane) RTFQ_INLINE_LAMBDA {
+            const typename ResidualSum<V, T, residual>::Run operands(sum, of_lane, at, ahead, left);
+            typename V::Ints its[V::parts], identitys[V::parts];
+            typename V::Run values;
+            repeat<V::parts>([&](int part) RTFQ_INLINE_LAMBDA {
+              const auto z = sum.at(operands, lanes, of_lane, part).z;
+              its[part] = quantizer.codes(z);
+              if constexpr (identity == RTFQ_IDENTITY_CODES) identitys[part] = identity_quantizer.codes(z);
+              if constexpr (identity == RTFQ_IDENTITY_VALUES) values.part[part] = V::maximum(V::all(0.0f), z);
+            });
+            bytes[run] = V::template packed<T>(its);
+            if constexpr (identity == RTFQ_IDENTITY_CODES)
+              identity_bytes[run] = V::template packed<T>(identitys);
+            if constexpr (identity == RTFQ_IDENTITY_VALUES)
+              write_run<V, false>(identity_values + at, values, left, stream);
+          });
+          each_run([&](int run, int64_t at, int64_t left, int64_t)
+                       RTFQ_INLINE_LAMBDA { write_code_bytes(codes + at, bytes[run], left, stream); });
+          if constexpr (identity == RTFQ_IDENTITY_CODES)
+            each_run([&](int run, int64_t at, int64_t left, int64_t) RTFQ_INLINE_LAMBDA {
+              write_code_bytes(identity_codes + at, identity_bytes[run], left, stream);
+            });
+        });
+      });
+    };
 #pragma omp for schedule(static)
     for (int64_t i = 0; i < blocks.total(); ++i) {
       const auto block = blocks[i];
@@ -30,39 +67,10 @@ void normquant_forward(const NormQuantShape& s, const NormQuantForwardArgs& a, b
           block, filled, block.rows,
           [&](int64_t channel, int64_t width) { lanes.fill<T>(s, a.in, block.segment, channel, width); },
           [&](int64_t from, int64_t rows, int64_t width) RTFQ_INLINE_LAMBDA {
-            for (int64_t row = 0; row < rows; ++row, from += stride)
-              for_each_runs_of_32<together>(width, [&](int64_t lane, int64_t n) RTFQ_INLINE_LAMBDA {
-                __m256i bytes[together]{}, identity_bytes[together]{};
-                const auto each_run = [&](auto f) RTFQ_INLINE_LAMBDA {
-                  repeat<together>([&](int run) RTFQ_INLINE_LAMBDA {
-                    if (n > 32 * run) f(run, from + lane + 32 * run, n - 32 * run, lane + 32 * run);
-                  });
-                };
-                each_run([&](int run, int64_t at, int64_t left, int64_t of_lane) RTFQ_INLINE_LAMBDA {
-                  const typename ResidualSum<V, T, residual>::Run operands(sum, of_lane, at, ahead, left);
-                  typename V::Ints its[V::parts], identitys[V::parts];
-                  typename V::Run values;
-                  repeat<V::parts>([&](int part) RTFQ_INLINE_LAMBDA {
-                    const auto z = sum.at(operands, lanes, of_lane, part).z;
-                    its[part] = quantizer.codes(z);
-                    if constexpr (identity == RTFQ_IDENTITY_CODES)
-                      identitys[part] = identity_quantizer.codes(z);
-                    if constexpr (identity == RTFQ_IDENTITY_VALUES)
-                      values.part[part] = V::maximum(V::all(0.0f), z);
-                  });
-                  bytes[run] = V::template packed<T>(its);
-                  if constexpr (identity == RTFQ_IDENTITY_CODES)
-                    identity_bytes[run] = V::template packed<T>(identitys);
-                  if constexpr (identity == RTFQ_IDENTITY_VALUES)
-                    write_run<V, false>(identity_values + at, values, left, stream);
-                });
-                each_run([&](int run, int64_t at, int64_t left, int64_t)
-                             RTFQ_INLINE_LAMBDA { write_code_bytes(codes + at, bytes[run], left, stream); });
-                if constexpr (identity == RTFQ_IDENTITY_CODES)
-                  each_run([&](int run, int64_t at, int64_t left, int64_t) RTFQ_INLINE_LAMBDA {
-                    write_code_bytes(identity_codes + at, identity_bytes[run], left, stream);
-                  });
-              });
+            const int64_t half = rows / 2 * stride;
+            for (int64_t row = 0; row < rows / 2; ++row)
+              each_row(std::integral_constant<int, 2>{}, from + row * stride, half, width);
+            if (rows % 2) each_row(std::integral_constant<int, 1>{}, from + 2 * half, 0, width);
           });
     }
     finish_stores<true>();
