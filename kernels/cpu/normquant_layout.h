@@ -16,7 +16,7 @@ namespace rtfq::kernels::cpu {
 /// Zen 5 a page at a time takes 0.75 of it.
 template <class T>
 RTFQ_INLINE ChannelTiles joined_tiles(int64_t channels) {
-  return ChannelTiles(channels, __builtin_cpu_is("intel") ? ChannelTiles::tile : 4096 / sizeof(T), 512);
+  return ChannelTiles(channels, made_by_intel() ? ChannelTiles::tile : 4096 / sizeof(T), 512);
 }
 
 /// Blocks of these passes.

@@ -26,6 +26,11 @@ RTFQ_INLINE bool streams(const void* to, int64_t elements) {
   return elements >= streamed_elements && reinterpret_cast<std::uintptr_t>(to) % 64 == 0;
 }
 
+/// Where one way with memory is better on Intel's processors and another on AMD's, by measurement.
+RTFQ_INLINE bool made_by_intel() {
+  return __builtin_cpu_is("intel") != 0;
+}
+
 /// How far behind what it reads a loop over contiguous memory fetches lines: the processor's own prefetchers
 /// stop at the end of a page and keep fewer lines on their way than memory could serve (reading on two cores
 /// of a Cascade Lake: 16 GB/s without, 19 with this distance; 8 to 32 lines are alike).
