@@ -1,22 +1,25 @@
 #include "kernels/plugin/cubin.h"
 
-#include <elf.h>
-
-#include <cstring>
+#include <algorithm>
 #include <deque>
+#include <exception>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
+#include <utility>
 #include <vector>
+
+#include "kernels/plugin/cubin_arguments.h"
+#include "kernels/plugin/cubin_file.h"
+#include "kernels/plugin/cuda_driver.h"
 
 namespace rtfq::kernels::plugin {
 namespace {
 
 using json = nlohmann::json;
-
-constexpr int machine_cuda = 190;  // EM_CUDA
 
 [[noreturn]] void fail(const std::string& file, const std::string& text) {
   throw std::runtime_error("[plugin] " + file + ": " + text);
@@ -31,36 +34,163 @@ std::string read(const std::string& file) {
   return {std::istreambuf_iterator<char>(in), {}};
 }
 
-/// Names of the kernels in a cubin: each has its code in a section ".text.NAME".
-std::vector<std::string> kernels_of(const std::string& file, const std::string& bytes) {
-  Elf64_Ehdr head;
-  if (bytes.size() < sizeof head || std::memcmp(bytes.data(), ELFMAG, SELFMAG) != 0)
-    fail(file, "expected a cubin, which is an ELF file, and this is none");
-  std::memcpy(&head, bytes.data(), sizeof head);
-  if (head.e_ident[EI_CLASS] != ELFCLASS64 || head.e_machine != machine_cuda)
-    fail(file, "expected an ELF file for CUDA, got one for machine " + std::to_string(head.e_machine));
-  const auto section = [&](std::size_t i) {
-    Elf64_Shdr s;
-    const std::size_t at = head.e_shoff + i * sizeof s;
-    if (at > bytes.size() || bytes.size() - at < sizeof s) fail(file, "the cubin is cut off");
-    std::memcpy(&s, bytes.data() + at, sizeof s);
-    return s;
-  };
-  const Elf64_Shdr names = section(head.e_shstrndx);
-  std::vector<std::string> found;
-  for (std::size_t i = 0; i < head.e_shnum; ++i) {
-    const std::size_t at = names.sh_offset + section(i).sh_name;
-    if (at >= bytes.size()) fail(file, "the cubin is cut off");
-    const std::string name(bytes.data() + at, ::strnlen(bytes.data() + at, bytes.size() - at));
-    if (name.rfind(".text.", 0) == 0) found.push_back(name.substr(6));
-  }
-  return found;
-}
-
+/// A described kernel; `op` is the table's own entry, so that its functions find the rest behind it.
 struct CubinOperator {
   rtfq_operator op{};
-  std::string family, name, refusal;
+  std::string family, name, kernel;
+  const CubinFamily* members = nullptr;
+  rtfq_dtype type = RTFQ_F32;
+  std::vector<const CubinArgument*> arguments;
+  std::vector<std::size_t> sizes;  ///< of the kernel's parameters
+  int64_t threads = 0, shared_bytes = 0, elements_per_block = 0;
+  std::string cubin;  ///< its bytes
+  DriverKernel* loaded = nullptr;
+  std::string refusal, error;
+
+  bool has(const std::string& argument) const {
+    return std::any_of(arguments.begin(), arguments.end(),
+                       [&](const CubinArgument* one) { return argument == one->name; });
+  }
+  int64_t blocks(const void* shape) const {
+    return (members->elements(shape) + elements_per_block - 1) / elements_per_block;
+  }
 };
+
+CubinOperator& of(const rtfq_operator* self) {
+  // The table is this file's own, and its entries are not constant.
+  return *reinterpret_cast<CubinOperator*>(const_cast<rtfq_operator*>(self));
+}
+
+/// Runs `body`; what it throws becomes the operator's error and 1.
+template <class Body>
+int answer(const rtfq_operator* self, Body&& body) {
+  try {
+    body(of(self));
+    return 0;
+  } catch (const std::exception& error) {
+    of(self).error = error.what();
+    return 1;
+  }
+}
+
+const char* unsupported(const rtfq_operator* self, const void* shape) {
+  CubinOperator& its = of(self);
+  its.refusal.clear();
+  if (its.members->type(shape) != its.type) its.refusal = "described for another type ('dtype')";
+  for (const std::string& name : its.members->needed(shape))
+    if (!its.has(name)) its.refusal = "its arguments have no '" + name + "', which this shape needs";
+  if (its.blocks(shape) > std::numeric_limits<int32_t>::max()) its.refusal = "more blocks than a grid has";
+  for (std::size_t i = 0; i < its.arguments.size(); ++i)
+    if (!its.arguments[i]->pointer && its.sizes[i] == sizeof(int32_t) &&
+        its.arguments[i]->read(shape, nullptr).number > std::numeric_limits<int32_t>::max())
+      its.refusal =
+          "its '" + std::string(its.arguments[i]->name) + "' is of 32 bits, and this shape's is longer";
+  return its.refusal.empty() ? nullptr : its.refusal.c_str();
+}
+
+int create(const rtfq_operator* self, const void*, void**) {
+  return answer(self, [](CubinOperator& its) {
+    if (!its.loaded) its.loaded = load_kernel(its.cubin, its.kernel);
+  });
+}
+
+int launch(const rtfq_operator* self, void*, const void* shape, const void* arguments, void* stream) {
+  return answer(self, [&](CubinOperator& its) {
+    // Of two outputs either may be unwanted; one that is wanted must be written.
+    for (const CubinArgument& one : its.members->arguments)
+      if (one.pointer && !its.has(one.name) && one.read(shape, arguments).pointer)
+        throw std::runtime_error("'" + std::string(one.name) +
+                                 "' is given, and the kernel's arguments do not name it");
+    const int64_t blocks = its.blocks(shape);
+    if (blocks == 0) return;
+    std::vector<CubinValue> values;
+    std::vector<void*> addresses;
+    for (const CubinArgument* one : its.arguments) values.push_back(one->read(shape, arguments));
+    for (CubinValue& value : values) addresses.push_back(&value);
+    launch_kernel(its.loaded, {static_cast<unsigned>(blocks), static_cast<unsigned>(its.threads),
+                               static_cast<unsigned>(its.shared_bytes), addresses.data(), stream});
+  });
+}
+
+const char* last_error(const rtfq_operator* self) {
+  return of(self).error.c_str();
+}
+
+/// The value that `names` has for a member's text, which is `otherwise` where the description is silent.
+template <class Value>
+Value choice(const std::string& file, const json& d, const char* key, const char* otherwise,
+             std::initializer_list<std::pair<const char*, Value>> names) {
+  const auto given = d.value(key, std::string(otherwise));
+  std::string list;
+  for (const auto& [name, value] : names) {
+    if (given == name) return value;
+    list += (list.empty() ? "" : ", ") + std::string(name);
+  }
+  fail(file, "'" + std::string(key) + "' expects one of " + list + ", got '" + given + "'");
+}
+
+int64_t number(const std::string& file, const json& d, const char* key, int64_t least, int64_t most,
+               const char* what) {
+  const auto given = d.at(key).get<int64_t>();
+  if (given < least || given > most)
+    fail(file, "'" + std::string(key) + "' expects " + what + ", got " + std::to_string(given));
+  return given;
+}
+
+/// The kernel's code, and its arguments beside its parameters.
+void read_kernel(const std::string& file, const json& d, CubinOperator& made) {
+  const auto cubin = (std::filesystem::path(file).parent_path() / d.at("cubin").get<std::string>()).string();
+  made.cubin = read(cubin);
+  made.kernel = d.at("kernel");
+  std::vector<CubinKernel> kernels;
+  try {
+    kernels = kernels_of(made.cubin);
+  } catch (const std::runtime_error& error) {
+    fail(cubin, error.what());
+  }
+  const auto found = std::find_if(kernels.begin(), kernels.end(),
+                                  [&](const CubinKernel& one) { return one.name == made.kernel; });
+  if (found == kernels.end()) {
+    std::string list;
+    for (const CubinKernel& one : kernels) list += (list.empty() ? "" : ", ") + one.name;
+    fail(cubin, "has no kernel " + made.kernel + ", it has " + (list.empty() ? "none" : list));
+  }
+  for (const json& name : d.at("arguments")) {
+    const CubinArgument* known = made.members->find(name.get<std::string>());
+    if (!known) fail(file, "unknown argument " + name.dump() + " (docs/lab.md lists them)");
+    made.arguments.push_back(known);
+  }
+  made.sizes = found->parameters;
+  if (made.sizes.size() != made.arguments.size())
+    fail(file, "'arguments' names " + std::to_string(made.arguments.size()) + ", " + made.kernel + " takes " +
+                   std::to_string(made.sizes.size()) + " parameters");
+  for (std::size_t i = 0; i < made.sizes.size(); ++i)
+    if (made.sizes[i] != 8 && (made.arguments[i]->pointer || made.sizes[i] != 4))
+      fail(file, "argument " + std::to_string(i) + ", '" + made.arguments[i]->name + "', is " +
+                     (made.arguments[i]->pointer ? "a pointer of 8 bytes" : "a number of 4 or 8 bytes") +
+                     ", the kernel's parameter has " + std::to_string(made.sizes[i]));
+}
+
+void read_operator(const std::string& file, const json& d, CubinOperator& made) {
+  made.family = d.at("family");
+  made.name = d.at("name");
+  made.members = cubin_family(made.family);
+  if (!made.members)
+    fail(file, "launch descriptions are for " + cubin_families() + ", got '" + made.family + "'");
+  made.type = choice<rtfq_dtype>(file, d, "dtype", "f32",
+                                 {{"f32", RTFQ_F32}, {"bf16", RTFQ_BF16}, {"f16", RTFQ_F16}});
+  made.op.scaling = choice<rtfq_scaling>(
+      file, d, "scaling", "reciprocal",
+      {{"reciprocal", RTFQ_RECIPROCAL}, {"division", RTFQ_DIVISION}, {"exact", RTFQ_EXACT}});
+  made.op.ties = choice<rtfq_ties>(
+      file, d, "ties", "even", {{"even", RTFQ_TIES_EVEN}, {"away", RTFQ_TIES_AWAY}, {"up", RTFQ_TIES_UP}});
+  made.threads = number(file, d, "block", 1, 1024, "1 to 1024 threads");
+  made.elements_per_block = number(file, d, "elements_per_block", 1, std::numeric_limits<int32_t>::max(),
+                                   "a positive number of 32 bits");
+  if (d.contains("shared_bytes"))
+    made.shared_bytes = number(file, d, "shared_bytes", 0, 232448, "at most 232448 bytes");
+  read_kernel(file, d, made);
+}
 
 struct Table {
   std::deque<CubinOperator> operators;
@@ -68,25 +198,6 @@ struct Table {
   std::string name;
   rtfq_plugin plugin{};
 };
-
-/// What a launch description of fakequant.forward may pass to its kernel, in the order of its "arguments".
-constexpr const char* argument_names[] = {"x",  "step", "y",      "codes", "count",      "qn",
-                                          "qp", "rows", "groups", "cols",  "row_stride", "group_stride"};
-
-void check_launch(const std::string& file, const json& d) {
-  const int64_t threads = d.at("block").get<int64_t>(), shared = d.value("shared_bytes", int64_t{0});
-  if (threads < 1 || threads > 1024)
-    fail(file, "'block' expects 1 to 1024 threads, got " + std::to_string(threads));
-  if (shared < 0 || shared > 232448)
-    fail(file, "'shared_bytes' expects at most 232448, got " + std::to_string(shared));
-  if (d.at("elements_per_block").get<int64_t>() < 1)
-    fail(file, "'elements_per_block' expects a positive number");
-  for (const json& argument : d.at("arguments")) {
-    const bool known = std::any_of(std::begin(argument_names), std::end(argument_names),
-                                   [&](const char* name) { return argument == name; });
-    if (!known) fail(file, "unknown argument " + argument.dump() + " (docs/lab.md lists them)");
-  }
-}
 
 }  // namespace
 
@@ -96,25 +207,7 @@ const rtfq_plugin* open_cubin(const std::string& file) {
   if (described.is_discarded() || !described.is_object()) fail(file, "is not a JSON object");
   Table table;
   try {
-    for (const json& d : described.at("kernels")) {
-      const auto cubin =
-          (std::filesystem::path(file).parent_path() / d.at("cubin").get<std::string>()).string();
-      const std::string kernel = d.at("kernel");
-      const auto found = kernels_of(cubin, read(cubin));
-      if (std::find(found.begin(), found.end(), kernel) == found.end()) {
-        std::string list;
-        for (const std::string& name : found) list += (list.empty() ? "" : ", ") + name;
-        fail(cubin, "has no kernel " + kernel + ", it has " + (list.empty() ? "none" : list));
-      }
-      check_launch(file, d);
-      CubinOperator& made = table.operators.emplace_back();
-      made.family = d.at("family");
-      if (made.family != "fakequant.forward")
-        fail(file,
-             "launch descriptions are for fakequant.forward in this version, got '" + made.family + "'");
-      made.name = d.at("name");
-      made.op.scaling = d.value("scaling", "reciprocal") == "division" ? RTFQ_DIVISION : RTFQ_RECIPROCAL;
-    }
+    for (const json& d : described.at("kernels")) read_operator(file, d, table.operators.emplace_back());
   } catch (const json::exception& error) {
     fail(file, error.what());
   }
@@ -123,11 +216,10 @@ const rtfq_plugin* open_cubin(const std::string& file) {
     made.op.family = made.family.c_str();
     made.op.name = made.name.c_str();
     made.op.device = RTFQ_CUDA_DEVICE;
-    made.op.unsupported = [](const rtfq_operator*, const void*) {
-      return "launching cubins is not part of this build: loaded and checked only";
-    };
-    made.op.launch = [](const rtfq_operator*, void*, const void*, const void*, void*) { return 1; };
-    made.op.error = [](const rtfq_operator*) { return "launching cubins is not part of this build"; };
+    made.op.unsupported = unsupported;
+    made.op.create = create;
+    made.op.launch = launch;
+    made.op.error = last_error;
     kept.pointers.push_back(&made.op);
   }
   kept.name = std::filesystem::path(file).filename().string();

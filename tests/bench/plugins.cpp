@@ -42,38 +42,6 @@ TEST_CASE("plugins: the AVX2 example is exact, and says what it does not take") 
   CHECK_THAT(outcome.out, !Contains("near-tie") && !Contains("wrong"));
 }
 
-TEST_CASE("plugins: a cubin is loaded and checked, its run counted as skipped without a GPU") {
-#ifndef RTFQ_CUBIN
-  return skip("there is no nvcc to make a cubin");
-#else
-  const Lab lab;
-  const fs::path folder = fs::path(lab.at("cubin"));
-  fs::create_directories(folder);
-  fs::copy(RTFQ_CUBIN, folder / "fakequant.cubin");
-  fs::copy(example("cubin/launch.json"), folder / "launch.json");
-  const std::string file = (folder / "launch.json").string();
-  const Outcome listed = lab.run({"list", file});
-  INFO(listed.err);
-  CHECK(listed.status == 0);
-  CHECK_THAT(listed.out, Contains("plugin:cubin-example of " + file + ": fakequant.forward on cuda"));
-  const std::string description = contents(file);
-  const auto refused = [&](const std::string& from, const std::string& to, const std::string& reason) {
-    std::string changed = description;
-    changed.replace(changed.find(from), from.size(), to);
-    std::ofstream(folder / "changed.json") << changed;
-    const Outcome outcome = lab.run({"list", (folder / "changed.json").string()});
-    INFO(outcome.err);
-    CHECK(outcome.status == 2);
-    CHECK_THAT(outcome.err, Contains(reason));
-  };
-  refused("fakequant_values", "fakequant_codes", "has no kernel fakequant_codes, it has fakequant_values");
-  refused("\"block\": 256", "\"block\": 4096", "expects 1 to 1024 threads, got 4096");
-  refused("\"qn\"", "\"zero\"", "unknown argument \"zero\"");
-  refused("fakequant.cubin", "launch.json", "expected a cubin, which is an ELF file");
-  refused("\"kernel\": \"fakequant_values\",", "", "kernel");
-#endif
-}
-
 TEST_CASE("plugins: NumPy through Python is exact by its declared rule") {
   const std::string python = python_with("numpy");
   if (python.empty()) return skip("no python3 with NumPy: tools/peers installs one");

@@ -1,93 +1,15 @@
 """The phases of tools/gpu_check. Each takes the machine and the time at which it must be done, and answers what it found."""
-import concurrent.futures
-import glob
 import json
-import os
 import pathlib
 import re
 import shutil
-import signal
 import statistics
 import subprocess
-import tempfile
 import time
 
-import packing
+from machine import LIBRARIES, beside, lines_of, pairs_of
 
 HERE = pathlib.Path(__file__).resolve().parent
-
-
-class Machine:
-    """Where programs are, how they are run, and what the card is called."""
-
-    def __init__(self, options, root):
-        self.options, self.root, self.dry = options, root, options.dry_run
-        self.device = "simt" if self.dry else options.device
-        self.work = pathlib.Path(tempfile.mkdtemp(prefix="gpu_check-"))
-        self.environment = dict(os.environ)
-        paths = [p for p in self.environment.get("LD_LIBRARY_PATH", "").split(":") if p]
-        self.bin = pathlib.Path(options.build) / "bin"
-        if options.origin:
-            self.bin, libraries = packing.unpack(options.origin, self.work / "pack")
-            paths.insert(0, str(libraries))
-        # cuBLAS and cuDNN as Python packages bring them, and as the toolkit does.
-        prefix = subprocess.run([options.python, "-c", "import site, sysconfig; print(sysconfig.get_paths()['purelib'])"],
-                                capture_output=True, text=True).stdout.strip()
-        paths += sorted(glob.glob(f"{prefix}/nvidia/*/lib")) + ["/usr/local/cuda/lib64"]
-        self.environment["LD_LIBRARY_PATH"] = ":".join(paths)
-        self.card, self.state = self.ask()
-
-    def ask(self):
-        if self.dry or not shutil.which("nvidia-smi"):
-            return "dry-run" if self.dry else "unknown GPU", {}
-        fields = ["name", "driver_version", "clocks.sm", "clocks.mem", "power.limit", "temperature.gpu", "memory.total"]
-        said = subprocess.run(["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader"], capture_output=True,
-                              text=True).stdout.splitlines()
-        values = [v.strip() for v in said[0].split(",")] if said else []
-        return (values[0] if values else "unknown GPU"), dict(zip(fields, values))
-
-    def close(self):
-        if self.dry:
-            print(f"gpu_check: results are in {self.work}")
-        else:
-            shutil.rmtree(self.work, ignore_errors=True)
-
-    def has(self, program):
-        return (self.bin / program).exists()
-
-    def run(self, command, until, **more):
-        """Runs a command that is ended, with its children, at `until`; answers status, output and errors."""
-        environment = dict(self.environment, **more.pop("environment", {}))
-        process = subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                   errors="replace", env=environment, start_new_session=True, **more)
-        try:
-            out, errors = process.communicate(timeout=max(1.0, until - time.time()))
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            out, errors = process.communicate()
-            return 124, out, errors
-        return process.returncode, out, errors
-
-    def own(self, program, *arguments):
-        return [self.bin / program, *arguments]
-
-
-def lines_of(text):
-    """The JSON objects among the lines of a text."""
-    found = []
-    for line in text.splitlines():
-        if line.startswith("{"):
-            try:
-                found.append(json.loads(line))
-            except ValueError:
-                pass
-    return found
-
-
-def beside(machine, jobs, function):
-    """Calls the function on every job, several beside each other, and answers the results in their order."""
-    with concurrent.futures.ThreadPoolExecutor(machine.options.jobs) as pool:
-        return list(pool.map(function, jobs))
 
 
 def build(machine, until):
@@ -106,18 +28,6 @@ def build(machine, until):
     targets = ["rtfq-cases", "rtfq-conv", "rtfq-step", "test_cuda"]
     status, out, errors = machine.run(["cmake", "--build", folder, "--target", *targets], until)
     return {"ok": status == 0, "architecture": architecture, **({"error": (out + errors)[-3000:]} if status else {})}
-
-
-# Entries that are no kernels of ours, and refuse everything where the library is not installed.
-LIBRARIES = ("cublas", "cudnn")
-
-
-def pairs_of(machine):
-    """Operators and implementations on the device."""
-    said = subprocess.run([str(c) for c in machine.own("rtfq-cases", "--list", "--device", machine.device, "--op",
-                                                      machine.options.op)],
-                          capture_output=True, text=True, env=machine.environment)
-    return [line.split() for line in said.stdout.splitlines()]
 
 
 def tests(machine, until):
@@ -237,6 +147,26 @@ def joined(ours, theirs):
     return {"ok": bool(chosen), "rows": rows, "best": chosen, "shapes": len(chosen), "slower": len(lost)}
 
 
+def cubin(machine, until):
+    """The example of a cubin with its launch description, beside ours; without a GPU it is read and checked."""
+    compiler = shutil.which("nvcc", path="/usr/local/cuda/bin:" + machine.environment.get("PATH", ""))
+    if not compiler:
+        return {"ok": True, "note": "no nvcc to make a cubin"}
+    folder, example = machine.work / "cubin", machine.root / "docs" / "plugins" / "cubin"
+    folder.mkdir()
+    shutil.copy(example / "launch.json", folder)
+    status, out, errors = machine.run([compiler, "-cubin", "-arch=sm_80" if machine.dry else "-arch=native", "-fmad=false", "-o",
+                                       folder / "fakequant.cubin", example / "kernel.cu"], until)
+    if status:
+        return {"ok": False, "error": (out + errors)[-1000:]}
+    description = folder / "launch.json"
+    command = ["list", description] if machine.dry else [
+        "run", "--device", machine.device, "--op", "fakequant.forward", "--impl", f"ours,plugin:{description}", "--shape",
+        "count=25690112", "--verify-small", "--seconds", "0.15", "--samples", "11"]
+    status, out, errors = machine.run(machine.own("rtfq-bench", *command), until)
+    return {"ok": status == 0, "table": out, "error": errors[-1000:]}
+
+
 def bench(machine, until):
     # The kernel lab verifies before it times, which takes minutes.
     if not machine.has("rtfq-bench") or (not machine.dry and until - time.time() < 240):
@@ -245,7 +175,9 @@ def bench(machine, until):
         command = machine.own("rtfq-bench", "run", "--device", "simt", "--op", "add", "--shape", "count=1000", "--verify-only",
                               "--seeds", "2")
         status, out, errors = machine.run(command, until)
-        return {"ok": status == 0, "note": "the executor, verified only", "table": out, "error": errors[-500:]}
+        plugin = cubin(machine, until)
+        return {"ok": status == 0 and plugin["ok"], "note": "the executor, verified only", "table": out, "cubin": plugin,
+                "error": errors[-500:]}
     status, machine_text, errors = machine.run(machine.own("rtfq-bench", "machine", "--device", machine.device, "--refresh"),
                                                until)
     print(machine_text, end="", flush=True)
@@ -262,7 +194,7 @@ def bench(machine, until):
                  "end_to_end": statistics.median(r["end_to_end"]) if r.get("end_to_end") else None, "bytes": r["bytes"],
                  "operations": r["operations"], "counters": r.get("counters"), "message": r.get("message", "")[:400]}
                 for r in kept["rows"]]
-        return {"ok": status == 0, "machine": kept["machine"], "rows": rows, "table": out}
+        return {"ok": status == 0, "machine": kept["machine"], "rows": rows, "table": out, "cubin": cubin(machine, until)}
     return {"ok": False, "machine_text": machine_text, "table": out, "error": errors[-3000:]}
 
 

@@ -113,7 +113,8 @@ def bench_section(result):
                      f"{1e6 * r['end_to_end']:.1f}" if r["end_to_end"] else "-", f"{100 * memory / r['median']:.0f} %",
                      f"{100 * arithmetic / r['median']:.0f} %", (r.get("counters") or {}).get("sm_mhz", "-")])
     return f"## Micro-benchmarks\n\nMeasured on the spot: {peaks}.\n\n" + table(
-        ["operator", "shape", "type", "by", "verdict", "device us", "end to end us", "of copy", "of peak", "MHz"], rows)
+        ["operator", "shape", "type", "by", "verdict", "device us", "end to end us", "of copy", "of peak", "MHz"], rows) + \
+        "\nA cubin with its launch description:\n\n```\n" + (result["cubin"].get("table") or result["cubin"].get("error", "")) + "```\n"
 
 
 def step_section(result):

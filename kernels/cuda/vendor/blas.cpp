@@ -5,13 +5,13 @@
 #include <map>
 #include <mutex>
 
-#include "kernels/cuda/vendor/library.h"
+#include "kernels/runtime/library.h"
 
 namespace rtfq::kernels::vendor {
 namespace {
 
-const Library& lt() {
-  static const Library library({"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so"}, "cublas");
+const runtime::Library& lt() {
+  static const runtime::Library library({"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so"}, "cublas");
   return library;
 }
 

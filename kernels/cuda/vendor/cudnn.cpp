@@ -7,13 +7,13 @@
 #include <mutex>
 #include <tuple>
 
-#include "kernels/cuda/vendor/library.h"
+#include "kernels/runtime/library.h"
 
 namespace rtfq::kernels::vendor {
 namespace {
 
-const Library& dnn() {
-  static const Library library({"libcudnn.so.9", "libcudnn.so"}, "cudnn");
+const runtime::Library& dnn() {
+  static const runtime::Library library({"libcudnn.so.9", "libcudnn.so"}, "cudnn");
   return library;
 }
 

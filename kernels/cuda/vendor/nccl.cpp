@@ -5,14 +5,14 @@
 #include <algorithm>
 #include <cstring>
 
-#include "kernels/cuda/vendor/library.h"
+#include "kernels/runtime/library.h"
 #include "kernels/runtime/collective.h"
 
 namespace rtfq::kernels::runtime {
 namespace {
 
-const vendor::Library& nccl() {
-  static const vendor::Library library({"libnccl.so.2", "libnccl.so"}, "nccl");
+const Library& nccl() {
+  static const Library library({"libnccl.so.2", "libnccl.so"}, "nccl");
   return library;
 }
 

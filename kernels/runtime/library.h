@@ -6,7 +6,7 @@
 #include <stdexcept>
 #include <string>
 
-namespace rtfq::kernels::vendor {
+namespace rtfq::kernels::runtime {
 
 class Library {
  public:
@@ -34,7 +34,7 @@ class Library {
   std::string missing_;
 };
 
-}  // namespace rtfq::kernels::vendor
+}  // namespace rtfq::kernels::runtime
 
 /// `name(...)` of a library: RTFQ_CALL(lt(), cublasLtCreate)(&handle). The header's own declaration gives its
 /// type.
