@@ -194,6 +194,10 @@ std::string dims_text(const std::string& op) {
   for (const char* pass : {"statistics", "normalize", "reduce", "apply"})
     if (op == std::string("batchnorm.") + pass) return "n=N,hw=HW,c=C[,segments=1]";
   if (op.rfind("loss.", 0) == 0 || op == "softmax") return "n=N,k=CLASSES";
+  for (const char* update : {"sgd", "moving_average", "squared_norm"})
+    if (op == std::string("optimizer.") + update) return "count=N[,tensors=1]";
+  if (op == "normalize") return "n=N,h=H,w=W[,c=3]";
+  if (op == "resize") return "n=N,h=H,w=W,p=HEIGHT,q=WIDTH[,c=3][,antialias=0]";
   if (op == "add" || op.rfind("relu.", 0) == 0) return "count=N";
   return "";
 }
@@ -212,6 +216,8 @@ std::unique_ptr<Instance> custom(const CustomRequest& request) {
   if (family("convquant.")) return convquant(request);
   if (family("int4.")) return int4(request);
   if (family("maxpool.") || family("avgpool.")) return pool(request);
+  if (family("optimizer.")) return optimizer(request);
+  if (family("normalize") || family("resize")) return image(request);
   if (family("loss.") || family("softmax")) return loss(request);
   return elementwise(request);
 }

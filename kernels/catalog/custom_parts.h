@@ -64,6 +64,8 @@ std::unique_ptr<Instance> convquant(const CustomRequest&);
 std::unique_ptr<Instance> int4(const CustomRequest&);
 std::unique_ptr<Instance> pool(const CustomRequest&);
 std::unique_ptr<Instance> loss(const CustomRequest&);
+std::unique_ptr<Instance> optimizer(const CustomRequest&);
+std::unique_ptr<Instance> image(const CustomRequest&);
 
 /// The case of fake-quant that the request's dims, bits and data make.
 quantizer::Case quantizer_case(const CustomRequest&);

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "kernels/catalog/custom_parts.h"
 #include "kernels/catalog/problem_instance.h"
 #include "kernels/philox.h"
 
@@ -64,11 +65,13 @@ std::vector<double> reference_resize(const ResizeShape& s, const float* x) {
   return y;
 }
 
-std::unique_ptr<Problem<Resize>> resize(const Case& the_case) {
+std::unique_ptr<Problem<Resize>> resize(const Case& the_case, const CustomRequest* request = nullptr) {
   auto problem = std::make_unique<Problem<Resize>>();
   const auto s = problem->shape = the_case.shape();
   float* x = problem->add<float>(count_x(s));
-  if (the_case.tolerance == 0)
+  if (request)
+    custom_parts::fill(*request, x, count_x(s), 51);
+  else if (the_case.tolerance == 0)
     fill_exact(x, count_x(s), 51);
   else
     fill_normal(x, count_x(s), 51);
@@ -157,6 +160,18 @@ std::vector<Entry> image_entries() {
     list.push_back(entry<Resize>(
         c.name, [=] { return resize(c); }, true));
   return list;
+}
+
+std::unique_ptr<Instance> custom_parts::image(const CustomRequest& request) {
+  Dims dims(request);
+  const int64_t n = dims.need("n"), h = dims.need("h"), w = dims.need("w"), c = dims.get("c", 3);
+  const bool resizes = request.op == "resize";
+  const int64_t p = resizes ? dims.need("p") : 1, q = resizes ? dims.need("q") : 1;
+  const bool antialias = !resizes || dims.get("antialias", 1) != 0;
+  dims.finish();
+  if (request.type != RTFQ_F32) refuse(request, "results are f32");
+  if (!resizes) return instance_of(normalize(n, h, w, c));
+  return instance_of(resize({"custom", n, h, w, c, p, q, antialias, 4e-6}, &request));
 }
 
 }  // namespace rtfq::kernels::catalog

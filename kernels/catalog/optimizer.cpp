@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "kernels/catalog/custom_parts.h"
 #include "kernels/catalog/problem_instance.h"
 
 namespace rtfq::kernels::catalog {
@@ -27,10 +28,13 @@ struct Update {
 };
 
 template <class Op>
-Update add_update(Problem<Op>& problem, int64_t count, bool exact, uint64_t seed) {
+Update add_update(Problem<Op>& problem, int64_t count, bool exact, uint64_t seed,
+                  const CustomRequest* request = nullptr) {
   const auto n = static_cast<std::size_t>(count), drawn = std::min<std::size_t>(n, 65521);
   auto first = std::make_shared<std::vector<float>>(n);
-  exact ? fill_exact(first->data(), drawn, seed, 40) : fill_normal(first->data(), drawn, seed);
+  request ? custom_parts::fill(*request, first->data(), drawn, seed)
+  : exact ? fill_exact(first->data(), drawn, seed, 40)
+          : fill_normal(first->data(), drawn, seed);
   for (std::size_t i = drawn; i < n; ++i) (*first)[i] = (*first)[i - drawn];
   float* data = problem.template add<float>(n);
   std::copy(first->begin(), first->end(), data);
@@ -50,6 +54,7 @@ struct SgdCase {
   bool exact = true, nesterov = true;
   bool large = false;
   bool scale_in_memory = false;
+  const CustomRequest* request = nullptr;  ///< whose data it has, if any
 };
 
 struct Hyper {
@@ -108,9 +113,9 @@ std::unique_ptr<Problem<Sgd>> sgd(const SgdCase& c) {
     // Every fifth tensor holds step sizes; their rule is not exact in any data. Only small tensors do: there
     // is one a tensor or a channel, and a network's are timed too.
     const bool positive = !c.exact && t % 5 == 2 && n <= 4096;
-    const Update value = add_update(*problem, n, c.exact, 71 + 3 * t),
-                 momentum = add_update(*problem, n, c.exact, 72 + 3 * t),
-                 gradient = add_update(*problem, n, c.exact, 73 + 3 * t);
+    const Update value = add_update(*problem, n, c.exact, 71 + 3 * t, c.request),
+                 momentum = add_update(*problem, n, c.exact, 72 + 3 * t, c.request),
+                 gradient = add_update(*problem, n, c.exact, 73 + 3 * t, c.request);
     // Some at the least step, some far above, so that changes are clamped, or are not. Between the two a
     // change whose terms cancel has an error of rate / value roundings of those terms, beyond any tolerance
     // that is relative to the value.
@@ -141,14 +146,15 @@ std::unique_ptr<Problem<Sgd>> sgd(const SgdCase& c) {
   return problem;
 }
 
-std::unique_ptr<Problem<MovingAverage>> moving_average(const Sizes& sizes, bool exact, float decay) {
+std::unique_ptr<Problem<MovingAverage>> moving_average(const Sizes& sizes, bool exact, float decay,
+                                                       const CustomRequest* request = nullptr) {
   auto problem = std::make_unique<Problem<MovingAverage>>();
   problem->shape = {total(sizes)};
   const auto tensors = problem->table<AverageTensor>();
   std::vector<Update> updates;
   for (std::size_t t = 0; t < sizes.size(); ++t) {
-    const Update average = add_update(*problem, sizes[t], exact, 81 + 2 * t),
-                 value = add_update(*problem, sizes[t], exact, 82 + 2 * t);
+    const Update average = add_update(*problem, sizes[t], exact, 81 + 2 * t, request),
+                 value = add_update(*problem, sizes[t], exact, 82 + 2 * t, request);
     std::vector<double> expected;
     for (std::size_t i = 0; i < average.first->size(); ++i)
       expected.push_back(static_cast<double>(decay) * static_cast<double>((*average.first)[i]) +
@@ -163,13 +169,14 @@ std::unique_ptr<Problem<MovingAverage>> moving_average(const Sizes& sizes, bool 
   return problem;
 }
 
-std::unique_ptr<Problem<SquaredNorm>> squared_norm(const Sizes& sizes, bool exact) {
+std::unique_ptr<Problem<SquaredNorm>> squared_norm(const Sizes& sizes, bool exact,
+                                                   const CustomRequest* request = nullptr) {
   auto problem = std::make_unique<Problem<SquaredNorm>>();
   problem->shape = {total(sizes)};
   const auto tensors = problem->table<SgdTensor>();
   double sum = 0, lost = 0;  // what each addition rounded off (Neumaier; the squares are exact)
   for (std::size_t t = 0; t < sizes.size(); ++t) {
-    const Update gradient = add_update(*problem, sizes[t], exact, 91 + t);
+    const Update gradient = add_update(*problem, sizes[t], exact, 91 + t, request);
     for (const float g : *gradient.first) {
       const double square = static_cast<double>(g) * static_cast<double>(g), before = sum;
       sum += square;
@@ -264,6 +271,24 @@ std::vector<Entry> optimizer_entries() {
         name, [=, sizes = sizes] { return squared_norm(sizes, false); }, true));
   }
   return list;
+}
+
+std::unique_ptr<Instance> custom_parts::optimizer(const CustomRequest& request) {
+  Dims dims(request);
+  const int64_t count = dims.need("count"), tensors = dims.get("tensors", 1);
+  dims.finish();
+  if (request.type != RTFQ_F32) refuse(request, "operands are f32");
+  if (tensors > count) refuse(request, "expected at least one element a tensor");
+  Sizes sizes;
+  for (int64_t t = 0; t < tensors; ++t) sizes.push_back(count * (t + 1) / tensors - count * t / tensors);
+  if (request.op == "optimizer.sgd") {
+    SgdCase c{"custom", std::move(sizes), false};
+    c.request = &request;
+    return instance_of(sgd(c));
+  }
+  if (request.op == "optimizer.moving_average")
+    return instance_of(moving_average(sizes, false, 0.6561f, &request));
+  return instance_of(squared_norm(sizes, false, &request));
 }
 
 }  // namespace rtfq::kernels::catalog

@@ -95,13 +95,19 @@ TEST_CASE("fused: shapes that make none are refused with what is expected") {
   refused("softmax", "n=2,k=8", "operands are f32", {"--dtype", "bf16"});
 }
 
-TEST_CASE("losses: right on shapes of one's own") {
-  for (const char* op : {"softmax", "loss.cross_entropy", "loss.soft_cross_entropy", "loss.mean_prediction",
-                         "loss.information_maximization", "loss.class_confusion"}) {
+TEST_CASE("losses, updates and images: right on shapes of one's own") {
+  const auto right = [](const std::string& op, const std::string& shape) {
     const Outcome outcome =
-        Lab().run({"run", "--op", op, "--impl", "naive", "--shape", "n=7,k=31", "--verify-only"});
-    INFO(op << ": " << outcome.err);
+        Lab().run({"run", "--op", op, "--impl", "all", "--shape", shape, "--verify-only"});
+    INFO(op << ": " << outcome.out << outcome.err);
     CHECK(outcome.status == 0);
-    CHECK_THAT(outcome.out, Contains("exact"));
-  }
+    CHECK_THAT(outcome.out, Contains("exact") && Contains(shape));
+  };
+  for (const char* loss : {"softmax", "loss.cross_entropy", "loss.soft_cross_entropy", "loss.mean_prediction",
+                           "loss.information_maximization", "loss.class_confusion"})
+    right(loss, "n=7,k=31");
+  for (const char* update : {"optimizer.sgd", "optimizer.moving_average", "optimizer.squared_norm"})
+    right(update, "count=70001,tensors=5");
+  right("normalize", "n=3,h=11,w=9,c=4");
+  right("resize", "n=2,h=31,w=17,p=12,q=23");
 }

@@ -37,8 +37,8 @@ int list(const Options& options) {
                     one.device.c_str(), one.rounding.empty() ? "" : ", rounds: ", one.rounding.c_str());
     return cli::done;
   }
-  std::vector<std::vector<std::string>> rows{
-      {"operator", "device", "implementations", "cases", "shapes of your own"}};
+  std::vector<std::vector<std::string>> rows{{"operator", "device", "cases", "implementations"}};
+  std::vector<std::pair<std::string, std::string>> shapes;  // dims, and the operators that take them
   for (const std::string& op : operators()) {
     if (!wanted(op)) continue;
     for (const char* device : {"cpu", "simt", "cuda"}) {
@@ -47,11 +47,20 @@ int list(const Options& options) {
         if (one.op == op && one.device == device) names += (names.empty() ? "" : ", ") + one.implementation;
       if (names.empty()) continue;
       const bool first = rows.back()[0] != op;
-      rows.push_back({first ? op : "", device, names, first ? std::to_string(cases_of(op).size()) : "",
-                      first ? kernels::catalog::dims_text(op) : ""});
+      rows.push_back({first ? op : "", device, first ? std::to_string(cases_of(op).size()) : "", names});
     }
+    const std::string dims = kernels::catalog::dims_text(op);
+    if (dims.empty()) continue;
+    const auto same =
+        std::find_if(shapes.begin(), shapes.end(), [&](const auto& one) { return one.first == dims; });
+    if (same == shapes.end())
+      shapes.emplace_back(dims, op);
+    else
+      same->second += ", " + op;
   }
   std::fputs(cli::table(rows).c_str(), stdout);
+  if (!shapes.empty()) std::printf("\nShapes of your own:\n");
+  for (const auto& [dims, ops] : shapes) std::printf("  %s\n      %s\n", dims.c_str(), ops.c_str());
   return cli::done;
 }
 
