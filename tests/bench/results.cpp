@@ -1,6 +1,7 @@
 // Result files, the check for regressions, the page.
 #include "tests/bench/run.h"
 #include "tests/support/markup.h"
+#include "tools/bench/item.h"
 
 using namespace rtfq::test;
 using Catch::Matchers::Contains;
@@ -126,4 +127,22 @@ TEST_CASE("results: the report is one page without scripts, several files side b
   REQUIRE(lab.run({"report", lab.at("old.json"), "--markdown", "-o", lab.at("table.md")}).status == 0);
   CHECK_THAT(contents(lab.at("table.md")),
              Contains("not edited") && Contains("| relu.forward | count=20000,f32 | avx2 | exact |"));
+}
+
+TEST_CASE("results: codes are measured against the peak of codes") {
+  const auto arithmetic = [](const std::string& op, const std::string& catalog_case,
+                             const std::string& dtype) {
+    rtfq::lab::Item item;
+    item.op = op;
+    item.catalog_case = catalog_case;
+    item.dtype = dtype;
+    return item.arithmetic();
+  };
+  CHECK(arithmetic("convquant.forward", "", "f32") == "u8");
+  CHECK(arithmetic("int4.conv2d", "", "f32") == "u8");
+  CHECK(arithmetic("conv2d.forward", "", "u8") == "u8");
+  CHECK(arithmetic("conv2d.forward", "resnet50_1x1_7x7_2048_512_u8_bf16", "f32") == "u8");
+  CHECK(arithmetic("conv2d.dgrad", "", "bf16") == "bf16");
+  CHECK(arithmetic("conv2d.wgrad", "3x3_bf16_f32", "f32") == "bf16");
+  CHECK(arithmetic("normquant.forward", "64x49x2048_bf16", "f32") == "f32");
 }

@@ -89,6 +89,15 @@ std::string Item::case_text() const {
   return text;
 }
 
+std::string Item::arithmetic() const {
+  if (op.rfind("convquant.", 0) == 0 || op == "int4.conv2d") return "u8";
+  // The catalog's convolutions and linear layers name the types of x and y.
+  for (const char* type : {"u8", "s8", "bf16"})
+    if (catalog_case.find(std::string("_") + type + "_") != catalog_case.npos)
+      return type == std::string("bf16") ? type : "u8";
+  return dtype;
+}
+
 std::string Item::name() const {
   return op + "/" + case_text() + "/" + implementation + "/" + device;
 }

@@ -62,10 +62,11 @@ bool in_cache(const Row& row, const Machine& machine) {
 double roofline_share(const Row& row, const Machine& machine) {
   if (row.seconds.empty() || row.item.device == "simt") return std::nan("");
   if (row.memory.size() != row.seconds.size())
-    return machine.floor_seconds(row.cost, machine.bandwidth(row.only_reads), row.item.dtype) / row.median();
+    return machine.floor_seconds(row.cost, machine.bandwidth(row.only_reads), row.item.arithmetic()) /
+           row.median();
   std::vector<double> shares;
   for (std::size_t i = 0; i < row.seconds.size(); ++i)
-    shares.push_back(machine.floor_seconds(row.cost, row.memory[i], row.item.dtype) / row.seconds[i]);
+    shares.push_back(machine.floor_seconds(row.cost, row.memory[i], row.item.arithmetic()) / row.seconds[i]);
   return quantile(shares, 0.5);
 }
 
@@ -73,7 +74,8 @@ bool beyond_ceilings(const Row& row, const Machine& machine) {
   const double share = roofline_share(row, machine);
   if (!(share > 1.3)) return false;
   // A cache is faster than memory; arithmetic is what it is.
-  return !in_cache(row, machine) || row.cost.operations / machine.peak(row.item.dtype) > 1.3 * row.median();
+  return !in_cache(row, machine) ||
+         row.cost.operations / machine.peak(row.item.arithmetic()) > 1.3 * row.median();
 }
 
 void write_results(const Results& results, const std::string& file) {
