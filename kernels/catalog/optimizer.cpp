@@ -41,6 +41,10 @@ Update add_update(Problem<Op>& problem, int64_t count, bool exact, uint64_t seed
   return {first, data, problem.last()};
 }
 
+bool wants_reference(const CustomRequest* request) {
+  return !request || request->reference;
+}
+
 template <class Op>
 void restore_before(Problem<Op>& problem, std::vector<Update> updates) {
   problem.restore = [updates = std::move(updates)] {
@@ -122,6 +126,9 @@ std::unique_ptr<Problem<Sgd>> sgd(const SgdCase& c) {
     if (positive)
       for (std::size_t i = 0; i < value.first->size(); ++i)
         (*value.first)[i] = i % 7 == 0 ? 0x1p-60f : std::max(0.25f, std::exp(2 * (*value.first)[i]));
+    for (const Update& u : {value, momentum, gradient}) updates.push_back(u);
+    tensors->push_back(sgd_tensor(value.data, momentum.data, gradient.data, n, rate, decay, positive));
+    if (!wants_reference(c.request)) continue;
     const Hyper h{static_cast<double>(problem->args.momentum), static_cast<double>(gradient_scale), 0.5,
                   static_cast<double>(rate), static_cast<double>(decay)};
     std::vector<double> values(value.first->begin(), value.first->end()),
@@ -137,8 +144,6 @@ std::unique_ptr<Problem<Sgd>> sgd(const SgdCase& c) {
                                  c.exact ? 0 : 2e-7, c.exact ? 0 : 2e-7});
     problem->expected.push_back({"gradient" + which, gradient.buffer, RTFQ_F32,
                                  std::vector<double>(static_cast<std::size_t>(n), 0.0)});
-    for (const Update& u : {value, momentum, gradient}) updates.push_back(u);
-    tensors->push_back(sgd_tensor(value.data, momentum.data, gradient.data, n, rate, decay, positive));
   }
   problem->args.tensors = *tensors;
   restore_before(*problem, std::move(updates));
@@ -155,14 +160,15 @@ std::unique_ptr<Problem<MovingAverage>> moving_average(const Sizes& sizes, bool 
   for (std::size_t t = 0; t < sizes.size(); ++t) {
     const Update average = add_update(*problem, sizes[t], exact, 81 + 2 * t, request),
                  value = add_update(*problem, sizes[t], exact, 82 + 2 * t, request);
+    updates.push_back(average);
+    tensors->push_back({average.data, value.data, sizes[t]});
+    if (!wants_reference(request)) continue;
     std::vector<double> expected;
     for (std::size_t i = 0; i < average.first->size(); ++i)
       expected.push_back(static_cast<double>(decay) * static_cast<double>((*average.first)[i]) +
                          (1 - static_cast<double>(decay)) * static_cast<double>((*value.first)[i]));
     problem->expected.push_back({"average[" + std::to_string(t) + "]", average.buffer, RTFQ_F32,
                                  std::move(expected), exact ? 0 : 2e-7, exact ? 0 : 2e-7});
-    updates.push_back(average);
-    tensors->push_back({average.data, value.data, sizes[t]});
   }
   problem->args = {*tensors, decay};
   restore_before(*problem, std::move(updates));

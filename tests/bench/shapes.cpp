@@ -91,5 +91,11 @@ TEST_CASE("shapes: a suite has every operator once a shape") {
   // Of what has no shape in a network, the two networks' cases.
   CHECK(suite_items("rtfq", {"optimizer.sgd"}).size() == 2);
   CHECK(suite_items("rtfq", {"softmax"}).size() == 1);
+  // Operands that wait for memory are longer than the cache.
+  const auto longest = [](int64_t cache) {
+    return suite_items("memory", {"batchnorm.apply"}, cache).front().dims.at("n");
+  };
+  CHECK(longest(int64_t{32} << 20) == 64);
+  CHECK(longest(int64_t{480} << 20) * 784 * 512 * 4 > int64_t{480} << 20);
   CHECK_THROWS_WITH(suite_items("none", ops), Contains("quick"));
 }

@@ -1,6 +1,7 @@
 #include "tools/bench/suites.h"
 
 #include <cstdio>
+#include <map>
 #include <stdexcept>
 #include <utility>
 
@@ -18,13 +19,53 @@ std::vector<Item> large_cases(const std::string& op) {
   return items;
 }
 
+/// What waits for memory: rows of several lengths, the fused passes with and without codes on the identity
+/// path. Some 25 million elements, or as many more as x needs not to fit the last cache.
+std::vector<Item> memory_items(const std::vector<std::string>& operators, int64_t cache) {
+  struct Rows {
+    int64_t hw, c;
+  };
+  constexpr Rows rows[] = {{6272, 64}, {784, 512}, {196, 2048}};
+  constexpr int64_t images = 64, elements = images * 784 * 512;
+  std::vector<Item> items;
+  for (const auto& [dtype, bytes] : {std::pair{"f32", 4}, std::pair{"bf16", 2}}) {
+    const int64_t times = 1 + cache / (elements * bytes);
+    for (const std::string& op : operators) {
+      const auto add = [&](std::map<std::string, int64_t> dims) {
+        Item item{op, "", "cpu", "", std::move(dims)};
+        item.dtype = dtype;
+        if (item.quantizer()) item.bits = 4;
+        items.push_back(std::move(item));
+      };
+      const bool fused = op.rfind("normquant.", 0) == 0,
+                 norm = op == "batchnorm.statistics" || op == "batchnorm.normalize" ||
+                        op == "batchnorm.reduce" || op == "batchnorm.apply",
+                 update = op == "optimizer.sgd" || op == "optimizer.moving_average" ||
+                          op == "optimizer.squared_norm";
+      for (const Rows& of : rows) {
+        if (!norm && !fused) break;
+        std::map<std::string, int64_t> dims{
+            {"n", images * times}, {"hw", of.hw}, {"c", of.c}, {"segments", 2}};
+        add(dims);
+        dims["residual"] = RTFQ_RESIDUAL_CODES, dims["identity"] = RTFQ_IDENTITY_CODES;
+        if (fused) add(dims);
+      }
+      if (op.rfind("fakequant.", 0) == 0 || op.rfind("relu.", 0) == 0 || op == "add")
+        add({{"count", elements * times}});
+      if (update && bytes == 4) add({{"count", elements * times}, {"tensors", 161}});  // as ResNet-50 has
+    }
+  }
+  return items;
+}
+
 }  // namespace
 
 std::vector<std::string> suites() {
   return {"rtfq", "quick", "memory", "paper", "gpu"};
 }
 
-std::vector<Item> suite_items(const std::string& name, const std::vector<std::string>& operators) {
+std::vector<Item> suite_items(const std::string& name, const std::vector<std::string>& operators,
+                              int64_t cache) {
   std::vector<Item> items;
   const auto add = [&](std::vector<Item> some) { items.insert(items.end(), some.begin(), some.end()); };
   if (name == "quick") {
@@ -55,25 +96,7 @@ std::vector<Item> suite_items(const std::string& name, const std::vector<std::st
     for (const char* op : {"optimizer.sgd", "optimizer.moving_average", "optimizer.squared_norm"})
       items.push_back({op, "", "cpu", "resnet50"});
   } else if (name == "memory") {
-    // What waits for memory, beyond the caches: 25 million elements in rows of several lengths, and the fused
-    // passes' large cases.
-    for (const char* dtype : {"f32", "bf16"})
-      for (const std::string& op : operators) {
-        const bool norm = op == "batchnorm.statistics" || op == "batchnorm.normalize" ||
-                          op == "batchnorm.reduce" || op == "batchnorm.apply";
-        if (!norm && op.rfind("fakequant.", 0) != 0 && op.rfind("relu.", 0) != 0 && op != "add") continue;
-        for (const char* dims :
-             norm ? std::vector{"n=64,hw=6272,c=64,segments=2", "n=64,hw=784,c=512,segments=2",
-                                "n=64,hw=196,c=2048,segments=2"}
-                  : std::vector{"count=25690112"}) {
-          Item item{op, "", "cpu", "", parse_dims(dims)};
-          item.dtype = dtype;
-          if (item.quantizer()) item.bits = 4;
-          items.push_back(item);
-        }
-      }
-    for (const std::string& op : operators)
-      if (op.rfind("normquant.", 0) == 0 || op.rfind("optimizer.", 0) == 0) add(large_cases(op));
+    add(memory_items(operators, cache));
   } else if (name == "gpu") {
     // What a GPU's caches do not hold, in the types it trains in; convolutions of each kind, dense and of a
     // subnet.

@@ -4,12 +4,15 @@
 #include <string>
 #include <vector>
 
+#include "kernels/cpu/caches.h"
 #include "tools/bench/item.h"
 
 namespace rtfq::lab {
 
-/// What a suite measures: rtfq, quick, memory, paper or gpu. Items without implementation.
-std::vector<Item> suite_items(const std::string& name, const std::vector<std::string>& operators);
+/// What a suite measures: rtfq, quick, memory, paper or gpu. Items without implementation. `cache`: bytes of
+/// the last-level cache, which the operands of "memory" do not fit.
+std::vector<Item> suite_items(const std::string& name, const std::vector<std::string>& operators,
+                              int64_t cache = kernels::cpu::last_level_cache());
 std::vector<std::string> suites();
 
 }  // namespace rtfq::lab
