@@ -50,10 +50,11 @@ RTFQ_INLINE bool streams_gradient(const NormQuantShape& s, const void* to,
 struct ReducePartials {
   static constexpr int64_t rows_per_sum = 64;
 
-  /// Where little is read beside x and a gradient, it pays that the arrays stay in the first cache; of
-  /// several operands long rows are read better as a whole.
+  /// Where little is read beside x and a gradient, it pays that the arrays stay in the first cache, but on
+  /// Intel's processors (as for joined_tiles); of several operands long rows are read better as a whole.
   RTFQ_INLINE explicit ReducePartials(const NormQuantShape& s)
-      : tiles(s.norm.c, s.residual == RTFQ_RESIDUAL_NONE ? ChannelTiles::tile / 2 : ChannelTiles::tile),
+      : tiles(s.norm.c, s.residual == RTFQ_RESIDUAL_NONE && !made_by_intel() ? ChannelTiles::tile / 2
+                                                                             : ChannelTiles::tile),
         sums(s.residual == RTFQ_RESIDUAL_NORM ? 3 : 2),
         per_block(sums * s.norm.c + 2),
         blocks(s.norm, rows_of_sums(s.norm, tiles, rows_per_sum)) {}

@@ -85,9 +85,11 @@ struct ReduceSums {
 template <class V, class T, rtfq_residual residual, rtfq_identity identity>
 void normquant_reduce(const NormQuantShape& s, const NormQuantReduceArgs& a) {
   using Sums = ReduceSums<V, T, residual, identity>;
-  // Memory serves one row of floats at a time better than two; of bf16, half as long, it does not matter, and
-  // two need fewer instructions, where there are registers for both.
-  constexpr int together = sizeof(T) == 2 && V::register_bytes == 64 ? 2 : 1;
+  // Memory serves one row at a time better than two: of floats, and on Intel's processors of bf16 as well
+  // (Granite Rapids, with codes: 0.85 to 0.98 of the time); on AMD's, of those rows, half as long, it does
+  // not matter. Two need fewer instructions, where there are registers for both.
+  constexpr bool holds_pairs = sizeof(T) == 2 && V::register_bytes == 64;
+  const bool pairs = holds_pairs && !made_by_intel();
   const ReducePartials layout(s);
   const bool stream = streams_gradient(s, a.g_z, {a.g_codes, a.g_identity});
 #pragma omp parallel if (elements(s.norm) >= parallel_elements)
@@ -112,10 +114,11 @@ void normquant_reduce(const NormQuantShape& s, const NormQuantReduceArgs& a) {
           [&](int64_t from, int64_t rows, int64_t width) RTFQ_INLINE_LAMBDA {
             for (auto& of : sums.of) std::fill_n(of, whole_runs(width), 0.0f);
             int64_t row = 0;
-            for (; row + together <= rows; row += together)
-              sums.template add<together>(residual_sum, gradient, g_z, stream, from + row * stride,
-                                          layout.tiles, width);
-            if (row < rows)
+            if constexpr (holds_pairs)
+              for (; pairs && row + 2 <= rows; row += 2)
+                sums.template add<2>(residual_sum, gradient, g_z, stream, from + row * stride, layout.tiles,
+                                     width);
+            for (; row < rows; ++row)
               sums.template add<1>(residual_sum, gradient, g_z, stream, from + row * stride, layout.tiles,
                                    width);
             for (int which = 0; which < Sums::of_lanes; ++which)
