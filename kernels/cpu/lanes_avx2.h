@@ -172,6 +172,8 @@ struct Avx2 {
   }
   /// x where the mask holds, else 0.
   RTFQ_INLINE static Floats where(Mask mask, Floats x) { return both(mask, x); }
+  /// a, and where the mask holds b added to it.
+  RTFQ_INLINE static Floats add_where(Mask mask, Floats a, Floats b) { return add(a, where(mask, b)); }
   /// a where the mask holds, else b.
   RTFQ_INLINE static Floats choose(Mask mask, Floats a, Floats b) {
     return {_mm256_blendv_ps(b.low, a.low, mask.low), _mm256_blendv_ps(b.high, a.high, mask.high)};
@@ -297,6 +299,7 @@ struct Avx2Narrow {
   RTFQ_INLINE static Mask less(Floats a, Floats b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
   RTFQ_INLINE static Mask equal(Floats a, Floats b) { return _mm256_cmp_ps(a, b, _CMP_EQ_OQ); }
   RTFQ_INLINE static Floats where(Mask mask, Floats x) { return _mm256_and_ps(mask, x); }
+  RTFQ_INLINE static Floats add_where(Mask mask, Floats a, Floats b) { return add(a, where(mask, b)); }
 
   RTFQ_INLINE static Doubles no_doubles() { return Avx2::no_doubles(); }
   RTFQ_INLINE static void add_to(Doubles& sum, const Run& x) {

@@ -148,9 +148,12 @@ struct Avx512 {
   }
 
   RTFQ_INLINE static Mask less(Floats a, Floats b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
-  RTFQ_INLINE static Mask at_most(Floats a, Floats b) { return _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ); }
+  RTFQ_INLINE static Mask below_or_nan(Floats a, Floats b) { return _mm512_cmp_ps_mask(b, a, _CMP_NLE_UQ); }
   RTFQ_INLINE static Mask both(Mask a, Mask b) { return static_cast<Mask>(a & b); }
   RTFQ_INLINE static Floats where(Mask mask, Floats x) { return _mm512_maskz_mov_ps(mask, x); }
+  RTFQ_INLINE static Floats add_where(Mask mask, Floats a, Floats b) {
+    return _mm512_mask_add_ps(a, mask, a, b);
+  }
   RTFQ_INLINE static Floats choose(Mask mask, Floats a, Floats b) { return _mm512_mask_blend_ps(mask, b, a); }
   RTFQ_INLINE static Floats fraction(Mask mask, Floats a, Floats b) {
     return _mm512_mask_reduce_ps(b, mask, a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
@@ -174,8 +177,9 @@ struct Avx512 {
 
  private:
   RTFQ_INLINE static __m512i add_half(__m512i bits) {
-    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-    return _mm512_add_epi32(_mm512_add_epi32(bits, odd), _mm512_set1_epi32(0x7fff));
+    const __m512i almost = _mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff));
+    const __mmask16 odd = _mm512_test_epi32_mask(bits, _mm512_set1_epi32(0x10000));
+    return _mm512_mask_add_epi32(almost, odd, almost, _mm512_set1_epi32(1));
   }
   template <bool stream>
   RTFQ_INLINE static void store_joined(bf16* to, __m512i even, __m512i odd) {

@@ -35,21 +35,21 @@ struct UnsignedQuantizer {
       return V::ints(V::minimum(V::maximum(v, V::all(0.0f)), high));
   }
 
-  /// g where 0 < v < qp, and g*t added to `sum`: t is qp from qp on, 0 up to 0, the rounding error between,
+  /// Where 0 < v < qp, and g*t added to `sum`: t is qp from qp on, 0 up to 0, the rounding error between,
   /// which is exact.
-  RTFQ_INLINE Floats backward(Floats z, Floats g, Floats& sum) const {
+  RTFQ_INLINE typename V::Mask backward(Floats z, Floats g, Floats& sum) const {
     const Floats v = V::multiply(z, r);
     if constexpr (V::has_masks) {
-      const auto inside = V::both(V::less(V::all(0.0f), v), V::less(v, high));
-      const Floats beyond = V::where(V::at_most(high, v), minus_high);
+      const auto below = V::below_or_nan(v, high), inside = V::both(below, V::less(V::all(0.0f), v));
+      const Floats beyond = V::choose(below, V::all(0.0f), minus_high);
       sum = V::subtract_product(g, V::fraction(inside, v, beyond), sum);
-      return V::where(inside, g);
+      return inside;
     } else {
       // Clamped to the floats that lie inside, what lies there is itself; the others round to 0 and qp.
       const Floats nearest = V::minimum(V::maximum(v, least), greatest);
       const auto inside = V::equal(v, nearest);
       sum = V::multiply_add(g, V::subtract(V::round(nearest), V::where(inside, v)), sum);
-      return V::where(inside, g);
+      return inside;
     }
   }
 };
@@ -162,13 +162,16 @@ struct SumGradient {
   };
 
   RTFQ_INLINE Floats at(const Run& run, Floats z, int part, Floats& ds, Floats& identity_ds) const {
-    const Floats g = codes.backward(z, V::load_part(run.of_codes, part), ds);
-    if constexpr (identity == RTFQ_IDENTITY_CODES)
-      return V::add(g, identity_codes.backward(z, V::load_part(run.of_identity, part), identity_ds));
-    else if constexpr (identity == RTFQ_IDENTITY_VALUES)
-      return V::add(g, V::where(V::less(V::all(0.0f), z), V::load_part(run.of_identity, part)));
-    else
+    const Floats of_codes = V::load_part(run.of_codes, part);
+    const Floats g = V::where(codes.backward(z, of_codes, ds), of_codes);
+    if constexpr (identity == RTFQ_IDENTITY_CODES) {
+      const Floats of_identity = V::load_part(run.of_identity, part);
+      return V::add_where(identity_codes.backward(z, of_identity, identity_ds), g, of_identity);
+    } else if constexpr (identity == RTFQ_IDENTITY_VALUES) {
+      return V::add_where(V::less(V::all(0.0f), z), g, V::load_part(run.of_identity, part));
+    } else {
       return g;
+    }
   }
 };
 
