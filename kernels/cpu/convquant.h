@@ -14,6 +14,13 @@ std::size_t convquant_vnni_packed(const ConvQuantShape&);
 void convquant_vnni_pack(const ConvQuantShape&, const void* weights, void* packed, Stream);
 void convquant_vnni(const ConvQuantShape&, const ConvQuantArgs&, Stream);
 
+// AVX-VNNI: the same shapes.
+const char* convquant_avxvnni_unsupported(const ConvQuantShape&);
+std::size_t convquant_avxvnni_workspace(const ConvQuantShape&);
+std::size_t convquant_avxvnni_packed(const ConvQuantShape&);
+void convquant_avxvnni_pack(const ConvQuantShape&, const void* weights, void* packed, Stream);
+void convquant_avxvnni(const ConvQuantShape&, const ConvQuantArgs&, Stream);
+
 // AVX2: the same shapes.
 const char* convquant_avx2_unsupported(const ConvQuantShape&);
 std::size_t convquant_avx2_workspace(const ConvQuantShape&);

@@ -18,6 +18,11 @@ const char* vnni_unsupported(const ConvQuantShape& s) {
   return has ? cpu::convquant_vnni_unsupported(s) : "this processor has no AVX-512 with VNNI";
 }
 
+const char* avxvnni_unsupported(const ConvQuantShape& s) {
+  static const bool has = cpu::has_avx_vnni();
+  return has ? cpu::convquant_avxvnni_unsupported(s) : "this processor has no AVX-VNNI";
+}
+
 }  // namespace
 
 std::span<const ConvQuantForward::Impl> ConvQuantForward::cpu() {
@@ -26,6 +31,8 @@ std::span<const ConvQuantForward::Impl> ConvQuantForward::cpu() {
        cpu::convquant_amx_pack},
       {"vnni", vnni_unsupported, cpu::convquant_vnni, cpu::convquant_vnni_workspace,
        cpu::convquant_vnni_packed, cpu::convquant_vnni_pack},
+      {"avx_vnni", avxvnni_unsupported, cpu::convquant_avxvnni, cpu::convquant_avxvnni_workspace,
+       cpu::convquant_avxvnni_packed, cpu::convquant_avxvnni_pack},
       {"avx2", cpu::convquant_avx2_unsupported, cpu::convquant_avx2, cpu::convquant_avx2_workspace,
        cpu::convquant_avx2_packed, cpu::convquant_avx2_pack},
       {"naive", supports_all<ConvQuantShape>, cpu::convquant_naive}};

@@ -1,5 +1,6 @@
 #include "kernels/cpu/features.h"
 
+#include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -27,6 +28,12 @@ bool fast_int8() {
 bool has_avx512() {
   static const bool here = has(dnnl::cpu_isa::avx512_core);
   return here;
+}
+
+bool has_avx_vnni() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  // Of the extended features' second page; 512 bits of VNNI say nothing of it.
+  return has(dnnl::cpu_isa::avx2_vnni) && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax & 1 << 4);
 }
 
 bool has_amx() {

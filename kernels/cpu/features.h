@@ -19,6 +19,9 @@ bool has_avx512();
 /// Why a kernel that needs it refuses.
 inline constexpr const char* no_avx512 = "this processor has no AVX-512";
 
+/// VNNI on 256 bits in AVX2's encoding.
+bool has_avx_vnni();
+
 /// AMX's tiles of bytes, with the system's leave to use them, which this asks for.
 bool has_amx();
 

@@ -125,6 +125,12 @@ TEST_CASE("convquant: vnni gives the same codes, on any number of threads") {
   require_same("vnni");
 }
 
+TEST_CASE("convquant: avx_vnni gives the same codes, on any number of threads") {
+  const auto some = make_convquant_shape(Layer(shapes().front()).conv);
+  if (const char* reason = implementation<ConvQuantForward>("avx_vnni").unsupported(some)) return skip(reason);
+  require_same("avx_vnni");
+}
+
 // What decides how long its runs are: the magnitude of weights and codes, and how many steps there are.
 TEST_CASE("convquant: avx2 adds up in 16 bits only what they hold") {
   for (const int32_t x_qp : {1, 3, 15, 63, 127, 128, 200, 255})
