@@ -12,9 +12,7 @@ const char* amx_unsupported(const ConvQuantShape& s) {
 
 // The detour over features.h lets ONEDNN_MAX_CPU_ISA take it away.
 const char* vnni_unsupported(const ConvQuantShape& s) {
-  static const bool has = cpu::fast_int8() && __builtin_cpu_supports("avx512vnni") &&
-                          __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-                          __builtin_cpu_supports("avx512dq");
+  static const bool has = cpu::has_avx512() && cpu::fast_int8() && __builtin_cpu_supports("avx512vnni");
   return has ? cpu::convquant_vnni_unsupported(s) : "this processor has no AVX-512 with VNNI";
 }
 
