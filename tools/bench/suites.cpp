@@ -25,15 +25,19 @@ std::vector<Item> memory_items(const std::vector<std::string>& operators, int64_
   struct Rows {
     int64_t hw, c;
   };
+  struct Type {
+    const char* name;
+    int64_t bytes;
+  };
   constexpr Rows rows[] = {{6272, 64}, {784, 512}, {196, 2048}};
   constexpr int64_t images = 64, elements = images * 784 * 512;
   std::vector<Item> items;
-  for (const auto& [dtype, bytes] : {std::pair{"f32", 4}, std::pair{"bf16", 2}}) {
-    const int64_t times = 1 + cache / (elements * bytes);
+  for (const Type& type : {Type{"f32", 4}, Type{"bf16", 2}}) {
+    const int64_t times = 1 + cache / (elements * type.bytes);
     for (const std::string& op : operators) {
       const auto add = [&](std::map<std::string, int64_t> dims) {
         Item item{op, "", "cpu", "", std::move(dims)};
-        item.dtype = dtype;
+        item.dtype = type.name;
         if (item.quantizer()) item.bits = 4;
         items.push_back(std::move(item));
       };
@@ -52,7 +56,8 @@ std::vector<Item> memory_items(const std::vector<std::string>& operators, int64_
       }
       if (op.rfind("fakequant.", 0) == 0 || op.rfind("relu.", 0) == 0 || op == "add")
         add({{"count", elements * times}});
-      if (update && bytes == 4) add({{"count", elements * times}, {"tensors", 161}});  // as ResNet-50 has
+      if (update && type.bytes == 4)
+        add({{"count", elements * times}, {"tensors", 161}});  // as ResNet-50 has
     }
   }
   return items;
