@@ -170,6 +170,8 @@ std::unique_ptr<Instance> custom_parts::image(const CustomRequest& request) {
   const bool antialias = !resizes || dims.get("antialias", 1) != 0;
   dims.finish();
   if (request.type != RTFQ_F32) refuse(request, "results are f32");
+  if (!resizes && (request.fill == Fill::zeros || request.fill == Fill::given))
+    refuse(request, "its pixels are drawn, --data has no others");
   if (!resizes) return instance_of(normalize(n, h, w, c));
   return instance_of(resize({"custom", n, h, w, c, p, q, antialias, 4e-6}, &request));
 }

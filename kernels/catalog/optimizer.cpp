@@ -192,10 +192,7 @@ std::unique_ptr<Problem<SquaredNorm>> squared_norm(const Sizes& sizes, bool exac
   }
   problem->args = {*tensors, problem->add<double>(1)};
   problem->workspace = &problem->args.workspace;
-  // A sum of n doubles in any order: eight times what n independent roundings come to.
-  const double relative = 8 * std::sqrt(static_cast<double>(total(sizes))) * 0x1p-53;
-  problem->expected.push_back(
-      {"out", problem->last(), RTFQ_F32, {sum + lost}, 0, exact ? 0 : std::max(1e-12, relative), true});
+  problem->expected.push_back({"out", problem->last(), RTFQ_F32, {sum + lost}, 0, exact ? 0 : 1e-12, true});
   return problem;
 }
 

@@ -186,10 +186,16 @@ void moving_average_naive(const OptimizerShape&, const MovingAverageArgs& a, Str
 }
 
 void squared_norm_naive(const OptimizerShape&, const SquaredNormArgs& a, Stream) {
-  *a.out = 0;
+  // One sum of millions rounds too often; each addition's error goes into the next (Kahan).
+  double sum = 0, error = 0;
   for (const SgdTensor& t : a.tensors)
-    for (int64_t i = 0; i < t.count; ++i)
-      *a.out += static_cast<double>(t.gradient[i]) * static_cast<double>(t.gradient[i]);
+    for (int64_t i = 0; i < t.count; ++i) {
+      const double next = static_cast<double>(t.gradient[i]) * static_cast<double>(t.gradient[i]) - error;
+      const double more = sum + next;
+      error = (more - sum) - next;
+      sum = more;
+    }
+  *a.out = sum;
 }
 
 void clip_scale(const OptimizerShape&, const ClipScaleArgs& a, Stream) {

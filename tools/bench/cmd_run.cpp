@@ -20,7 +20,7 @@ struct Options {
   Selection selection;
   Settings settings;
   std::string json_file, csv_file, noise = "2%", markdown_file;
-  bool profile = false, no_counters = false, seconds_given = false;
+  bool profile = false, no_counters = false, seconds_given = false, verify_small = false;
 };
 
 /// The devices of a run, whose roofs must be one.
@@ -129,8 +129,10 @@ int run(Options& options, const std::string& command) {
   options.settings.counters = !options.no_counters;
   // A suite of a minute cannot give every row of a noisy machine four seconds.
   if (options.selection.suite == "quick" && !options.seconds_given) options.settings.seconds = 1;
-  // Its shapes are as long as this machine's caches make them.
-  if (options.selection.suite == "memory") options.settings.verify_small = true;
+  if (options.verify_small)
+    options.settings.verify_images = small_images, options.settings.verify_elements = small_elements;
+  else if (options.selection.suite == "memory")  // as long as this machine's caches make them
+    options.settings.verify_images = memory_images, options.settings.verify_elements = memory_elements;
   const auto known = cli::as_usage([&] { return offers(plugin_files(options.selection)); });
   const auto items = cli::as_usage([&] { return items_of(options.selection, known); });
   if (options.profile) return profile(items, files_of(known));
@@ -204,7 +206,7 @@ void add_run(CLI::App& app, cli::Action& action) {
   command->add_flag("--warm", options->settings.warm,
                     "on GPUs: leave the level-two cache as the last launch left it");
   command->add_flag("--verify-only", options->settings.verify_only, "no timing");
-  command->add_flag("--verify-small", options->settings.verify_small,
+  command->add_flag("--verify-small", options->verify_small,
                     "verify shapes of one's own with 2 images or 2^20 elements, time them in full");
   command->add_flag("--no-counters", options->no_counters, "leave the processor's event counters alone");
   command->add_flag(

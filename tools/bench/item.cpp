@@ -198,7 +198,8 @@ void to_json(json& j, const Settings& s) {
        {"verify_only", s.verify_only},
        {"cold", s.cold},
        {"warm", s.warm},
-       {"verify_small", s.verify_small},
+       {"verify_images", s.verify_images},
+       {"verify_elements", s.verify_elements},
        {"counters", s.counters},
        {"limit", s.limit},
        {"threads", s.threads},
@@ -213,7 +214,8 @@ void from_json(const json& j, Settings& s) {
   s.verify_only = j.at("verify_only");
   s.cold = j.at("cold");
   s.warm = j.value("warm", false);
-  s.verify_small = j.value("verify_small", false);
+  s.verify_images = j.value("verify_images", int64_t{0});
+  s.verify_elements = j.value("verify_elements", int64_t{0});
   s.counters = j.at("counters");
   s.limit = j.at("limit");
   s.threads = j.value("threads", 0);

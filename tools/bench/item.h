@@ -93,6 +93,9 @@ struct Row {
 void to_json(json&, const Row&);
 void from_json(const json&, Row&);
 
+/// What --verify-small verifies of a shape.
+inline constexpr int64_t small_images = 2, small_elements = int64_t{1} << 20;
+
 /// How measurements are made.
 struct Settings {
   double sample_seconds = 0.03;  ///< a sample lasts at least this
@@ -100,11 +103,13 @@ struct Settings {
   double noise = 0.02;           ///< half width of the median's 99 % interval that is enough
   double seconds = 4;            ///< that one item may be timed
   bool verify_only = false, cold = false, counters = true;
-  bool verify_small = false;  ///< shapes of one's own are verified with few images, timed with all
-  bool warm = false;          ///< on GPUs, whose level-two cache is emptied otherwise
-  double limit = 20;          ///< seconds a launch may take before it is taken for hanging
-  int threads = 0;            ///< of OpenMP; 0: as many as there are
-  int simt_seeds = 20;        ///< thread orders under which kernels of the executor are verified
+  /// Shapes of one's own are verified with at most so many images or elements and timed with all; 0: verified
+  /// whole.
+  int64_t verify_images = 0, verify_elements = 0;
+  bool warm = false;    ///< on GPUs, whose level-two cache is emptied otherwise
+  double limit = 20;    ///< seconds a launch may take before it is taken for hanging
+  int threads = 0;      ///< of OpenMP; 0: as many as there are
+  int simt_seeds = 20;  ///< thread orders under which kernels of the executor are verified
 };
 void to_json(json&, const Settings&);
 void from_json(const json&, Settings&);

@@ -66,7 +66,7 @@ std::string repeat_command(const Item& item, const std::string& case_name, bool 
     if (item.bits) text += " --bits " + std::to_string(item.bits) + (item.is_signed ? "s" : "");
     if (item.dtype != "f32") text += " --dtype " + item.dtype;
     if (item.data != "normal") text += " --data " + cli::shell_word(item.data);
-    if (settings.verify_small) text += " --verify-small";
+    if (settings.verify_elements == small_elements) text += " --verify-small";
   }
   const Settings usual;
   add("--threads", settings.threads, usual.threads);

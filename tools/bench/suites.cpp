@@ -30,10 +30,9 @@ std::vector<Item> memory_items(const std::vector<std::string>& operators, int64_
     int64_t bytes;
   };
   constexpr Rows rows[] = {{6272, 64}, {784, 512}, {196, 2048}};
-  constexpr int64_t images = 64, elements = images * 784 * 512;
   std::vector<Item> items;
   for (const Type& type : {Type{"f32", 4}, Type{"bf16", 2}}) {
-    const int64_t times = 1 + cache / (elements * type.bytes);
+    const int64_t times = 1 + cache / (memory_elements * type.bytes);
     for (const std::string& op : operators) {
       const auto add = [&](std::map<std::string, int64_t> dims) {
         Item item{op, "", "cpu", "", std::move(dims)};
@@ -49,15 +48,15 @@ std::vector<Item> memory_items(const std::vector<std::string>& operators, int64_
       for (const Rows& of : rows) {
         if (!norm && !fused) break;
         std::map<std::string, int64_t> dims{
-            {"n", images * times}, {"hw", of.hw}, {"c", of.c}, {"segments", 2}};
+            {"n", memory_images * times}, {"hw", of.hw}, {"c", of.c}, {"segments", 2}};
         add(dims);
         dims["residual"] = RTFQ_RESIDUAL_CODES, dims["identity"] = RTFQ_IDENTITY_CODES;
         if (fused) add(dims);
       }
       if (op.rfind("fakequant.", 0) == 0 || op.rfind("relu.", 0) == 0 || op == "add")
-        add({{"count", elements * times}});
+        add({{"count", memory_elements * times}});
       if (update && type.bytes == 4)
-        add({{"count", elements * times}, {"tensors", 161}});  // as ResNet-50 has
+        add({{"count", memory_elements * times}, {"tensors", 161}});  // as ResNet-50 has
     }
   }
   return items;

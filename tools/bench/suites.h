@@ -15,4 +15,7 @@ std::vector<Item> suite_items(const std::string& name, const std::vector<std::st
                               int64_t cache = kernels::cpu::last_level_cache());
 std::vector<std::string> suites();
 
+/// Of "memory", what is verified of each shape, however long: 25 million elements.
+inline constexpr int64_t memory_images = 64, memory_elements = memory_images * 784 * 512;
+
 }  // namespace rtfq::lab

@@ -56,15 +56,18 @@ std::vector<catalog::Contract> other_rules(const catalog::Contract& declared) {
   return rules;
 }
 
-/// The item with two images, or a million elements, of each of which an fp64 reference takes long.
-Item small(Item item) {
+/// The item with fewer images or elements, of which an fp64 reference takes long.
+Item shortened(Item item, int64_t images, int64_t elements) {
   const auto at_most = [&](const char* dim, int64_t most) {
     const auto found = item.dims.find(dim);
     if (found != item.dims.end()) found->second = std::min(found->second, most);
   };
-  at_most("n", 2);
-  at_most("count", int64_t{1} << 20);
+  at_most("n", images);
+  at_most("count", elements);
   return item;
+}
+Item small(Item item) {
+  return shortened(std::move(item), small_images, small_elements);
 }
 
 }  // namespace
@@ -179,8 +182,13 @@ void Verifier::battery(const Item& item, Row& row) {
   row.repeat = found.item.catalog_case;
 }
 
+Item Verifier::verified_part(const Item& item) const {
+  return settings_.verify_elements ? shortened(item, settings_.verify_images, settings_.verify_elements)
+                                   : item;
+}
+
 kernels::catalog::Instance& Verifier::problem_of(const Item& wanted) {
-  const Item item = settings_.verify_small ? small(wanted) : wanted;
+  const Item item = verified_part(wanted);
   if (!problem_ || !same_problem(item, problem_item_)) {
     phase_("making the data and the reference of " + item.name(), making_limit);
     problem_.reset();
@@ -196,7 +204,7 @@ Item Verifier::named(const Item& item) {
 }
 
 bool Verifier::item(const Item& wanted, Row& row) {
-  const Item item = settings_.verify_small ? small(wanted) : wanted;
+  const Item item = verified_part(wanted);
   problem_of(wanted);
   const std::string reason =
       problem_->unsupported(kernels::parse_device(item.device).backend, item.implementation);

@@ -33,6 +33,7 @@ class Verifier {
 
  private:
   /// What `item` is asked of.
+  Item verified_part(const Item&) const;
   kernels::catalog::Instance& problem_of(const Item&);
   void verify(kernels::catalog::Instance&, const Item&, const std::string& case_name, Row&);
   /// "it agrees with RTFQ_TIES_UP in every small case: ...", or nothing. `first` is a case where it was off;
