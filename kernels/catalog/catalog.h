@@ -159,8 +159,8 @@ class Instance {
   virtual double prepare_seconds() const = 0;
   /// Bytes of all operands, packed weights and workspace: whether a case fits a cache.
   virtual std::size_t footprint() const = 0;
-  /// Whether next to nothing of the operands is written, so that memory's rate of reading alone bounds it.
-  virtual bool only_reads() const = 0;
+  /// Of the bytes that the operator declares to move those that it reads: the rest is its outputs.
+  virtual double read_share() const = 0;
   /// The shape in words and which outputs are wanted: "rows 1, groups 1, cols 1003, ...; outputs y, codes".
   virtual std::string description() const = 0;
 };

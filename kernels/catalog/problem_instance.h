@@ -123,13 +123,11 @@ class ProblemInstance final : public Instance {
     for (const auto& buffer : problem_->buffers) bytes += buffer->bytes();
     return bytes;
   }
-  bool only_reads() const override {
-    std::size_t all = 0, written = 0;
-    for (std::size_t i = 0; i < problem_->buffers.size(); ++i) {
-      all += problem_->buffers[i]->bytes();
-      if (is_output(i)) written += problem_->buffers[i]->bytes();
-    }
-    return written < all / 50;
+  double read_share() const override {
+    double written = 0;
+    for (std::size_t i = 0; i < problem_->buffers.size(); ++i)
+      if (is_output(i)) written += static_cast<double>(problem_->buffers[i]->bytes());
+    return std::clamp(1 - written / cost().bytes, 0.0, 1.0);
   }
   Cost cost() const override { return declared_cost<Op>(problem_->shape); }
   std::string description() const override {

@@ -10,10 +10,11 @@
 
 namespace rtfq::kernels::cpu {
 
-/// to[i] = element(lanes, lane, i, n) for every run of the tensor. `fill` computes the lanes of a tile of a
-/// block.
+/// to[i] = element(lanes, lane, i, n) for every run of the tensor, of two rows side by side where two places
+/// are read. `fill` computes the lanes of a tile of a block.
 template <class V, class T, bool stream, class Lanes, class Fill, class Element>
-RTFQ_INLINE void for_each_element(const BatchNormShape& s, T* to, Fill&& fill, Element&& element) {
+RTFQ_INLINE void for_each_element(const BatchNormShape& s, T* to, bool two_places, Fill&& fill,
+                                  Element&& element) {
   constexpr int64_t least_elements = 32768, least_wide_rows = 16;
   const ChannelTiles tiles(s.c);
   const RowBlocks blocks(s, std::max(least_elements / tiles.lanes(), least_wide_rows) * tiles.fold);
@@ -29,11 +30,17 @@ RTFQ_INLINE void for_each_element(const BatchNormShape& s, T* to, Fill&& fill, E
           block, filled, block.rows,
           [&](int64_t channel, int64_t width) { fill(lanes, block.segment, channel, width); },
           [&](int64_t from, int64_t rows, int64_t width) RTFQ_INLINE_LAMBDA {
-            for (int64_t row = 0; row < rows; ++row, from += stride)
+            const int64_t half = two_places ? rows / 2 : 0;
+            const auto each = [&](auto places, int64_t first) RTFQ_INLINE_LAMBDA {
               for_each_run_of_32(width, [&](int64_t lane, int64_t n) RTFQ_INLINE_LAMBDA {
-                const int64_t at = from + lane;
-                write_run<V, false>(to + at, element(lanes, lane, at, ahead, n), n, stream);
+                repeat<places()>([&](int place) RTFQ_INLINE_LAMBDA {
+                  const int64_t at = from + (first + place * half) * stride + lane;
+                  write_run<V, false>(to + at, element(lanes, lane, at, ahead, n), n, stream);
+                });
               });
+            };
+            for (int64_t row = 0; row < half; ++row) each(std::integral_constant<int, 2>{}, row);
+            for (int64_t row = 2 * half; row < rows; ++row) each(std::integral_constant<int, 1>{}, row);
           });
     }
     finish_stores<stream>();
@@ -44,7 +51,7 @@ template <class V, class T, bool relu, bool stream>
 void batchnorm_normalize(const BatchNormShape& s, const BatchNormNormalizeArgs& a) {
   const auto* x = static_cast<const T*>(a.x);
   for_each_element<V, T, stream, NormLanes>(
-      s, static_cast<T*>(a.y),
+      s, static_cast<T*>(a.y), reads_two_places(),
       [&](NormLanes& norm, int segment, int64_t channel, int64_t width) {
         norm.fill<T>(s, a.mean, a.variance, a.scale[segment], a.shift[segment], segment, channel, width);
       },
@@ -67,7 +74,7 @@ void batchnorm_apply(const BatchNormShape& s, const BatchNormApplyArgs& a) {
   const auto* x = static_cast<const T*>(a.x);
   const auto* g = static_cast<const T*>(a.g);
   for_each_element<V, T, stream, Lanes>(
-      s, static_cast<T*>(a.dx),
+      s, static_cast<T*>(a.dx), false,
       [&](Lanes& lanes, int segment, int64_t channel, int64_t width) {
         lanes.norm.template fill<T>(s, a.mean, a.variance, a.scale[segment], nullptr, segment, channel,
                                     width);

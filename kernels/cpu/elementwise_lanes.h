@@ -39,17 +39,19 @@ template <class V, bool stream, class T, class F>
 void map(int64_t count, const T* a, const T* b, T* y, F f) {
   constexpr int64_t block = 16384;
   const int64_t blocks = (count + block - 1) / block;
+  const bool two_places = b == a && reads_two_places();
 #pragma omp parallel for schedule(static) if (count >= parallel_elements)
   for (int64_t n = 0; n < blocks; ++n) {
     const int64_t first = n * block;
-    for_each_run_of_32(std::min(block, count - first), [&](int64_t i, int64_t rest) RTFQ_INLINE_LAMBDA {
+    const auto one = [&](int64_t i, int64_t rest) RTFQ_INLINE_LAMBDA {
       const int64_t at = first + i;
       prefetch_run(a + at);
       if (b != a) prefetch_run(b + at);
       const auto of_a = read_run<V>(a + at, rest), of_b = read_run<V>(b + at, rest);
       write_run<V, F::exact>(y + at, {{f(of_a.part[0], of_b.part[0]), f(of_a.part[1], of_b.part[1])}}, rest,
                              stream);
-    });
+    };
+    for_each_run_of_places(std::min(block, count - first), two_places, one);
     finish_stores<stream>();
   }
 }

@@ -41,21 +41,22 @@ RTFQ_INLINE void quantize_32(const Quantizer<V>& q, const T* x, T* y, uint8_t* c
 }
 
 template <class V, bool values, bool codes, bool stream, class T>
-RTFQ_INLINE void quantize_run(const Quantizer<V>& q, const T* x, T* y, uint8_t* code, int64_t count) {
-  constexpr int64_t width = 2 * V::width;
-  int64_t i = 0;
-  for (; i + width <= count; i += width) {
-    prefetch_run(x + i);
-    quantize_32<V, values, codes, stream>(q, x + i, values ? y + i : nullptr, codes ? code + i : nullptr);
-  }
-  if (i == count) return;
-  const auto rest = static_cast<std::size_t>(count - i);
-  alignas(64) T x_rest[width] = {}, y_rest[width];
-  alignas(32) uint8_t code_rest[width];
-  std::memcpy(x_rest, x + i, rest * sizeof(T));
-  quantize_32<V, values, codes, false>(q, x_rest, y_rest, code_rest);
-  if constexpr (values) std::memcpy(y + i, y_rest, rest * sizeof(T));
-  if constexpr (codes) std::memcpy(code + i, code_rest, rest);
+RTFQ_INLINE void quantize_run(const Quantizer<V>& q, const T* x, T* y, uint8_t* code, int64_t count,
+                              bool two_places) {
+  for_each_run_of_places(count, two_places, [&](int64_t i, int64_t n) RTFQ_INLINE_LAMBDA {
+    if (n >= 32) [[likely]] {
+      prefetch_run(x + i);
+      quantize_32<V, values, codes, stream>(q, x + i, values ? y + i : nullptr, codes ? code + i : nullptr);
+      return;
+    }
+    const auto rest = static_cast<std::size_t>(n);
+    alignas(64) T x_rest[32] = {}, y_rest[32];
+    alignas(32) uint8_t code_rest[32];
+    std::memcpy(x_rest, x + i, rest * sizeof(T));
+    quantize_32<V, values, codes, false>(q, x_rest, y_rest, code_rest);
+    if constexpr (values) std::memcpy(y + i, y_rest, rest * sizeof(T));
+    if constexpr (codes) std::memcpy(code + i, code_rest, rest);
+  });
 }
 
 template <class V, class T, bool values, bool codes, bool stream>
@@ -65,12 +66,14 @@ void fakequant_forward(const FakeQuantShape& s, const FakeQuantPartition& partit
   auto* y = static_cast<T*>(a.y);
   auto* code = static_cast<uint8_t*>(a.codes);  // signed codes are stored through their bytes
   const int64_t blocks = partition.blocks();
+  // Of bf16 it takes 1.07 to 1.2 of the time (Granite Rapids).
+  const bool two_places = sizeof(T) == 4 && reads_two_places();
 #pragma omp parallel for schedule(static) if (count(s) >= parallel_elements)
   for (int64_t block = 0; block < blocks; ++block) {
     const Quantizer<V> q(s, a.step[partition.span_of(block)]);
     partition.for_each_run(block, [&](int64_t from, int64_t to, int64_t n) RTFQ_INLINE_LAMBDA {
       quantize_run<V, values, codes, stream>(q, x + from, values ? y + to : nullptr,
-                                             codes ? code + to : nullptr, n);
+                                             codes ? code + to : nullptr, n, two_places);
     });
     finish_stores<stream>();
   }

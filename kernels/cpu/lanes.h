@@ -55,6 +55,17 @@ RTFQ_INLINE void for_each_run_of_32(int64_t count, F&& f) {
   for_each_runs_of_32<1>(count, f);
 }
 
+/// The same for what is read once, from far away; `two_places`: from both halves in turn.
+template <class F>
+RTFQ_INLINE void for_each_run_of_places(int64_t count, bool two_places, F&& f) {
+  const int64_t half = two_places ? count / 64 * 32 : 0;
+  for (int64_t i = 0; i < half; i += 32) {
+    f(i, 32);
+    f(half + i, 32);
+  }
+  for_each_run_of_32(count - 2 * half, [&](int64_t i, int64_t n) RTFQ_INLINE_LAMBDA { f(2 * half + i, n); });
+}
+
 /// A run at `from`, of which there are `count` elements or, where that is more, 32; zeros stand for the
 /// others.
 template <class V, class T>

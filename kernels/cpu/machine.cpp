@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <new>
+#include <type_traits>
 
 #include "kernels/cpu/caches.h"
 #include "kernels/cpu/policy.h"
@@ -31,10 +32,40 @@ void blocks(int64_t count, const Body& body) {
 
 /// Bytes a second of one run that moves `bytes`.
 template <class Run>
-double rate(double bytes, const Run& run) {
+double rate_of(double bytes, const Run& run) {
   const auto before = Clock::now();
   run();
   return bytes / since(before);
+}
+
+/// Reads `reads` arrays at several places at once, ahead of the processor's own prefetchers, where a core
+/// would wait for memory else, and writes one past the caches, or none.
+template <int reads, int writes, int places>
+void move(int64_t count, float* to, const float* const* from) {
+  constexpr int64_t part = block / places;
+  const __m256 scale = _mm256_set1_ps(3.0f);
+  blocks(count, [&](int64_t first) {
+    __m256 sum[2] = {};
+    const auto line = [&](int64_t at) RTFQ_INLINE_LAMBDA {
+      for (int array = 0; array < reads; ++array) prefetch(from[array] + at);
+      for (int half = 0; half < 2; ++half) {
+        const int64_t i = at + 8 * half;
+        __m256 value = _mm256_load_ps(from[0] + i);
+        if constexpr (reads == 2) value = _mm256_fmadd_ps(scale, _mm256_load_ps(from[1] + i), value);
+        if constexpr (reads == 3)
+          value = _mm256_fmadd_ps(_mm256_load_ps(from[1] + i), _mm256_load_ps(from[2] + i), value);
+        if constexpr (writes)
+          _mm256_stream_ps(to + i, value);
+        else
+          sum[half] = _mm256_add_ps(sum[half], value);
+      }
+    };
+    for (int64_t at = first; at < first + part; at += 16)
+      for (int place = 0; place < places; ++place) line(at + place * part);
+    finish_stores<writes != 0>();
+    // Sums must be wanted by somebody; those of ones are not negative.
+    if (!writes && _mm256_movemask_ps(_mm256_add_ps(sum[0], sum[1])) != 0) to[first] = 0;
+  });
 }
 
 /// The best answer of `measure`.
@@ -51,73 +82,68 @@ double best(double seconds, const Measure& measure) {
 
 MemoryProbe::MemoryProbe() {
   // Four times the last-level cache together, at least.
-  const auto cache = static_cast<double>(std::max<int64_t>(last_level_cache(), 32 << 20));
-  count_ = std::max<int64_t>(static_cast<int64_t>(4 * cache / 3 / sizeof(float)), 1 << 24) / block * block;
+  const auto cache = std::max<int64_t>(last_level_cache(), 32 << 20);
+  count_ = std::max<int64_t>(cache / static_cast<int64_t>(sizeof(float)), 1 << 24) / block * block;
   float value = 0;
-  for (auto* array : {&a_, &b_, &c_}) {
-    array->reset(
+  for (auto& array : arrays_) {
+    array.reset(
         static_cast<float*>(runtime::allocate_host(static_cast<std::size_t>(count_) * sizeof(float))));
-    if (!*array) throw std::bad_alloc();
+    if (!array) throw std::bad_alloc();
     // Each thread touches first what it will use.
-    float* const to = array->get();
+    float* const to = array.get();
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < count_; ++i) to[i] = value;
     value += 1;
   }
 }
 
-double MemoryProbe::copy() {
-  return rate(2 * array_bytes(), [&] {
-    blocks(count_, [&](int64_t at) {
-      for (int64_t i = at; i < at + block; i += 8)
-        _mm256_stream_ps(a_.get() + i, _mm256_load_ps(b_.get() + i));
-      _mm_sfence();
-    });
-  });
+double MemoryProbe::rate(MemoryMix mix) {
+  int& places = places_[static_cast<int>(mix)];
+  if (!places) {
+    double most = 0;
+    for (const int tried : {1, 2, 4})
+      if (const double its = std::max(run(mix, tried), run(mix, tried)); its > most)
+        most = its, places = tried;
+  }
+  return run(mix, places);
 }
 
-double MemoryProbe::triad() {
-  return rate(3 * array_bytes(), [&] {
-    const __m256 s = _mm256_set1_ps(3.0f);
-    blocks(count_, [&](int64_t at) {
-      for (int64_t i = at; i < at + block; i += 8)
-        _mm256_stream_ps(a_.get() + i,
-                         _mm256_fmadd_ps(s, _mm256_load_ps(c_.get() + i), _mm256_load_ps(b_.get() + i)));
-      _mm_sfence();
+double MemoryProbe::run(MemoryMix mix, int places) {
+  float* const to = arrays_[0].get();
+  const float* const from[] = {arrays_[1].get(), arrays_[2].get(), arrays_[3].get()};
+  const auto with = [&](auto reads, auto writes) {
+    const double bytes = static_cast<double>(count_ * (reads() + writes())) * sizeof(float);
+    return rate_of(bytes, [&] {
+      if (places == 1) return move<reads(), writes(), 1>(count_, to, from);
+      if (places == 2) return move<reads(), writes(), 2>(count_, to, from);
+      move<reads(), writes(), 4>(count_, to, from);
     });
-  });
-}
-
-double MemoryProbe::read() {
-  // From four places at once, and ahead of the processor's own prefetchers: else a core waits.
-  constexpr int64_t part = block / 4;
-  return rate(array_bytes(), [&] {
-    blocks(count_, [&](int64_t at) {
-      __m256 sum[4] = {};
-      for (int64_t i = at; i < at + part; i += 16)
-        for (int k = 0; k < 4; ++k) {
-          const float* const from = b_.get() + i + k * part;
-          prefetch(from);
-          sum[k] = _mm256_add_ps(_mm256_add_ps(sum[k], _mm256_load_ps(from)), _mm256_load_ps(from + 8));
-        }
-      // The sums must be wanted by somebody; ones have a sum that is not negative.
-      const __m256 all = _mm256_add_ps(_mm256_add_ps(sum[0], sum[1]), _mm256_add_ps(sum[2], sum[3]));
-      if (_mm256_movemask_ps(all) != 0) a_[static_cast<std::size_t>(at)] = 0;
-    });
-  });
+  };
+  using Yes = std::integral_constant<int, 1>;
+  switch (mix) {
+    case MemoryMix::copy:
+      return with(Yes{}, Yes{});
+    case MemoryMix::triad:
+      return with(std::integral_constant<int, 2>{}, Yes{});
+    case MemoryMix::schoenauer:
+      return with(std::integral_constant<int, 3>{}, Yes{});
+    case MemoryMix::read:
+      break;
+  }
+  return with(Yes{}, std::integral_constant<int, 0>{});
 }
 
 MachinePeaks measure_machine(double seconds, const std::function<void(const char*)>& progress) {
   MachinePeaks peaks;
-  const double each = seconds / 6;
+  const double each = seconds / 7;
   {
     MemoryProbe memory;
-    progress("memory: copy");
-    peaks.copy = best(each, [&] { return memory.copy(); });
-    progress("memory: triad");
-    peaks.triad = best(each, [&] { return memory.triad(); });
-    progress("memory: read");
-    peaks.read = best(each, [&] { return memory.read(); });
+    for (const MemoryMix mix : memory_mixes) {
+      constexpr const char* names[] = {"memory: copy", "memory: triad", "memory: Schoenauer triad",
+                                       "memory: read"};
+      progress(names[static_cast<int>(mix)]);
+      peaks.memory[mix] = best(each, [&] { return memory.rate(mix); });
+    }
   }
   progress("arithmetic: f32");
   peaks.f32 = matrix_peak(MatrixType::f32, each);

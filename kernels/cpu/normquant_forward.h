@@ -23,8 +23,7 @@ void normquant_forward(const NormQuantShape& s, const NormQuantForwardArgs& a, b
     T* const identity_values = static_cast<T*>(a.identity);
     SumLanes lanes;
     ChannelTiles::Filled filled;
-    // `places` rows side by side, `apart` elements from one to the next: a core that computes while it reads
-    // one place waits for memory longer (two cores of a Granite Rapids: 30 GB/s from one place, 37 from two).
+    // `places` rows side by side, `apart` elements from one to the next.
     const auto each_row = [&](auto places, int64_t from, int64_t apart, int64_t width) RTFQ_INLINE_LAMBDA {
       for_each_runs_of_32<together>(width, [&](int64_t lane, int64_t n) RTFQ_INLINE_LAMBDA {
         repeat<places()>([&](int place) RTFQ_INLINE_LAMBDA {
@@ -67,10 +66,11 @@ void normquant_forward(const NormQuantShape& s, const NormQuantForwardArgs& a, b
           block, filled, block.rows,
           [&](int64_t channel, int64_t width) { lanes.fill<T>(s, a.in, block.segment, channel, width); },
           [&](int64_t from, int64_t rows, int64_t width) RTFQ_INLINE_LAMBDA {
-            const int64_t half = rows / 2 * stride;
-            for (int64_t row = 0; row < rows / 2; ++row)
-              each_row(std::integral_constant<int, 2>{}, from + row * stride, half, width);
-            if (rows % 2) each_row(std::integral_constant<int, 1>{}, from + 2 * half, 0, width);
+            const int64_t half = reads_two_places() ? rows / 2 : 0;
+            for (int64_t row = 0; row < half; ++row)
+              each_row(std::integral_constant<int, 2>{}, from + row * stride, half * stride, width);
+            for (int64_t row = 2 * half; row < rows; ++row)
+              each_row(std::integral_constant<int, 1>{}, from + row * stride, 0, width);
           });
     }
     finish_stores<true>();

@@ -10,7 +10,7 @@ Lab::Lab() : root_(fs::temp_directory_path() / ("rtfq-lab-" + std::to_string(::g
   fs::remove_all(root_);
   fs::create_directories(root_);
   ::setenv("XDG_CACHE_HOME", at("cache").c_str(), 1);
-  lab::Machine made_up{"made up", "2026-01-01T00:00:00Z", 1, 10e9, 10e9, 10e9, 100e9, 0, 0};
+  lab::Machine made_up{"made up", "2026-01-01T00:00:00Z", 1, {{10e9, 10e9, 10e9, 10e9}}, 100e9, 0, 0};
   lab::keep_machine(made_up, lab::machine_file(1));
 }
 

@@ -18,11 +18,7 @@ int machine(bool refresh, int threads, const std::string& device_text) {
     std::printf("%s, measured %s\n", m.cpu.c_str(), m.date.c_str());
   else
     std::printf("%s, %d threads, measured %s\n", m.cpu.c_str(), m.threads, m.date.c_str());
-  if (gpu)
-    std::printf("memory     copy %.1f GB/s\n", m.copy / 1e9);
-  else
-    std::printf("memory     copy %.1f GB/s, triad %.1f GB/s, read alone %.1f GB/s\n", m.copy / 1e9,
-                m.triad / 1e9, m.read / 1e9);
+  std::printf("%s\n", m.memory_text().c_str());
   const auto peak = [&](const char* name, double value) {
     if (value > 0)
       std::printf("%-10s %.0f Gop/s%s\n", name, value / 1e9, gpu ? (" by " + m.by).c_str() : "");

@@ -156,7 +156,7 @@ void to_json(json& j, const Row& r) {
        {"iterations", r.iterations},
        {"bytes", r.cost.bytes},
        {"operations", r.cost.operations},
-       {"only_reads", r.only_reads},
+       {"read_share", r.read_share},
        {"footprint", r.footprint},
        {"noisy", r.noisy}};
   if (!r.message.empty()) j["message"] = r.message;
@@ -184,7 +184,8 @@ void from_json(const json& j, Row& r) {
   r.prepare_seconds = j.value("prepare_seconds", -1.0);
   r.cost.bytes = j.value("bytes", 0.0);
   r.cost.operations = j.value("operations", 0.0);
-  r.only_reads = j.value("only_reads", false);
+  // Earlier files knew copying and reading alone.
+  r.read_share = j.value("read_share", j.value("only_reads", false) ? 1.0 : 0.5);
   r.footprint = j.value("footprint", 0.0);
   r.noisy = j.value("noisy", false);
   if (j.contains("counters")) r.counters = j.at("counters").get<std::map<std::string, double>>();

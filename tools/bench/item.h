@@ -80,7 +80,7 @@ struct Row {
   int64_t iterations = 0;            ///< launches in a sample
   double prepare_seconds = -1;       ///< laying out weights; negative: there is nothing to lay out
   kernels::Cost cost{};              ///< as the operator declares it
-  bool only_reads = false;           ///< as kernels::catalog::Instance says
+  double read_share = 0.5;           ///< as kernels::catalog::Instance says
   double footprint = 0;              ///< bytes of all operands
   /// Of operands beyond the caches of the CPU: memory's rate beside each sample, bytes a second.
   std::vector<double> memory{};

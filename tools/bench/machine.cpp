@@ -16,8 +16,16 @@
 namespace rtfq::lab {
 
 using json = nlohmann::json;
+using kernels::cpu::memory_mixes;
+using kernels::cpu::MemoryMix;
+using kernels::cpu::MemoryRates;
 
 namespace {
+
+const char* key(MemoryMix mix) {
+  constexpr const char* keys[] = {"copy", "triad", "schoenauer", "read"};
+  return keys[static_cast<int>(mix)];
+}
 
 /// Our own fastest kernel where there is no library to measure a peak by: a 1x1 convolution that is a large
 /// matrix product.
@@ -36,7 +44,7 @@ double own_peak(kernels::runtime::GpuClock& clock, const kernels::Device& device
 }
 
 /// Counts the ways in which ceilings were measured; what was kept by another one is measured again.
-constexpr int method = 2;
+constexpr int method = 3;
 
 Machine measure_gpu(const kernels::Device& device) {
   auto& clock = gpu_clock(device);
@@ -48,16 +56,16 @@ Machine measure_gpu(const kernels::Device& device) {
     peaks.bf16 = own_peak(clock, device, RTFQ_BF16);
     peaks.int8 = own_peak(clock, device, RTFQ_U8);
   }
-  return {facts.name, utc_now(),  0,          peaks.copy, peaks.copy,    peaks.copy,
-          peaks.f32,  peaks.bf16, peaks.int8, peaks.by,   facts.l2_cache};
+  MemoryRates memory;
+  for (const MemoryMix mix : memory_mixes) memory[mix] = peaks.copy;
+  return {facts.name, utc_now(), 0, memory, peaks.f32, peaks.bf16, peaks.int8, peaks.by, facts.l2_cache};
 }
 
 Machine measure_processor(int threads) {
   const auto peaks = kernels::cpu::measure_machine(
       6, [](const char* what) { std::fprintf(stderr, "rtfq-bench: measuring this machine: %s\n", what); });
   auto facts = environment(threads);
-  return {facts["cpu"], facts["date"], threads,    peaks.copy, peaks.triad,
-          peaks.read,   peaks.f32,     peaks.bf16, peaks.int8};
+  return {facts["cpu"], facts["date"], threads, peaks.memory, peaks.f32, peaks.bf16, peaks.int8};
 }
 
 }  // namespace
@@ -67,15 +75,33 @@ double Machine::floor_seconds(const kernels::Cost& cost, double bytes_a_second,
   return std::max(cost.bytes / bytes_a_second, cost.operations / peak(dtype));
 }
 
+std::string Machine::memory_text() const {
+  char text[160];
+  if (threads)
+    std::snprintf(text, sizeof text,
+                  "memory: copy %.1f, triad %.1f, Schoenauer triad %.1f, read alone %.1f GB/s", copy() / 1e9,
+                  memory[MemoryMix::triad] / 1e9, memory[MemoryMix::schoenauer] / 1e9,
+                  memory[MemoryMix::read] / 1e9);
+  else
+    std::snprintf(text, sizeof text, "memory: copy %.1f GB/s", copy() / 1e9);
+  return text;
+}
+
 void to_json(json& j, const Machine& m) {
-  j = {{"cpu", m.cpu},     {"date", m.date}, {"threads", m.threads}, {"copy", m.copy},
-       {"triad", m.triad}, {"read", m.read}, {"f32", m.f32},         {"bf16", m.bf16},
-       {"int8", m.int8},   {"by", m.by},     {"cache", m.cache}};
+  j = {{"cpu", m.cpu},   {"date", m.date}, {"threads", m.threads}, {"f32", m.f32},
+       {"bf16", m.bf16}, {"int8", m.int8}, {"by", m.by},           {"cache", m.cache}};
+  for (const auto mix : memory_mixes) j[key(mix)] = m.memory[mix];
 }
 
 void from_json(const json& j, Machine& m) {
-  m = {j.at("cpu"),          j.at("date"), j.at("threads"), j.at("copy"), j.at("triad"),
-       j.at("read"),         j.at("f32"),  j.at("bf16"),    j.at("int8"), j.value("by", "oneDNN"),
+  MemoryRates memory;
+  for (const auto mix : memory_mixes) {
+    // Earlier files lack the Schoenauer triad.
+    const MemoryMix known = j.contains(key(mix)) ? mix : MemoryMix::triad;
+    memory[mix] = j.at(key(known));
+  }
+  m = {j.at("cpu"),          j.at("date"), j.at("threads"), memory,
+       j.at("f32"),          j.at("bf16"), j.at("int8"),    j.value("by", "oneDNN"),
        j.value("cache", 0.0)};
 }
 

@@ -4,21 +4,24 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "kernels/cpu/machine.h"
 #include "kernels/operator.h"
 #include "kernels/runtime/device.h"
 
 namespace rtfq::lab {
 
 struct Machine {
-  std::string cpu, date;                 ///< the processor or the GPU
-  int threads = 0;                       ///< 0 on a GPU
-  double copy = 0, triad = 0, read = 0;  ///< bytes a second
-  double f32 = 0, bf16 = 0, int8 = 0;    ///< operations a second
-  std::string by = "oneDNN";             ///< whose matrix products those are
-  double cache = 0;                      ///< bytes of a GPU's level-two cache; 0: ask the processor
+  std::string cpu, date;               ///< the processor or the GPU
+  int threads = 0;                     ///< 0 on a GPU
+  kernels::cpu::MemoryRates memory;    ///< of a GPU that of its copy, whatever the share of reading
+  double f32 = 0, bf16 = 0, int8 = 0;  ///< operations a second
+  std::string by = "oneDNN";           ///< whose matrix products those are
+  double cache = 0;                    ///< bytes of a GPU's level-two cache; 0: ask the processor
 
-  /// The floor of memory traffic: what a kernel that reads and writes (or only reads) can hope for.
-  double bandwidth(bool only_reads = false) const { return only_reads ? read : copy > triad ? copy : triad; }
+  /// What memory gives to who writes as much as it reads.
+  double copy() const { return memory[kernels::cpu::MemoryMix::copy]; }
+  /// "memory: copy 40.1, triad 38.2, Schoenauer triad 37.0, read alone 31.5 GB/s"; of a GPU the copy alone.
+  std::string memory_text() const;
   double peak(const std::string& dtype) const {
     if (dtype == "u8" && int8 > 0) return int8;
     return dtype == "bf16" && bf16 > 0 ? bf16 : f32;

@@ -58,7 +58,7 @@ std::vector<std::string> ops_of(const std::vector<NamedResults>& files) {
 /// Operations a second over operations a byte, with the two ceilings of the machine.
 std::string roofline(const NamedResults& file) {
   const Machine& m = file.results.machine;
-  if (!(m.bandwidth() > 0)) return "";
+  if (!(m.copy() > 0)) return "";
   std::vector<report::Series> series;
   double least = 0.1, most = 10;
   for (const std::string& op : ops_of({file})) {
@@ -79,10 +79,10 @@ std::string roofline(const NamedResults& file) {
   report::Series roof{.name = "ceiling in f32"};
   roof.colour = report::colour_count - 1;
   roof.shape = 0;
-  const double ridge = m.f32 / m.bandwidth();
+  const double ridge = m.f32 / m.copy();
   for (int i = 0; i <= 60; ++i) {
     const double x = least * std::pow(std::max(most, 2 * ridge) / least, i / 60.0);
-    roof.points.push_back({x, std::min(x * m.bandwidth(), m.f32) / 1e9, 0, ""});
+    roof.points.push_back({x, std::min(x * m.copy(), m.f32) / 1e9, 0, ""});
   }
   series.push_back(std::move(roof));
   return report::scatter_chart(series, {.title = "Roofline, " + file.name,
@@ -131,8 +131,8 @@ std::string bars(const std::vector<NamedResults>& files, const std::string& op) 
                                .y_label = "GB/s, declared bytes",
                                .width = report::page_chart_width,
                                .height = 300};
-  if (const Machine& m = files.front().results.machine; m.bandwidth() > 0)
-    options.references.push_back({"memory", m.bandwidth() / 1e9});
+  if (const Machine& m = files.front().results.machine; m.copy() > 0)
+    options.references.push_back({"memory", m.copy() / 1e9});
   std::string html = report::bar_chart(labels, series, options);
   if (cases.size() > 1) {
     std::string list;
@@ -180,10 +180,8 @@ std::string facts(const NamedResults& file) {
   for (const char* name : {"cpu", "threads", "commit", "version", "date"})
     if (r.environment.count(name)) pairs.emplace_back(name, r.environment.at(name));
   const auto giga = [](double value) { return value > 0 ? rounded(value / 1e9) : std::string("none"); };
-  if (r.machine.bandwidth() > 0) {
-    pairs.emplace_back("memory", "copy " + giga(r.machine.copy) + ", triad " + giga(r.machine.triad) +
-                                     ", read alone " + giga(r.machine.read) + " GB/s, measured " +
-                                     r.machine.date);
+  if (r.machine.copy() > 0) {
+    pairs.emplace_back("ceilings", r.machine.memory_text() + ", measured " + r.machine.date);
     pairs.emplace_back("arithmetic", "f32 " + giga(r.machine.f32) + ", bf16 " + giga(r.machine.bf16) +
                                          ", int8 " + giga(r.machine.int8) +
                                          " Gop/s (oneDNN's matrix product)");
@@ -224,8 +222,8 @@ std::string results_page(const std::vector<NamedResults>& files) {
   std::string html = "<h1>Kernels</h1>\n";
   std::vector<report::Tile> tiles{{std::to_string(rows), "rows"}, {std::to_string(right), "of them right"}};
   for (const NamedResults& file : files)
-    if (file.results.machine.bandwidth() > 0)
-      tiles.push_back({rounded(file.results.machine.bandwidth() / 1e9) + " GB/s", "memory, " + file.name});
+    if (file.results.machine.copy() > 0)
+      tiles.push_back({rounded(file.results.machine.copy() / 1e9) + " GB/s", "memory, " + file.name});
   html += report::tiles(tiles);
   std::vector<std::string> wrong;
   for (const NamedResults& file : files)
@@ -265,16 +263,13 @@ std::string results_markdown(const Results& results) {
                      "`; not edited.\n\n";
   text += "- " + (gpu ? m.cpu + " beside " : "") + env.at("cpu") + ", " + env.at("threads") +
           " threads, commit " + env.at("commit") + ", " + env.at("date") + "\n";
-  text += "- memory: copy " + giga(m.copy) +
-          (gpu ? "" : ", triad " + giga(m.triad) + ", read alone " + giga(m.read)) +
-          " GB/s; arithmetic: f32 " + giga(m.f32) + ", bf16 " + giga(m.bf16) + ", int8 " + giga(m.int8) +
-          " Gop/s" + (gpu ? " by " + m.by : "") + "; measured " + m.date + "\n";
+  text += "- " + m.memory_text() + "; arithmetic: f32 " + giga(m.f32) + ", bf16 " + giga(m.bf16) + ", int8 " +
+          giga(m.int8) + " Gop/s" + (gpu ? " by " + m.by : "") + "; measured " + m.date + "\n";
   text +=
-      "- floor: declared bytes at the better of copy and triad (of reading alone, where an operator writes "
-      "next to nothing), or "
-      "declared operations at the peak of the type, whichever is longer; beyond the caches memory's rate is "
-      "taken beside "
-      "every sample, not from the line above\n\n";
+      "- floor: declared bytes at the rate of a loop that reads as large a share of what it moves (between "
+      "two of those above interpolated), or declared operations at the peak of the type, whichever is "
+      "longer; "
+      "beyond the caches memory's rate is taken beside every sample, not from the line above\n\n";
   std::vector<const Row*> beyond, within, other;
   for (const Row& row : results.rows)
     if (row.seconds.empty())

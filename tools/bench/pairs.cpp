@@ -88,7 +88,7 @@ json measure_pairs(const json& request, const std::function<void(const std::stri
     const int64_t launches_a = a.calibrate(sample_seconds), launches_b = b.calibrate(sample_seconds);
     for (auto* row : {&row_a, &row_b}) {
       row->cost = instance->cost();
-      row->only_reads = instance->only_reads();
+      row->read_share = instance->read_share();
       row->footprint = static_cast<double>(instance->footprint());
     }
     // Who goes first is drawn for each pair: whatever drifts favours neither, and under the hypothesis that

@@ -62,7 +62,7 @@ bool in_cache(const Row& row, const Machine& machine) {
 double roofline_share(const Row& row, const Machine& machine) {
   if (row.seconds.empty() || row.item.device == "simt") return std::nan("");
   if (row.memory.size() != row.seconds.size())
-    return machine.floor_seconds(row.cost, machine.bandwidth(row.only_reads), row.item.arithmetic()) /
+    return machine.floor_seconds(row.cost, machine.memory.of_share(row.read_share), row.item.arithmetic()) /
            row.median();
   std::vector<double> shares;
   for (std::size_t i = 0; i < row.seconds.size(); ++i)
@@ -225,9 +225,8 @@ std::string results_footer(const std::vector<Row>& rows, const Machine& machine)
   std::string text =
       "roofline: the longer of bytes at memory's rate and operations at the peak, over the median. " +
       machine.cpu + (machine.threads ? ", " + std::to_string(machine.threads) + " threads" : "") +
-      ", measured " + machine.date.substr(0, 10) +
-      format(": memory %.1f GB/s (%.1f read alone), f32 %.0f", machine.bandwidth() / 1e9, machine.read / 1e9,
-             machine.f32 / 1e9);
+      ", measured " + machine.date.substr(0, 10) + ": " + machine.memory_text() +
+      format("; f32 %.0f", machine.f32 / 1e9);
   if (machine.bf16 > 0) text += format(", bf16 %.0f", machine.bf16 / 1e9);
   if (machine.int8 > 0) text += format(", int8 %.0f", machine.int8 / 1e9);
   text += " Gop/s";

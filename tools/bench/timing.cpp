@@ -42,21 +42,21 @@ class Collector : public benchmark::BenchmarkReporter {
   Row& row_;
 };
 
-/// What memory gives at this moment to who only reads, or to who writes too; asked again after 50 ms, since
-/// asking takes as long as a sample.
+/// What memory gives at this moment to who reads such a share of what it moves; asked again after 50 ms,
+/// since asking takes as long as a sample.
 class MemoryRate {
  public:
-  explicit MemoryRate(bool only_reads) : only_reads_(only_reads) {}
+  explicit MemoryRate(double read_share) : read_share_(read_share) {}
   double now() {
     static kernels::cpu::MemoryProbe probe;
     if (known_ > 0 && since(at_) < 0.05) return known_;
-    known_ = only_reads_ ? probe.read() : std::max(probe.copy(), probe.triad());
+    known_ = probe.of_share(read_share_);
     at_ = Clock::now();
     return known_;
   }
 
  private:
-  bool only_reads_;
+  double read_share_;
   double known_ = 0;
   Clock::time_point at_;
 };
@@ -123,7 +123,7 @@ void time_launches(kernels::catalog::Instance& instance, const Settings& setting
                          kernels::plugin::find(row.item.op, row.item.implementation);
   // Of a slow kernel as many samples as the time allows, but one.
   int repetitions = std::clamp(static_cast<int>(settings.seconds / since(start)), 1, settings.samples);
-  MemoryRate memory(row.only_reads);
+  MemoryRate memory(row.read_share);
   const bool beyond = static_cast<double>(instance.footprint()) >= largest_cache();
   for (;;) {
     for (int i = 0; i < repetitions; ++i) {

@@ -89,7 +89,7 @@ class Bench {
       phase(doing_, 2 * settings_.limit + 10 * std::max(settings_.seconds, 4.0));
       timed.prepare(device.backend, item.implementation);
       row.cost = timed.cost();
-      row.only_reads = timed.only_reads();
+      row.read_share = timed.read_share();
       row.footprint = static_cast<double>(timed.footprint());
       if (!std::isnan(timed.prepare_seconds())) row.prepare_seconds = timed.prepare_seconds();
       if (device.backend == kernels::Backend::cuda)
