@@ -95,22 +95,37 @@ template <class Kernel>
 class ConvWalk {
  public:
   ConvWalk(const ConvPlan<Kernel>& plan, const ConvTiles::Region& region, const uint8_t* x, int64_t tile)
-      : plan_(plan), region_(region), x_(x), tile_(tile) {
-    const int64_t columns = region.columns.outputs(), rows = region.rows.outputs(),
-                  pixel = region.first_pixel(tile);
-    column_ = pixel % columns, row_ = pixel / columns % rows, image_ = pixel / (columns * rows);
+      : plan_(plan),
+        region_(region),
+        x_(x),
+        columns_(region.columns.outputs()),
+        pixel_bytes_(plan.s.stride * plan.s.c),
+        least_(region.pixels / region.tiles),
+        more_(region.pixels % region.tiles),
+        behind_(more_ * tile % region.tiles) {
+    const int64_t rows = region.rows.outputs(), pixel = region.first_pixel(tile);
+    column_ = pixel % columns_, row_ = pixel / columns_ % rows, image_ = pixel / (columns_ * rows);
     begin_row();
   }
 
-  /// The next tile's pixels.
+  /// The next tile's pixels, first_pixel(tile + 1) - first_pixel(tile) of them. Most lie side by side.
   RTFQ_INLINE void next(ConvPixels& to) {
-    to.count = region_.first_pixel(tile_ + 1) - region_.first_pixel(tile_);
-    ++tile_;
-    for (int64_t i = 0; i < to.count; ++i) {
-      to.codes[i] = codes_, to.outputs[i] = output_;
-      codes_ += plan_.s.stride * plan_.s.c, ++output_;
-      if (++column_ == region_.columns.outputs()) end_row();
-    }
+    behind_ += more_;
+    const bool one_more = behind_ >= region_.tiles;
+    behind_ -= one_more ? region_.tiles : 0;
+    to.count = least_ + one_more;
+    each<ConvTiles::tile_pixels>([&](auto i) RTFQ_INLINE_LAMBDA {
+      to.codes[i] = codes_ + i * pixel_bytes_, to.outputs[i] = output_ + i;
+    });
+    int64_t done = std::min(to.count, columns_ - column_);
+    codes_ += done * pixel_bytes_, output_ += done, column_ += done;
+    while (column_ == columns_) [[unlikely]] {
+        end_row();
+        for (; done < to.count && column_ < columns_; ++done, ++column_) {
+          to.codes[done] = codes_, to.outputs[done] = output_;
+          codes_ += pixel_bytes_, ++output_;
+        }
+      }
   }
 
  private:
@@ -130,7 +145,9 @@ class ConvWalk {
   const ConvPlan<Kernel>& plan_;
   const ConvTiles::Region& region_;
   const uint8_t* x_;
-  int64_t tile_, column_, row_, image_;
+  int64_t columns_, pixel_bytes_;
+  int64_t least_, more_, behind_;  ///< pixels of a tile, and the remainders that make it one more
+  int64_t column_, row_, image_;
   const uint8_t* codes_;
   int64_t output_;
 };

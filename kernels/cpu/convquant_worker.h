@@ -100,21 +100,24 @@ class ConvWorker {
                   Ahead& weights) {
     const Conv2dShape& s = plan_.s;
     const typename Kernel::template Tiles<F> compute(plan_, packed_, group, region, finish_);
-    const int64_t steps = compute.steps(), channel = group * Plan::group_channels;
+    const int64_t steps = compute.steps(), channel = group * Plan::group_channels,
+                  lowest_row = (region.rows.taps() - 1) * plan_.line,
+                  codes_each_step =
+                      steps > 0 ? up(ConvTiles::tile_pixels * s.stride * s.c, steps) / steps : 0;
     ConvWalk<Kernel> walk(plan_, region, x_, first);
-    ConvPixels pixels, next;
-    walk.next(next);
+    ConvPixels tiles[2];
+    walk.next(tiles[first % 2]);
     for (int64_t t = first; t < last; ++t) {
-      pixels = next;
-      if (t + 1 < last) walk.next(next);
-      Ahead ahead = weights;
-      if (weights.from) {
-        weights.from += weights.each_step * steps;
-      } else if (steps > 0) {  // the lowest row; the others have been read before
-        ahead = {next.codes[0] + (region.rows.taps() - 1) * plan_.line,
-                 (next.count * s.stride * s.c + steps - 1) / steps};
+      const ConvPixels& pixels = tiles[t % 2];
+      Ahead ahead = weights.from ? weights : Ahead{pixels.codes[0], 0};
+      if (weights.from) weights.from += weights.each_step * steps;
+      if (t + 1 < last) {
+        ConvPixels& next = tiles[(t + 1) % 2];
+        walk.next(next);
+        finish_.fetch(next.outputs, next.count, channel);
+        // The lowest row; the others have been read before.
+        if (!weights.from) ahead = {next.codes[0] + lowest_row, codes_each_step};
       }
-      finish_.fetch(next.outputs, next.count, channel);
       compute(pixels, ahead);
     }
   }
