@@ -128,6 +128,16 @@ TEST_CASE("plugins: new-plugin writes folders that build with one command and ar
   CHECK_FALSE(fs::exists(lab.at("none")));
 }
 
+TEST_CASE("plugins: a folder that a program found by the shell has written calls that program") {
+  const Lab lab;
+  const std::string bin = fs::path(RTFQ_BENCH).parent_path().string(), folder = lab.at("mine");
+  fs::create_directory(lab.at("elsewhere"));
+  const std::string command = "cd '" + lab.at("elsewhere") + "' && PATH='" + bin +
+                              "':$PATH rtfq-bench new-plugin fakequant.forward --out '" + folder +
+                              "' 2>/dev/null && make -s -C '" + folder + "' verify >/dev/null 2>&1";
+  CHECK(std::system(command.c_str()) == 0);
+}
+
 TEST_CASE("plugins: of several operators in a file one is chosen by name") {
   const Lab lab;
   const std::string file = "plugin:" + plugin("several");

@@ -53,7 +53,8 @@ int new_plugin(const std::string& family, const std::string& language, std::stri
     std::string filled = text;
     for (const auto& [mark, value] :
          {std::pair<std::string, std::string>{"@SOURCE@", source_folder()},
-          {"@PROGRAM@", fs::absolute(program).string()},
+          // However it was called: by a path, or by a name that the shell looked up.
+          {"@PROGRAM@", cli::shell_word(fs::read_symlink("/proc/self/exe").string())},
           {"@FAMILY@", family},
           {"@ENVIRONMENT@ ", asked.environment.empty() ? "" : asked.environment + " "},
           {" @CASE@", asked.run.empty() ? "" : " " + asked.run},
