@@ -22,7 +22,7 @@ using namespace rtfq;
 struct Arguments {
   std::string arch = "resnet50", precision = "f32", device = "cpu";
   int resolution = 224, batch = 32, classes = 31, passes = 4, steps = 3, warmup = 1;
-  bool graphs = false;
+  bool graphs = false, equal = false;
 };
 
 Config configuration(const Arguments& a) {
@@ -45,6 +45,8 @@ std::vector<PassPlan> passes_of(const Arguments& a, const Bank& bank) {
                                {{0.9, 1.0, middle, 8}, Role::random, -1},
                                {{0.9, 1.0, middle, 6}, Role::random, 1},
                                {bank.smallest(), Role::smallest, -1}};
+  if (a.equal)
+    for (std::size_t i = 1; i < passes.size(); ++i) passes[i] = {bank.largest(), Role::random, -1};
   passes.resize(static_cast<std::size_t>(std::clamp(a.passes, 1, 4)));
   return passes;
 }
@@ -138,6 +140,7 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--classes", a.classes, "classes")->check(CLI::Range(2, 100000))->capture_default_str();
   app.add_option("--passes", a.passes, "passes a step")->check(CLI::Range(1, 4))->capture_default_str();
+  app.add_flag("--equal", a.equal, "every pass is of the largest subnet, to see what one more takes");
   app.add_option("--steps", a.steps, "measured steps")->check(CLI::PositiveNumber)->capture_default_str();
   app.add_option("--warmup", a.warmup, "steps before them")
       ->check(CLI::NonNegativeNumber)
