@@ -2,6 +2,7 @@
 #include <memory>
 
 #include "tools/command.h"
+#include "tools/packed_file.h"
 #include "tools/table.h"
 #include "training/network.h"
 #include "training/start.h"
@@ -10,7 +11,7 @@ namespace rtfq::cli {
 namespace {
 
 struct Options {
-  std::string run, preset;
+  std::string run, preset, subnet;
   std::vector<std::string> settings;
   int64_t classes = 10;
 };
@@ -111,6 +112,8 @@ int print_info(const Options& options) {
     return done;
   }
   if (!options.settings.empty()) throw UsageError("[info] --set goes with --preset; a run has its settings");
+  if (deploy::is_packed_model(options.run)) return describe_packed(options.run, options.subnet);
+  if (!options.subnet.empty()) throw UsageError("[info] --subnet goes with a packed file");
   const OpenedRun run = open_run(options.run);
   std::printf("checkpoint   %s, step %lld of %lld\n", run.checkpoint.c_str(),
               static_cast<long long>(run.bank.step), static_cast<long long>(run.bank.config.train.steps));
@@ -129,8 +132,15 @@ int print_info(const Options& options) {
 
 void add_info(CLI::App& app, Action& action) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("info", "what a run, a checkpoint or a preset consists of");
-  command->add_option("run", options->run, "folder of a run, or a checkpoint")->type_name("RUN|CHECKPOINT");
+  CLI::App* command =
+      app.add_subcommand("info", "what a run, a checkpoint, a packed file or a preset consists of");
+  command->add_option("run", options->run, "folder of a run, a checkpoint, or a packed file")
+      ->type_name("RUN|FILE");
+  command
+      ->add_option(
+          "--subnet", options->subnet,
+          "of a packed file: the one whose layers are listed, width=0.9,bits=4; without it the first")
+      ->type_name("SUBNET");
   command->add_option("--preset,--config", options->preset, "a preset or a configuration file instead")
       ->type_name("NAME");
   command->add_option("--set", options->settings, "changes a key of the preset; may be given again")
@@ -141,6 +151,7 @@ void add_info(CLI::App& app, Action& action) {
   command->footer(
       "Examples:\n"
       "  rtfq info runs/m2u\n"
+      "  rtfq info m2u.rtfq --subnet bits=4\n"
       "  rtfq info --preset office31 --classes 31 --set bank=anyda48");
   command->callback([&action, options] { action = [options] { return print_info(*options); }; });
 }

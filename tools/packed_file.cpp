@@ -124,6 +124,50 @@ int select_packed(const std::string& file, const std::vector<Limit>& limits, con
   return done;
 }
 
+int describe_packed(const std::string& file, const std::string& subnet) {
+  const auto loaded = deploy::LoadedModel::from_file(file);
+  const packed::Model& model = loaded->model();
+  const auto& subnets = model.subnets();
+  const std::size_t chosen =
+      as_usage([&] { return model.index(parse_subnet_values(subnet, subnets.front().subnet)); });
+  std::string classes;
+  for (const std::string& name : model.classes()) classes += (classes.empty() ? "" : ", ") + name;
+  std::printf(
+      "file         %s, %sB, version %u, made by %s\nclasses      %s\nimage        %d channel(s), %d "
+      "pixels\n\n",
+      file.c_str(), quantity(static_cast<double>(loaded->file_bytes())).c_str(), model.version(),
+      model.made_by().c_str(), classes.c_str(), model.preprocessing().channels, model.preprocessing().crop);
+  std::vector<std::vector<std::string>> rows{{"subnet", "params", "MACs", "BitOPs", "bytes", "memory"}};
+  for (const packed::Criterion& c : model.criteria()) rows[0].push_back(c.name);
+  for (const packed::SubnetEntry& entry : subnets) {
+    rows.push_back({id(entry.subnet)});
+    for (const double cost : {static_cast<double>(entry.cost.params), static_cast<double>(entry.cost.macs),
+                              static_cast<double>(entry.cost.bitops), static_cast<double>(entry.cost.bytes),
+                              static_cast<double>(entry.cost.memory)})
+      rows.back().push_back(quantity(cost));
+    for (const packed::Criterion& c : model.criteria()) {
+      const auto score = entry.scores.find(c.name);
+      rows.back().push_back(score == entry.scores.end() ? "-" : milliseconds(score->second));
+    }
+  }
+  std::printf("%s", table(rows).c_str());
+
+  const deploy::Program made(model, chosen, 1, loaded->weights());
+  rows = {{"layer", "filters", "x", "weights", "operator", "kernel"}};
+  for (const deploy::ProductLayer& layer : made.layers()) {
+    const int bits = model.layer(layer.name).used_bits(subnets[chosen].subnet.bits);
+    rows.push_back({layer.name,
+                    std::to_string(layer.k) + " of " + std::to_string(layer.filter) + "x" +
+                        std::to_string(layer.filter) + "x" + std::to_string(layer.c),
+                    kernels::type_name(layer.x),
+                    std::string(kernels::type_name(layer.w)) + ", " + std::to_string(bits) + " bits",
+                    layer.operation, layer.kernel});
+  }
+  std::printf("\nlayers of %s on this machine (%s); sums are s32\n%s", id(subnets[chosen].subnet).c_str(),
+              kernels::cpu::describe_features().c_str(), table(rows).c_str());
+  return done;
+}
+
 int measure_packed(const std::string& file, const LatencyOptions& options, int threads) {
   const auto loaded = deploy::LoadedModel::from_file(file);
   const auto& subnets = loaded->model().subnets();

@@ -18,6 +18,8 @@ packed::PackInfo pack_info(const OpenedRun&, const std::vector<packed::SubnetEnt
 
 int select_packed(const std::string& file, const std::vector<Limit>&, const std::string& criterion,
                   bool json);
+/// What the file holds, and of one subnet every layer's codes and the kernel that multiplies them here.
+int describe_packed(const std::string& file, const std::string& subnet);
 int measure_packed(const std::string& file, const LatencyOptions&, int threads);
 
 deploy::Limits limits_of(const std::vector<Limit>&);

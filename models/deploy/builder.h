@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "kernels/convquant.h"
+#include "kernels/linear.h"
 #include "models/deploy/arena.h"
 #include "models/deploy/program.h"
 
@@ -92,6 +93,14 @@ class Builder {
   Conv conv(const Codes& x, std::size_t index);
   /// The fastest kernel for a convolution with what follows it, or nullptr where two passes are faster.
   static const kernels::ConvQuantForward::Impl* fused(const kernels::ConvQuantShape&);
+  static const kernels::Conv2dShape& products(const kernels::ConvQuantShape& s) { return s.conv; }
+  template <class Shape>
+  static const Shape& products(const Shape& s) {
+    return s;
+  }
+  static const char* operation(const kernels::ConvQuantShape&) { return kernels::ConvQuantForward::name; }
+  static const char* operation(const kernels::Conv2dShape&) { return kernels::Conv2dForward::name; }
+  static const char* operation(const kernels::LinearShape&) { return kernels::LinearForward::name; }
   template <class Impl, class Shape>
   Laid lay_out(const std::string& layer, int64_t k, int64_t c, const Impl& impl, const Shape& shape) {
     const auto codes = model_.corner(model_.layer(layer), subnet_.bits, k, c);
@@ -104,6 +113,9 @@ class Builder {
     });
     program_.kept_.push_back(data);
     laid_.push_back({data, bytes, laid_.size()});
+    const auto& codes_of = products(shape);
+    program_.layers_.push_back({layer, codes_of.x_type, codes_of.w_type, k, c, model_.layer(layer).filter,
+                                operation(shape), impl.name});
     return laid_.back();
   }
   template <class Impl, class Shape>

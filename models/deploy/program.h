@@ -17,6 +17,14 @@ namespace rtfq::deploy {
 /// "input", u8 else) of the whole batch, or of one image after the other.
 using Observer = std::function<void(const std::string& quantizer, const void* codes, int64_t count)>;
 
+/// A layer with weights: the codes that it multiplies, and who does. Sums are s32.
+struct ProductLayer {
+  std::string name;  ///< "stage1.block0.conv1"
+  rtfq_dtype x, w;
+  int64_t k, c, filter;
+  std::string operation, kernel;  ///< "convquant.forward" by "vnni"
+};
+
 class Program {
  public:
   static constexpr int64_t most_images = 65536;  ///< of a batch
@@ -33,6 +41,8 @@ class Program {
   std::size_t arena_bytes() const { return static_cast<std::size_t>(arena_bytes_); }
   int64_t batch() const { return batch_; }
   std::size_t subnet() const { return subnet_; }
+  /// All convolutions, then the classifier, with what was chosen for them on this processor.
+  const std::vector<ProductLayer>& layers() const { return layers_; }
 
  private:
   friend class Builder;
@@ -57,6 +67,7 @@ class Program {
   std::vector<Operation> singly_;                  ///< for one image at a time
   std::vector<Operation> operations_;              ///< then, for the batch
   std::vector<std::shared_ptr<const void>> kept_;  ///< what the operations point at
+  std::vector<ProductLayer> layers_;
 };
 
 }  // namespace rtfq::deploy

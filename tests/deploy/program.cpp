@@ -2,6 +2,7 @@
 #include "models/deploy/program.h"
 
 #include <catch2/catch.hpp>
+#include <set>
 
 #include "kernels/operator.h"
 #include "kernels/runtime/device.h"
@@ -83,6 +84,33 @@ TEST_CASE("deploy: bottlenecks, a pooled stem, every bit-width, exceptions and n
   compare_bank(
       {.arch = "resnet18_w8", .residual = Residual::codes, .bits = {7}, .affine = AffineOwner::subnet});
   compare_bank({.bits = {3}, .exceptions = {{"stage1.*", 8}, {"stage2.block0.output", 5}, {"stem", 4}}});
+}
+
+TEST_CASE("deploy: every layer multiplies u8 by s8, the first one s8 by s8, fused or in two passes") {
+  for (const char* arch : {"resnet18_w8", "resnet50_w8"})
+    for (const char* kernel : {"", "naive"}) {
+      const auto net = seen_bank({.arch = arch, .bits = {8, 4}});
+      const auto file = packed_bank(*net);
+      const packed::Model model(file);
+      kernels::prefer("convquant.forward", kernel);
+      for (std::size_t i = 0; i < model.subnets().size(); ++i) {
+        deploy::Weights weights;
+        const deploy::Program program(model, i, 1, weights);
+        const auto walk = model.walk_of(i);
+        REQUIRE(program.layers().size() == walk.convs.size() + 1);
+        std::multiset<std::string> names, expected{"classifier"};
+        for (const ConvPlan& conv : walk.convs) expected.insert(conv.name);
+        for (const auto& layer : program.layers()) {
+          INFO(arch << " " << kernel << " " << layer.name);
+          names.insert(layer.name);
+          CHECK(layer.x == (layer.name == walk.convs.front().name ? RTFQ_S8 : RTFQ_U8));
+          CHECK(layer.w == RTFQ_S8);
+          CHECK((layer.operation == "convquant.forward") == (std::string(kernel) != "naive"));
+        }
+        CHECK(names == expected);
+      }
+      kernels::prefer("convquant.forward", "");
+    }
 }
 
 TEST_CASE("deploy: a single subnet's file computes what the bank's does") {

@@ -93,6 +93,11 @@ TEST_CASE("packed: a file selects, measures and refuses by itself") {
   CHECK(place.rtfq({"select", bank, "--macs", "1"}).status == 3);
   CHECK(place.rtfq({"select", bank, "--macs", "1M", "--criterion", "taste"}).status == 2);
   CHECK(lines_of(succeed(place, {"measure", bank, "--images", "3"}).out).size() == 6);
+  const std::string described = succeed(place, {"info", bank, "--subnet", "bits=4"}).out;
+  CHECK_THAT(described, Contains("infomax") && Contains("target-labels") && Contains("classifier") &&
+                            Contains("s8, 4 bits") && !Contains("f32"));
+  CHECK(place.rtfq({"info", bank, "--subnet", "bits=3"}).status == 2);
+  CHECK(place.rtfq({"info", run, "--subnet", "bits=4"}).status == 2);
   CHECK_THAT(succeed(place, {"infer", bank, place.at("target/0"), "--macs", "2M"}).err, Contains("w0.5"));
 
   const std::string plot = place.at("switching.svg");
