@@ -119,13 +119,13 @@ class ConvWalk {
     });
     int64_t done = std::min(to.count, columns_ - column_);
     codes_ += done * pixel_bytes_, output_ += done, column_ += done;
-    while (column_ == columns_) [[unlikely]] {
-        end_row();
-        for (; done < to.count && column_ < columns_; ++done, ++column_) {
-          to.codes[done] = codes_, to.outputs[done] = output_;
-          codes_ += pixel_bytes_, ++output_;
-        }
+    while (column_ == columns_) {
+      end_row();
+      for (; done < to.count && column_ < columns_; ++done, ++column_) {
+        to.codes[done] = codes_, to.outputs[done] = output_;
+        codes_ += pixel_bytes_, ++output_;
       }
+    }
   }
 
  private:
