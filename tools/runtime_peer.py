@@ -6,7 +6,8 @@ out what adds zero, so it is faster here than with a trained network. Quantized 
 activations, s8 weights with a scale for each channel. Prints "ready"; then each line "RUNS" of its input is answered by a
 JSON list of pairs: milliseconds by the clock, and of the process on its processors.
 
-  runtime_peer.py --model m.onnx --arch resnet50 --res 224 --batch 1      writes the model if it is not there, and ends
+  runtime_peer.py --model m.onnx --arch resnet50 --res 224 --batch 1      writes the model if it is not there, or older than
+                                                                          this script, and ends
   runtime_peer.py --model m.onnx --runtime onnxruntime --threads 2        serves it
 """
 import argparse
@@ -124,7 +125,8 @@ def main():
     p.add_argument("--runtime", choices=["onnxruntime", "openvino"])
     a = p.parse_args()
     if not a.runtime:
-        if not pathlib.Path(a.model).exists():
+        model = pathlib.Path(a.model)
+        if not model.exists() or model.stat().st_mtime < pathlib.Path(__file__).stat().st_mtime:
             build(a.model, a.arch, a.res, a.batch)
         return
     name, dims, run = runner(a.runtime, a.model, a.threads)
