@@ -91,13 +91,14 @@ def build(path, arch, res, batch):
         def get_next(self):
             return next(self.batches, None)
 
-    with tempfile.TemporaryDirectory() as folder:
-        plain = os.path.join(folder, "f32.onnx")
+    with tempfile.TemporaryDirectory(dir=os.path.dirname(os.path.abspath(path))) as folder:
+        plain, quantized = os.path.join(folder, "f32.onnx"), os.path.join(folder, "int8.onnx")
         onnx.save(model, plain)
         quant_pre_process(plain, plain)
-        quantize_static(plain, path, Data(), quant_format=QuantFormat.QDQ, per_channel=True,
+        quantize_static(plain, quantized, Data(), quant_format=QuantFormat.QDQ, per_channel=True,
                         activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
                         extra_options={"WeightSymmetric": True, "ActivationSymmetric": False})
+        os.replace(quantized, path)
 
 
 def runner(runtime, path, threads):
