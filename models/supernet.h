@@ -50,6 +50,8 @@ struct SupernetOptions {
   std::vector<BitsException> bits_exceptions;  ///< the last that fits a name holds
   /// Quantized subnets compute on integer codes (exact sums, ops/quantized.h), not on fake-quantized values.
   bool integer = false;
+  /// On a GPU its convolutions of f32 round their operands to TF32 (kernels/tf32.h).
+  bool tf32 = false;
   DType storage = DType::f32;  ///< of activations between operations and of their gradients: f32 or bf16
   bool domain_norms = true;
   AffineOwner norm_affine = AffineOwner::architecture;

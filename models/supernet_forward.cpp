@@ -1,5 +1,6 @@
 #include <stdexcept>
 
+#include "kernels/tf32.h"
 #include "models/supernet_pass.h"
 
 namespace rtfq {
@@ -58,6 +59,7 @@ Variable Supernet::forward(Tape& tape, const Subnet& subnet, const Tensor& image
                                 std::to_string(subnet.resolution) + "," + std::to_string(subnet.resolution) +
                                 "," + std::to_string(options_.image_channels) + "], got " +
                                 to_string(images.dims()));
+  kernels::allow_tf32(options_.tf32);  // its gradients, too: they come before another network's pass
   const int multiple = options_.bank.multiple;
   Pass pass{tape, subnet, place(options_.bank, subnet), parts, mode, subnet.bits, multiple};
   if (pass.quantized() && options_.first_last_bits) pass.ends_bits = options_.first_last_bits;

@@ -127,7 +127,7 @@ int main(int argc, char** argv) {
   CLI::App app("Seconds a SandwichQ training step takes on noise, as one JSON line");
   app.add_option("--arch", a.arch, "ResNet")->check(CLI::IsMember(resnet_names()))->capture_default_str();
   app.add_option("--precision", a.precision, "of arithmetic")
-      ->check(CLI::IsMember({"f32", "bf16", "int8"}))
+      ->check(CLI::IsMember({"f32", "tf32", "bf16", "int8"}))
       ->capture_default_str();
   app.add_option("--device", a.device, "that computes")
       ->check(CLI::IsMember({"cpu", "cuda", "simt"}))

@@ -116,7 +116,7 @@ struct Config {
   OptimizerConfig optimizer;
   TrainConfig train;
   std::string checkpoint;  ///< pretrained ResNet to start from: .pth, .safetensors; empty: random weights
-  /// "f32"; "bf16": convolutions and what stands between operations; "int8": as bf16, but quantized subnets
+  /// "f32"; "tf32": as f32, but a GPU's convolutions round their operands to TF32; "bf16": convolutions and what stands between operations; "int8": as bf16, but quantized subnets
   /// compute on integer codes.
   std::string precision = "f32";
   std::string device = "cpu";

@@ -201,10 +201,13 @@ std::vector<Field> describe() {
            "pretrained weights that training starts from: a .pth or .safetensors file of torchvision or "
            "timm, or "
            "what `rtfq import` wrote; empty: random weights"),
-      text(KEY(precision), {"f32", "bf16", "int8"},
-           "f32; bf16: convolutions and activations between operations; int8: quantized subnets compute on "
-           "their codes, "
-           "exactly, everything else as bf16. Sums and master weights are f32"),
+      text(
+          KEY(precision), {"f32", "tf32", "bf16", "int8"},
+          "f32; tf32: as f32, but on a GPU convolutions round their operands to 10 bits of fraction, for its "
+          "tensor cores; bf16: convolutions and activations between operations; int8: quantized subnets "
+          "compute on "
+          "their codes, "
+          "exactly, everything else as bf16. Sums and master weights are f32"),
       text(KEY(device), {"cpu", "cuda", "simt"},
            "what computes: cpu; cuda: an NVIDIA GPU (the first that CUDA_VISIBLE_DEVICES leaves), in a build "
            "with "

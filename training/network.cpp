@@ -53,7 +53,8 @@ SupernetOptions supernet_options(const Config& config, int64_t classes) {
   options.norm_affine = parse_affine_owner(config.model.norm_affine);
   options.integer = config.precision == "int8";
   const bool fast_bf16 = !on_cpu(config) || kernels::cpu::fast_bf16();
-  options.storage = config.precision != "f32" && fast_bf16 ? DType::bf16 : DType::f32;
+  options.tf32 = config.precision == "tf32";
+  options.storage = (config.precision == "bf16" || options.integer) && fast_bf16 ? DType::bf16 : DType::f32;
   options.domain_norms = config.model.domain_norms;
   options.norm_momentum = config.model.norm_momentum;
   return options;
@@ -61,6 +62,9 @@ SupernetOptions supernet_options(const Config& config, int64_t classes) {
 
 std::string precision_in_use(const Config& config) {
   if (config.precision == "f32") return "f32";
+  if (config.precision == "tf32")
+    return on_cpu(config) ? "f32 instead of tf32, which processors do not have"
+                          : "f32, rounded to tf32 on its way into convolutions";
   if (!on_cpu(config))
     return config.precision == "bf16"
                ? "bf16"

@@ -99,6 +99,8 @@ struct Problem {
   typename Op::Args args{};
   std::vector<std::unique_ptr<Buffer>> buffers;
   std::vector<Expectation> expected;
+  /// Of the implementations that round f32 operands to TF32 (kernels/tf32.h), and of no others.
+  bool tf32 = false;
   const void* weights = nullptr;  ///< for pack()
   const void** packed = nullptr;  ///< where args wants the packed weights
   void** workspace = nullptr;     ///< where args wants the workspace

@@ -1,5 +1,6 @@
 // Convolutions of residual networks: every filter kind, slices of wider parents, odd sizes, channel counts
-// off the vector width. Here all operands are f32; conv2d_types.cpp has the other rows of kernels/conv2d.h.
+// off the vector width. Here all operands are f32; conv2d_types.cpp has the other rows of kernels/conv2d.h,
+// conv2d_tf32.cpp products of rounded f32.
 #include "kernels/conv2d.h"
 
 #include "kernels/catalog/conv2d_reference.h"
@@ -227,6 +228,8 @@ std::vector<Entry> conv2d_entries() {
   for (const auto& c : large_cases) add(&list, c, Data::normal, true);
   for (const auto& c : small_cases) add_conv2d_types(&list, c, false);
   for (const auto& c : large_cases) add_conv2d_types(&list, c, true);
+  for (const auto& c : small_cases) add_conv2d_tf32(&list, c, false);
+  for (const auto& c : large_cases) add_conv2d_tf32(&list, c, true);
   return list;
 }
 

@@ -31,6 +31,13 @@ std::size_t conv2d_count_y(const Conv2dShape& s) {
   return static_cast<std::size_t>(s.n * output_height(s) * output_width(s) * s.k);
 }
 
+std::vector<std::size_t> conv2d_slice(const Conv2dShape& s) {
+  std::vector<std::size_t> places;
+  for (int64_t i = 0; i < s.k * s.r * s.s; ++i)
+    for (int64_t c = 0; c < s.c; ++c) places.push_back(static_cast<std::size_t>(i * s.c_parent + c));
+  return places;
+}
+
 std::vector<float> codes_between(int low, int high, std::size_t count, uint64_t seed, bool extreme) {
   const auto range = static_cast<uint32_t>(high - low + 1);
   std::vector<float> values;

@@ -46,5 +46,10 @@ void conv2d_reference_wgrad(const Conv2dShape&, const float* x, const float* g, 
 
 /// Cases of the rows of types beside f32.
 void add_conv2d_types(std::vector<Entry>* list, const Conv2dCase&, bool large);
+/// Cases of f32 whose operands are rounded to TF32 (conv2d_tf32.cpp).
+void add_conv2d_tf32(std::vector<Entry>* list, const Conv2dCase&, bool large);
+
+/// Places of a slice's weights in its parent, in order.
+std::vector<std::size_t> conv2d_slice(const Conv2dShape&);
 
 }  // namespace rtfq::kernels::catalog

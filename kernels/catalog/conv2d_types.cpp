@@ -36,19 +36,11 @@ Floats codes(rtfq_dtype type, std::size_t count, uint64_t seed, Codes kind) {
   return x;
 }
 
-/// Places of the slice's elements in its parent, in order.
-std::vector<std::size_t> slice_of(const Conv2dShape& s) {
-  std::vector<std::size_t> places;
-  for (int64_t i = 0; i < s.k * s.r * s.s; ++i)
-    for (int64_t c = 0; c < s.c; ++c) places.push_back(static_cast<std::size_t>(i * s.c_parent + c));
-  return places;
-}
-
 /// Adds the parent's weights, poisoned outside the slice, and returns them as the product sees them.
 template <class Op>
 Floats add_weights(Problem<Op>* problem, const Conv2dCase& c, Codes kind, uint64_t seed) {
   const auto& s = problem->shape;
-  const auto places = slice_of(s);
+  const auto places = conv2d_slice(s);
   Floats values =
       s.w_type == RTFQ_S8 ? codes(RTFQ_S8, places.size(), seed, kind) : integers(places.size(), seed, 0.125f);
   // Beside bf16 weights lie between two bf16 values: on a tie, which goes to the even one, or off it.
@@ -123,7 +115,7 @@ std::unique_ptr<Problem<Conv2dWgrad>> wgrad(const Conv2dCase& c, rtfq_dtype x_ty
 
   const std::size_t size = c.parent_size();
   const auto before = std::make_shared<const Floats>(integers(size, 67, 2.0f));
-  const auto places = slice_of(s);
+  const auto places = conv2d_slice(s);
   std::vector<double> sums(size, 0.0), values(before->begin(), before->end());
   conv2d_reference_wgrad(s, x.data(), g.data(), &sums);
   for (const std::size_t i : places) {

@@ -16,6 +16,7 @@
 #include "kernels/catalog/catalog.h"
 #include "kernels/catalog/mirror.h"
 #include "kernels/catalog/operands.h"
+#include "kernels/tf32.h"
 
 namespace rtfq::kernels::catalog {
 
@@ -36,6 +37,8 @@ class ProblemInstance final : public Instance {
     return names;
   }
   std::string unsupported(Backend backend, const std::string& name) const override {
+    if (problem_->tf32 && name.rfind("tf32", 0) != 0) return "does not round to TF32, as this case wants";
+    const ScopedTf32 scope(problem_->tf32);
     const char* reason = find(backend, name).unsupported(problem_->shape);
     return reason ? reason : "";
   }

@@ -4,11 +4,12 @@
 // pack_dense, pack_folded: a thread takes one element of the result, a block 256 neighbours; pack_turned
 // transposes through a 32 x 33 tile, a block of 32 x 8 threads a tile of output and input channels under one
 // tap. fold_image: a thread takes one pixel of the copy, written at once. All are bound by memory. Floor: 4
-// bytes read and 2 written a weight; an image read, 8 or 16 bytes written a pixel. Shared memory: 4.1 KB in
+// bytes read and 2 or 4 written a weight; an image read, 8 or 16 bytes written a pixel. Shared memory: 4.1 KB in
 // pack_turned. Not yet timed on a GPU.
 #include <algorithm>
 
 #include "kernels/cuda/conv2d_geometry.h"
+#include "kernels/cuda/conv2d_tf32.h"
 #include "kernels/cuda/values.h"
 
 namespace rtfq::kernels::RTFQ_GPU {
@@ -62,9 +63,10 @@ __global__ void __launch_bounds__(threads)
 }
 
 /// Tap blockIdx.z of all filters, transposed.
+template <class To>
 __global__ void __launch_bounds__(side * 8)
     turned(const __grid_constant__ ConvProduct z, int k_count, int s_count, int c_parent, int stride, int pad,
-           const float* __restrict__ weights, bf16* __restrict__ packed) {
+           const float* __restrict__ weights, To* __restrict__ packed) {
   SIMT_SHARED(float, tile, [side][side + 1]);
   const int tap = static_cast<int>(blockIdx.z), taps = static_cast<int>(gridDim.z);
   const int r = tap / s_count, s = tap % s_count;
@@ -110,7 +112,10 @@ __global__ void __launch_bounds__(threads)
       if (j < c) own[j] = from[j];
   }
   Packed<To, V> pixel{};
-  if constexpr (sizeof(To) == 1) {
+  if constexpr (std::is_same_v<To, float>) {
+#pragma unroll
+    for (int j = 0; j < V; ++j) pixel.bits.w[j] = __float_as_uint(own[j]);
+  } else if constexpr (sizeof(To) == 1) {
     pixel.bits.w[0] = access::low_bytes(static_cast<uint8_t>(own[0]), static_cast<uint8_t>(own[1]),
                                         static_cast<uint8_t>(own[2]), static_cast<uint8_t>(own[3]));
   } else if constexpr (std::is_same_v<From, bf16>) {
@@ -210,7 +215,7 @@ ConvProduct dgrad_product(const Conv2dShape& s) {
 }
 
 ConvFold::ConvFold(const Conv2dShape& s, rtfq_dtype type) {
-  const int64_t pixel = s.stride % 2 ? 16 : 8;  // bytes
+  const int64_t pixel = s.stride % 2 || type == RTFQ_F32 ? 16 : 8;  // bytes
   const auto even = [&](int64_t pixels) { return narrow(pixel == 8 ? pixels + pixels % 2 : pixels); };
   channels = narrow(pixel / element_bytes(type));
   columns = even(s.s);
@@ -246,14 +251,23 @@ ConvProduct folded_product(const Conv2dShape& s, rtfq_dtype type) {
 std::size_t packed_bytes(const Conv2dShape& s) {
   return static_cast<std::size_t>(s.k * s.r * s.s * s.c) * sizeof(bf16);
 }
+std::size_t packed_f32_bytes(const Conv2dShape& s) {
+  return 2 * packed_bytes(s);
+}
 /// Weights stay what they are stored as, codes, or become bf16.
 rtfq_dtype packed_type(const Conv2dShape& s) {
   return s.w_type == RTFQ_S8 ? RTFQ_S8 : RTFQ_BF16;
 }
 
+std::size_t folded_weights_bytes(const Conv2dShape& s, rtfq_dtype type) {
+  const ConvFold f(s, type);
+  return static_cast<std::size_t>(s.k * s.r * f.columns * f.channels * element_bytes(type));
+}
 std::size_t packed_folded_bytes(const Conv2dShape& s) {
-  const ConvFold f(s, packed_type(s));
-  return static_cast<std::size_t>(s.k * s.r * f.columns * f.channels * element_bytes(packed_type(s)));
+  return folded_weights_bytes(s, packed_type(s));
+}
+std::size_t packed_folded_f32_bytes(const Conv2dShape& s) {
+  return folded_weights_bytes(s, RTFQ_F32);
 }
 
 void pack_dense(const Conv2dShape& s, const void* weights, void* packed, Stream stream) {
@@ -262,25 +276,41 @@ void pack_dense(const Conv2dShape& s, const void* weights, void* packed, Stream 
                narrow(s.c_parent), static_cast<const float*>(weights), static_cast<bf16*>(packed));
 }
 
-void pack_folded(const Conv2dShape& s, const void* weights, void* packed, Stream stream) {
-  const ConvFold f(s, packed_type(s));
+namespace {
+
+template <class From, class To>
+void launch_folded(const Conv2dShape& s, rtfq_dtype type, const void* weights, void* packed, Stream stream) {
+  const ConvFold f(s, type);
   const int64_t count = s.k * s.r * f.columns * f.channels;
-  const auto run = [&](auto kernel, auto* from, auto* to) {
-    simt::launch(kernel, blocks_for(count), dim3(threads), 0, stream_of(stream), narrow(count), narrow(s.s),
-                 narrow(s.c), narrow(s.c_parent), f.columns, f.channels, from, to);
-  };
-  if (s.w_type == RTFQ_S8)
-    run(folded<int8_t, int8_t>, static_cast<const int8_t*>(weights), static_cast<int8_t*>(packed));
-  else
-    run(folded<float, bf16>, static_cast<const float*>(weights), static_cast<bf16*>(packed));
+  simt::launch(folded<From, To>, blocks_for(count), dim3(threads), 0, stream_of(stream), narrow(count),
+               narrow(s.s), narrow(s.c), narrow(s.c_parent), f.columns, f.channels,
+               static_cast<const From*>(weights), static_cast<To*>(packed));
+}
+
+template <class To>
+void launch_turned(const Conv2dShape& s, const void* weights, void* packed, Stream stream) {
+  const auto tiles = [](int64_t count) { return static_cast<unsigned>((count + side - 1) / side); };
+  simt::launch(turned<To>, dim3(tiles(s.c), tiles(s.k), static_cast<unsigned>(s.r * s.s)), dim3(side, 8), 0,
+               stream_of(stream), dgrad_product(s), narrow(s.k), narrow(s.s), narrow(s.c_parent),
+               narrow(s.stride), narrow(s.pad), static_cast<const float*>(weights),
+               static_cast<To*>(packed));
+}
+
+}  // namespace
+
+void pack_folded(const Conv2dShape& s, const void* weights, void* packed, Stream stream) {
+  if (s.w_type == RTFQ_S8) return launch_folded<int8_t, int8_t>(s, RTFQ_S8, weights, packed, stream);
+  launch_folded<float, bf16>(s, RTFQ_BF16, weights, packed, stream);
+}
+void pack_folded_f32(const Conv2dShape& s, const void* weights, void* packed, Stream stream) {
+  launch_folded<float, float>(s, RTFQ_F32, weights, packed, stream);
 }
 
 void pack_turned(const Conv2dShape& s, const void* weights, void* packed, Stream stream) {
-  const auto tiles = [](int64_t count) { return static_cast<unsigned>((count + side - 1) / side); };
-  simt::launch(turned, dim3(tiles(s.c), tiles(s.k), static_cast<unsigned>(s.r * s.s)), dim3(side, 8), 0,
-               stream_of(stream), dgrad_product(s), narrow(s.k), narrow(s.s), narrow(s.c_parent),
-               narrow(s.stride), narrow(s.pad), static_cast<const float*>(weights),
-               static_cast<bf16*>(packed));
+  launch_turned<bf16>(s, weights, packed, stream);
+}
+void pack_turned_f32(const Conv2dShape& s, const void* weights, void* packed, Stream stream) {
+  launch_turned<float>(s, weights, packed, stream);
 }
 
 namespace {
@@ -299,6 +329,7 @@ void launch_fold(const Conv2dShape& s, const ConvFold& f, const void* x, void* t
 void fold_image(const Conv2dShape& s, rtfq_dtype type, const void* x, void* to, Stream stream) {
   const ConvFold f(s, type);
   const bool half = type == RTFQ_BF16;
+  if (s.x_type == RTFQ_F32) return launch_fold<float, float>(s, f, x, to, stream);
   if (s.x_type == RTFQ_BF16) return launch_fold<bf16, bf16>(s, f, x, to, stream);
   if (s.x_type == RTFQ_U8)
     return half ? launch_fold<uint8_t, bf16>(s, f, x, to, stream)

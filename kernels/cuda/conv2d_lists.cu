@@ -1,6 +1,7 @@
 // The GPU's implementations of convolution, best first. Those named after a tile are the ones before them
 // with the tile fixed, to be measured and tested one by one.
 #include "kernels/cuda/conv2d.h"
+#include "kernels/cuda/conv2d_tf32.h"
 #include "kernels/cuda/vendor/entries.h"
 
 namespace rtfq::kernels {
@@ -53,6 +54,25 @@ template <ConvTile tile>
 constexpr Conv2dWgrad::Impl wgrad(const char* name) {
   return {name, unsupported<Conv2dWgrad, conv2d_wgrad_mma_unsupported>, conv2d_wgrad_mma<tile>,
           conv2d_wgrad_mma_bytes<tile>};
+}
+
+template <ConvTile tile>
+constexpr Conv2dForward::Impl forward_tf32(const char* name) {
+  return {name, unsupported<Conv2dForward, conv2d_tf32_unsupported>, conv2d_tf32<tile>};
+}
+template <ConvTile tile>
+constexpr Conv2dDgrad::Impl dgrad_tf32(const char* name) {
+  return {name,
+          unsupported<Conv2dDgrad, conv2d_tf32_unsupported>,
+          conv2d_tf32<tile>,
+          nullptr,
+          packed_f32_bytes,
+          pack_turned_f32};
+}
+template <ConvTile tile>
+constexpr Conv2dWgrad::Impl wgrad_tf32(const char* name) {
+  return {name, unsupported<Conv2dWgrad, conv2d_tf32_unsupported>, conv2d_tf32<tile>,
+          conv2d_wgrad_tf32_bytes<tile>};
 }
 
 // By cost they stand before mma, except forward on codes, where mma leaves them what is large: on an H200
@@ -117,6 +137,12 @@ std::span<const Conv2dForward::Impl> Conv2dForward::RTFQ_GPU_LIST() {
       forward_bf16<ConvTile::large>("mma_bf16_128x128"),
       forward_bf16<ConvTile::wide>("mma_bf16_128x64"),
       forward_bf16<ConvTile::small>("mma_bf16_64x64"),
+      forward_tf32<ConvTile::by_cost>("tf32"),
+      {"tf32_folded", unsupported<Conv2dForward, conv2d_tf32_folded_unsupported>, conv2d_tf32_folded,
+       conv2d_tf32_folded_x_bytes, packed_folded_f32_bytes, pack_folded_f32},
+      forward_tf32<ConvTile::large>("tf32_128x128"),
+      forward_tf32<ConvTile::wide>("tf32_128x64"),
+      forward_tf32<ConvTile::small>("tf32_64x64"),
       {"f32", unsupported<Conv2dForward, conv2d_f32_unsupported>, conv2d_f32},
       {"naive", unsupported<Conv2dForward, conv2d_naive_unsupported>, conv2d_naive},
       wgmma_of<Conv2dForward, 64>("wgmma_128x64"),
@@ -138,6 +164,10 @@ std::span<const Conv2dDgrad::Impl> Conv2dDgrad::RTFQ_GPU_LIST() {
       dgrad_bf16<ConvTile::large>("mma_bf16_128x128"),
       dgrad_bf16<ConvTile::wide>("mma_bf16_128x64"),
       dgrad_bf16<ConvTile::small>("mma_bf16_64x64"),
+      dgrad_tf32<ConvTile::by_cost>("tf32"),
+      dgrad_tf32<ConvTile::large>("tf32_128x128"),
+      dgrad_tf32<ConvTile::wide>("tf32_128x64"),
+      dgrad_tf32<ConvTile::small>("tf32_64x64"),
       {"f32", unsupported<Conv2dDgrad, conv2d_f32_unsupported>, conv2d_f32},
       {"naive", unsupported<Conv2dDgrad, conv2d_naive_unsupported>, conv2d_naive},
       wgmma_of<Conv2dDgrad, 64>("wgmma_128x64"),
@@ -159,6 +189,10 @@ std::span<const Conv2dWgrad::Impl> Conv2dWgrad::RTFQ_GPU_LIST() {
       wgrad<ConvTile::large>("mma_128x128"),
       wgrad<ConvTile::wide>("mma_128x64"),
       wgrad<ConvTile::small>("mma_64x64"),
+      wgrad_tf32<ConvTile::by_cost>("tf32"),
+      wgrad_tf32<ConvTile::large>("tf32_128x128"),
+      wgrad_tf32<ConvTile::wide>("tf32_128x64"),
+      wgrad_tf32<ConvTile::small>("tf32_64x64"),
       {"f32", unsupported<Conv2dWgrad, conv2d_f32_unsupported>, conv2d_f32, conv2d_wgrad_f32_bytes},
       {"naive", unsupported<Conv2dWgrad, conv2d_naive_unsupported>, conv2d_naive},
       wgmma_wgrad<128256>("wgmma_128x256"),

@@ -18,7 +18,25 @@
 
 namespace rtfq::kernels::RTFQ_GPU {
 
-struct Bf16Product {
+/// Operands that need nothing done to them between shared memory and the product.
+struct AsTheyAre {
+  static __device__ __forceinline__ void ready(uint32_t (&)[4]) {}
+};
+struct Tf32Product {
+  using X = float;
+  using W = float;
+  using Sum = float;
+  static constexpr bool codes = false, int4 = false;
+  static __device__ __forceinline__ void ready(uint32_t (&fragment)[4]) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) fragment[i] = tf32(fragment[i]);
+  }
+  static __device__ __forceinline__ void multiply(Sum (&d)[4], const uint32_t (&a)[4], uint32_t b0,
+                                                  uint32_t b1) {
+    mma_tf32(d, a, b0, b1);
+  }
+};
+struct Bf16Product : AsTheyAre {
   using X = bf16;
   using W = bf16;
   using Sum = float;
@@ -28,7 +46,7 @@ struct Bf16Product {
     mma_bf16(d, a, b0, b1);
   }
 };
-struct U8Product {
+struct U8Product : AsTheyAre {
   using X = uint8_t;
   using W = int8_t;
   using Sum = int;
@@ -38,7 +56,7 @@ struct U8Product {
     mma_u8_s8(d, a, b0, b1);
   }
 };
-struct S8Product {
+struct S8Product : AsTheyAre {
   using X = int8_t;
   using W = int8_t;
   using Sum = int;
@@ -96,7 +114,7 @@ struct StoreSums {
         Floats<8> f;
 #pragma unroll
         for (int j = 0; j < 8; ++j) f.v[j] = sum[j];
-        RTFQ_GPU::store<8>(static_cast<bf16*>(of.y) + at, f);
+        RTFQ_GPU::store<8>(static_cast<typename Op::X*>(of.y) + at, f);
       } else if (of.type == RTFQ_S32) {
         int* to = static_cast<int*>(of.y) + at;
         *reinterpret_cast<int4*>(to) = make_int4(sum[0], sum[1], sum[2], sum[3]);
@@ -214,12 +232,15 @@ __global__ void __launch_bounds__(Tile::threads, Tile::per_sm)
     for (int half = 0; half < 2; ++half) {
       uint32_t a[m_tiles][4];
 #pragma unroll
-      for (int i = 0; i < m_tiles; ++i)
+      for (int i = 0; i < m_tiles; ++i) {
         ldmatrix(a[i], left + i * 16 * 64 + ((left_chunk ^ (half << 1)) << 4));
+        Op::ready(a[i]);
+      }
 #pragma unroll
       for (int j = 0; j < 2 * n_groups; ++j) {
         uint32_t b[4];
         ldmatrix(b, right + (j >> 1) * 32 * 64 + (j & 1) * 4 * 64 + ((right_chunk ^ (half << 1)) << 4));
+        Op::ready(b);
 #pragma unroll
         for (int i = 0; i < m_tiles; ++i) {
           Op::multiply(sum[i][2 * j], a[i], b[0], b[1]);

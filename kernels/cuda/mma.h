@@ -1,5 +1,5 @@
 #pragma once
-// The tensor cores' instructions for one warp, from sm_80 on: ldmatrix and mma.sync on bf16 and on codes. All
+// The tensor cores' instructions for one warp, from sm_80 on: ldmatrix and mma.sync on TF32, bf16 and codes. All
 // 32 lanes call together. On the executor kernels/simt/matrix.cpp does what the PTX manual says of each lane.
 //
 // A fragment's layout, lane l being in group g = l / 4 at place t = l % 4: a (16 rows): a[0], a[2] row g,
@@ -33,6 +33,19 @@ __device__ __forceinline__ void ldmatrix_transposed(uint32_t (&r)[4], const void
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
                : "r"(from)
                : "memory");
+}
+/// The bits of an f32 rounded to TF32: the nearest, ties away from zero.
+__device__ __forceinline__ uint32_t tf32(uint32_t x) {
+  uint32_t rounded;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(rounded) : "f"(__uint_as_float(x)));
+  return rounded;
+}
+/// d += a b, 8 terms of TF32 in f32.
+__device__ __forceinline__ void mma_tf32(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+  asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+      "{%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 /// d += a b, 16 terms of bf16 in f32.
 __device__ __forceinline__ void mma_bf16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
@@ -72,6 +85,13 @@ inline void ldmatrix(uint32_t (&r)[4], const void* row, SIMT_HERE) {
 }
 inline void ldmatrix_transposed(uint32_t (&r)[4], const void* row, SIMT_HERE) {
   on_simt::load(r, row, true, here);
+}
+inline uint32_t tf32(uint32_t x) {
+  if ((x & 0x7fffffffu) > 0x7f800000u) return 0x7fffe000u;  // a NaN
+  return (x + 0x1000u) & ~0x1fffu;
+}
+inline void mma_tf32(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, SIMT_HERE) {
+  simt::device::mma_tf32(d, a, b0, b1, here);
 }
 inline void mma_bf16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, SIMT_HERE) {
   simt::device::mma_bf16(d, a, b0, b1, here);

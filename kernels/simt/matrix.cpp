@@ -1,5 +1,5 @@
-// Matrix instructions of a warp: the fragments' layouts of the PTX manual (ldmatrix, mma.m16n8k16 and
-// m16n8k32), worked out on plain arrays. Below, g is a lane's group, lane / 4, and t its place in it.
+// Matrix instructions of a warp: the fragments' layouts of the PTX manual (ldmatrix, mma.m16n8k8, m16n8k16
+// and m16n8k32), worked out on plain arrays. Below, g is a lane's group, lane / 4, and t its place in it.
 #include "kernels/simt/matrix.h"
 
 #include <bit>
@@ -36,9 +36,9 @@ void distribute(Offer* const* lanes) {
   }
 }
 
-/// d += a b, `depth` terms a sum; element i of an operand's word by `number`. A word holds 4 bytes or 2
-/// halves of neighbouring terms; registers a[0..3] are rows g and g + 8 of the lower half of the terms, then
-/// of the upper half.
+/// d += a b, `depth` terms a sum; element i of an operand's word by `number`. A word holds 4 bytes, 2 halves
+/// or one f32 of neighbouring terms; registers a[0..3] are rows g and g + 8 of the lower half of the terms,
+/// then of the upper half.
 template <class Number, class Sum, class Value, int depth, Number (*a_number)(uint32_t, uint32_t),
           Number (*b_number)(uint32_t, uint32_t)>
 void multiply(Offer* const* lanes) {
@@ -68,6 +68,9 @@ void multiply(Offer* const* lanes) {
   }
 }
 
+float tf32_number(uint32_t word, uint32_t) {
+  return std::bit_cast<float>(word);
+}
 float bf16_number(uint32_t word, uint32_t i) {
   return std::bit_cast<float>(half_of(word, i) << 16);
 }
@@ -95,11 +98,16 @@ void ldmatrix(uint32_t (&registers)[4], const uint32_t (&row)[4], bool transpose
   Runner::running().meet(~0u, offer, place);
 }
 
-// 64-bit sums of integers: one that leaves 32 bits is the kernel's fault, whose cast below wraps as a GPU
-// does.
+void mma_tf32(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, Place place) {
+  if ((a[0] | a[1] | a[2] | a[3] | b0 | b1) & 0x1fff)
+    throw Error("mma.sync on TF32: an operand has more bits than TF32: round it first");
+  product(d, a, b0, b1, multiply<float, double, float, 8, tf32_number, tf32_number>, place);
+}
 void mma_bf16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, Place place) {
   product(d, a, b0, b1, multiply<float, double, float, 16, bf16_number, bf16_number>, place);
 }
+// 64-bit sums of integers: one that leaves 32 bits is the kernel's fault, whose cast below wraps as a GPU
+// does.
 void mma_u8_s8(int (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, Place place) {
   product(d, a, b0, b1, multiply<int, int64_t, int, 32, u8_number, s8_number>, place);
 }

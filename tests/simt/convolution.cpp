@@ -4,6 +4,7 @@
 
 #include "kernels/conv2d.h"
 #include "kernels/linear.h"
+#include "kernels/tf32.h"
 
 using namespace rtfq;
 using namespace rtfq::kernels;
@@ -49,7 +50,14 @@ TEST_CASE(
     CHECK(chosen<Conv2dForward>(s) == "f32");
     CHECK(chosen<Conv2dDgrad>(s) == "f32");
     CHECK(chosen<Conv2dWgrad>(s) == "f32");
+    const std::string on_cpu = choose<Conv2dForward>(Backend::cpu, s).name;
+    const ScopedTf32 scope(true);
+    CHECK(chosen<Conv2dForward>(s) == "tf32" + folded);
+    if (!stem) CHECK(chosen<Conv2dDgrad>(s) == "tf32");
+    CHECK(chosen<Conv2dWgrad>(s) == "tf32");
+    CHECK(choose<Conv2dForward>(Backend::cpu, s).name == on_cpu);
   }
+  CHECK_FALSE(tf32_allowed());
 }
 
 TEST_CASE("convolution on a GPU: what the tensor cores' kernels refuse goes to the plain one") {

@@ -73,7 +73,7 @@ TEST_CASE("usage: configurations are checked before anything is written") {
   refused(place, set("train.step=5"), "did you mean 'train.steps'?");
   refused(place, set("train.steps=many"), "expects an integer");
   refused(place, set("train.steps=4"), "sum to more");
-  refused(place, set("precision=f33"), "\"f32\", \"bf16\" or \"int8\"");
+  refused(place, set("precision=f33"), "\"f32\", \"tf32\", \"bf16\" or \"int8\"");
   refused(place, set("device=gpu"), "\"cpu\", \"cuda\" or \"simt\"");
   refused(place, set("data.source="), "data.source is empty");
   refused(place, set("data.target="), "data.target is empty");

@@ -162,7 +162,7 @@ TEST_CASE("config: keys that depend on each other") {
   CHECK_THAT(refusal(R"({"data": {"channels": 1}})"), Contains("data.mean expects 1"));
   CHECK_THAT(refusal(R"({"data": {"deviation": [1]}})"), Contains("data.deviation expects 3"));
   CHECK_THAT(refusal(R"({"data": {"channels": 2}})"), Contains("1 (grey) or 3 (RGB)"));
-  CHECK_THAT(refusal(R"({"precision": "f33"})"), Contains("\"f32\", \"bf16\" or \"int8\""));
+  CHECK_THAT(refusal(R"({"precision": "f33"})"), Contains("\"f32\", \"tf32\", \"bf16\" or \"int8\""));
   CHECK(parse(R"({"device": "cuda"})").device == "cuda");  // whether it is there is asked when it is used
   CHECK_THAT(refusal(R"({"device": "gpu"})"), Contains("\"cpu\", \"cuda\" or \"simt\""));
   CHECK_THAT(refusal(R"({"bank": {"widths": [0.5]}})"), Contains("must contain 1"));

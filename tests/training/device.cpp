@@ -80,7 +80,7 @@ TEST_CASE("device: training, calibration and evaluation never touch the device's
   const GuardedDevice guarded;
   const Stripes stripes(8);
   const auto target = data::open_dataset(stripes.at("target"));
-  for (const std::string precision : {"f32", "bf16", "int8"}) {
+  for (const std::string precision : {"f32", "tf32", "bf16", "int8"}) {
     INFO(precision);
     Config config = tiny(stripes, "simt", precision);
     config.model.arch = "resnet18_w8";  // every kind of layer
@@ -165,10 +165,11 @@ TEST_CASE("device: passes as graphs give the same bits, and the host still touch
   }
 }
 
-TEST_CASE("device: without quantizers the steps of a run equal the CPU's to 1e-5") {
+TEST_CASE(
+    "device: without quantizers the steps of a run equal the CPU's to 1e-5, in tf32 to what it rounds") {
   const Stripes stripes(8);
-  const auto run = [&](const char* device) {
-    Config config = tiny(stripes, device, "f32");
+  const auto run = [&](const char* device, const char* precision) {
+    Config config = tiny(stripes, device, precision);
     config.model.bank.bits = {float_bits};
     config.train.batch = 8;
     config.train.steps = 2;
@@ -180,10 +181,17 @@ TEST_CASE("device: without quantizers the steps of a run equal the CPU's to 1e-5
     while (!trainer->finished()) losses.push_back(trainer->train_step().loss);
     return std::pair{std::move(trainer), losses};
   };
-  const auto [cpu, losses] = run("cpu");
-  const auto [simt, others] = run("simt");
+  const auto [cpu, losses] = run("cpu", "f32");
+  const auto [simt, others] = run("simt", "f32");
   for (std::size_t i = 0; i < losses.size(); ++i) CHECK(others[i] == Approx(losses[i]).epsilon(1e-5));
   CHECK(relative_difference(simt->student(), cpu->student()) < 1e-5);
+
+  CHECK(relative_difference(run("cpu", "tf32").first->student(), cpu->student()) == 0);
+  const auto [rounded, near] = run("simt", "tf32");
+  for (std::size_t i = 0; i < losses.size(); ++i) CHECK(near[i] == Approx(losses[i]).epsilon(0x1p-9));
+  const double difference = relative_difference(rounded->student(), cpu->student());
+  CHECK(difference > 0x1p-16);
+  CHECK(difference < 0x1p-9);
 }
 
 TEST_CASE("device: quantized steps stay beside the CPU's, and losses within noise") {

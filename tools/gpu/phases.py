@@ -230,12 +230,14 @@ def step(machine, until):
     small = ["--arch", "resnet18", "--res", "80", "--batch", "2", "--steps", "1", "--warmup", "0"]
     usual = ["--arch", "resnet50", "--res", "224", "--batch", "32", "--steps", "9", "--warmup", "3"]
     sides = {}
-    for precision in ["bf16", "int8"]:
+    for precision in ["bf16", "int8", "tf32"]:
         sides[f"rtfq {precision}"] = machine.own("rtfq-step", "--device", "cpu" if machine.dry else machine.device, "--precision",
                                                  precision, *(small if machine.dry else usual))
     cache = {"TORCHINDUCTOR_CACHE_DIR": str(machine.work / "inductor"), "TORCHINDUCTOR_FX_GRAPH_CACHE": "1"}
     if script and not machine.dry:
         sides["PyTorch eager bf16"] = [machine.options.python, script, "--device", "cuda", "--precision", "bf16", *usual]
+        # Its convolutions of f32 are in TF32 unless it is told otherwise.
+        sides["PyTorch eager tf32"] = [machine.options.python, script, "--device", "cuda", "--precision", "f32", *usual]
         sides["PyTorch compiled bf16"] = sides["PyTorch eager bf16"] + ["--compile"]
     rows = {name: [] for name in sides}
     errors_of = {}
