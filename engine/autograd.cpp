@@ -10,6 +10,7 @@ namespace rtfq {
 
 Parameter::Parameter(std::string name_, ParameterKind kind_, Tensor value_)
     : name(std::move(name_)), kind(kind_), value(std::move(value_)) {
+  const memory::HeldBy by("gradients");
   gradient = Tensor::zeros(value.dims(), DType::f32, value.device());
 }
 
@@ -23,9 +24,13 @@ bool Parameter::started() const {
 
 void Parameter::move_to(Device device) {
   if (kind == ParameterKind::step) started_ = started();
-  value = value.to(device);
-  gradient = gradient.to(device);
-  momentum = momentum.to(device);
+  const auto move = [device](Tensor& tensor, const char* held_by) {
+    const memory::HeldBy by(held_by);
+    tensor = tensor.to(device);
+  };
+  move(value, "parameters");
+  move(gradient, "gradients");
+  move(momentum, "momentum");
 }
 
 // Whoever reads a leaf is recorded after it.

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <bit>
 #include <cstdint>
+#include <cstring>
 #include <map>
 #include <mutex>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels/runtime/host_heap.h"
@@ -59,10 +61,37 @@ std::size_t block_size(Device device, std::size_t bytes) {
   return (bytes + unit - 1) / unit * unit;
 }
 
+/// Who allocates on this thread.
+constexpr const char* nobody_named = "others";
+thread_local const char* holder = nobody_named;
+
+/// Bytes in use by who holds them; few, so that looking through them all is as good as a map.
+class Holders {
+ public:
+  void add(const char* name, std::size_t bytes) { of(name) += bytes; }
+  void take_off(const char* name, std::size_t bytes) noexcept { of(name) -= bytes; }
+  std::vector<std::pair<const char*, std::size_t>> sorted() const {
+    auto most_first = all_;
+    std::erase_if(most_first, [](const auto& one) { return one.second == 0; });
+    std::stable_sort(most_first.begin(), most_first.end(),
+                     [](const auto& a, const auto& b) { return a.second > b.second; });
+    return most_first;
+  }
+
+ private:
+  std::size_t& of(const char* name) {
+    for (auto& [known, bytes] : all_)
+      if (known == name || std::strcmp(known, name) == 0) return bytes;
+    return all_.emplace_back(name, 0).second;
+  }
+  std::vector<std::pair<const char*, std::size_t>> all_;
+};
+
 struct Block {
   void* memory = nullptr;
   std::size_t size = 0;
   bool in_heap = false;
+  const char* held_by = nobody_named;
 };
 
 /// Free blocks by size.
@@ -101,6 +130,11 @@ class Pool {
   void release_cached() {
     const std::lock_guard lock(mutex_);
     drop_cached();
+  }
+
+  std::vector<std::pair<const char*, std::size_t>> holders() {
+    const std::lock_guard lock(mutex_);
+    return holders_.sorted();
   }
 
   std::mutex& mutex() { return mutex_; }
@@ -144,11 +178,19 @@ class Pool {
       }
       throw std::runtime_error(
           "[memory] out of memory on " + std::string(to_string(device_.backend)) + ": " + mebibytes(size) +
-          " asked for, " + mebibytes(statistics_.in_use) + " in use by tensors, nothing cached" + others +
+          " asked for" + (holder == nobody_named ? "" : std::string(" by ") + holder) + ", " +
+          mebibytes(statistics_.in_use) + " in use (" + held() + "), nothing cached" + others +
           "; lower train.batch, the bank's resolutions or train.passes, or set precision "
           "to bf16 or int8 (" +
           error.what() + ")");
     }
+  }
+
+  std::string held() const {
+    std::string text;
+    for (const auto& [name, bytes] : holders_.sorted())
+      text += (text.empty() ? "" : ", ") + std::string(name) + " " + mebibytes(bytes);
+    return text.empty() ? "by nobody" : text;
   }
 
   void drop_cached() {
@@ -169,6 +211,7 @@ class Pool {
   std::mutex mutex_;
   FreeBlocks free_;
   MemoryStatistics statistics_;
+  Holders holders_;
   kernels::runtime::HostHeap heap_;
 };
 
@@ -214,12 +257,15 @@ Block Pool::take(std::size_t size, Arena::Blocks* arena) {
   statistics_.in_use += size;
   statistics_.peak = std::max(statistics_.peak, statistics_.in_use);
   if (arena) arena->in_use += size;
+  block.held_by = holder;
+  holders_.add(holder, size);
   return block;
 }
 
 void Pool::give(Block block, std::size_t size, Arena::Blocks* arena) noexcept {
   const std::lock_guard lock(mutex_);
   statistics_.in_use -= size;
+  holders_.take_off(block.held_by, size);
   if (arena) arena->in_use -= size;
   if (block.in_heap) return heap_.give(block.memory, block.size);
   (arena ? arena->free : free_)[block.size].push_back(block.memory);
@@ -251,6 +297,15 @@ Arena::Scope::Scope(Arena& arena) {
 }
 Arena::Scope::~Scope() {
   current.reset();
+}
+
+HeldBy::HeldBy(const char* name) : outer_(std::exchange(holder, name)) {}
+HeldBy::~HeldBy() {
+  holder = outer_;
+}
+
+std::vector<std::pair<const char*, std::size_t>> holders(Device device) {
+  return pool(device).holders();
 }
 
 MemoryStatistics statistics(Device device) {

@@ -5,6 +5,8 @@
 
 #include <cstddef>
 #include <memory>
+#include <utility>
+#include <vector>
 
 #include "kernels/runtime/device.h"
 
@@ -35,6 +37,22 @@ namespace memory {
 /// who holds what, and what to lower.
 std::shared_ptr<void> allocate(Device, std::size_t bytes);
 MemoryStatistics statistics(Device);
+
+/// While it lives, what this thread allocates is held by `name` ("gradients", a literal), as the message of
+/// exhausted memory and `holders` have it. Of two the inner one counts.
+class HeldBy {
+ public:
+  explicit HeldBy(const char* name);
+  ~HeldBy();
+  HeldBy(const HeldBy&) = delete;
+  HeldBy& operator=(const HeldBy&) = delete;
+
+ private:
+  const char* outer_;
+};
+/// Who holds how many bytes in use, the most first; "others": what was allocated outside of any HeldBy.
+std::vector<std::pair<const char*, std::size_t>> holders(Device);
+
 void reset_peak(Device);
 /// Gives cached blocks back to the system.
 void release_cached(Device);

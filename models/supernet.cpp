@@ -51,6 +51,7 @@ int own_bits(std::span<const BitsException> exceptions, const std::string& quant
 
 Supernet::Supernet(const SupernetOptions& options, uint64_t seed)
     : options_(options), spec_(resnet_spec(options.arch)), seed_(seed) {
+  const memory::HeldBy by("parameters");
   options_.bank = checked(options.bank);
   require_distinct(spec_, options_.bank);
   const auto& bits = options_.bank.bits;

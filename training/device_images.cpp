@@ -54,6 +54,7 @@ DeviceImages::Stage& DeviceImages::next(std::size_t bytes) {
   if (stage.bytes < bytes) {
     if (stage.pinned) kernels::runtime::release_pinned(device_, std::exchange(stage.pinned, nullptr));
     stage.pinned = kernels::runtime::allocate_pinned(device_, bytes);
+    const memory::HeldBy by("images");
     stage.there = Tensor::empty({static_cast<int64_t>(bytes)}, DType::u8, device_);
     stage.bytes = bytes;
     // The pool hands memory out in the order of the compute stream.
@@ -88,6 +89,7 @@ Tensor DeviceImages::images(std::initializer_list<std::span<const uint8_t>> part
   for (const auto part : parts) to = std::copy(part.begin(), part.end(), to);
   send(stage, bytes);
   const Stream stream = compute_stream(device_);
+  const memory::HeldBy by("images");
   Tensor images = Tensor::empty(dims, DType::f32, device_);
   ops::launch<kernels::Normalize>(
       stream, kernels::make_resize_shape(dims[0], dims[1], dims[2], dims[3], dims[1], dims[2]),

@@ -195,6 +195,7 @@ data::LoaderOptions loader_options(const Config& config, Domain domain, bool tra
 const Tensor& ImagePyramid::at(int64_t resolution) {
   for (const Tensor& level : levels_)
     if (level.dim(1) == resolution) return level;
+  const memory::HeldBy by("images");
   levels_.push_back(ops::resize(stream_, levels_.front(), resolution, resolution));
   return levels_.back();
 }

@@ -16,6 +16,7 @@ constexpr float step_limit = 0.25f;
 }  // namespace
 
 Optimizer::Optimizer(Supernet& student, const OptimizerConfig& config) : student_(student), config_(config) {
+  const memory::HeldBy by("momentum");
   for (Parameter* p : student_.parameters()) {
     p->momentum = Tensor::zeros(p->value.dims(), DType::f32, p->value.device());
     const bool classifier = p->name == "classifier.weight" || p->name == "classifier.bias";

@@ -40,6 +40,7 @@ void add_losses(PassResult& result, const Config& config, const PassInput& pass)
 
 PassResult run_pass(Supernet& student, const Config& config, const PassInput& pass, const Tensor& losses,
                     float* right, Tape::HostChanges* changes, BackwardWatch* watch) {
+  const memory::HeldBy by("passes");
   Tape tape(true, student.stream(), changes);
   tape.tell(watch);
   const Variable logits = student.forward(tape, pass.plan.subnet, pass.images, pass.parts, NormMode::train);

@@ -18,8 +18,9 @@ namespace {
 
 /// [target rows, k].
 Tensor teacher_logits(Supernet& teacher, const Subnet& subnet, ImagePyramid& target) {
-  Tape tape(false, teacher.stream());
   const Tensor& images = target.at(subnet.resolution);
+  const memory::HeldBy by("the teacher's passes");
+  Tape tape(false, teacher.stream());
   const BatchPart part{Domain::target, images.dim(0)};
   return teacher.forward(tape, subnet, images, std::span(&part, 1), NormMode::batch).data;
 }

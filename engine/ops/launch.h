@@ -25,6 +25,7 @@ void launch(Stream stream, const typename Op::Shape& shape, typename Op::Args ar
   if constexpr (requires { args.workspace; }) {
     const std::size_t bytes = implementation.workspace(shape);
     if (bytes) {
+      const memory::HeldBy by("workspaces");
       workspace = Tensor::empty({static_cast<int64_t>(bytes)}, DType::u8, stream.device);
       args.workspace = workspace.data();
     }
