@@ -183,6 +183,10 @@ void Supernet::drop_prepared_weights() {
     }
 }
 
+void Supernet::drop_gradients() {
+  for (Parameter* parameter : parameters_) parameter->gradient = {};
+}
+
 void Supernet::copy_parameters(const Supernet& other) {
   if (parameters_.size() != other.parameters_.size())
     throw std::invalid_argument("[supernet] the two networks have different parameters");

@@ -146,6 +146,8 @@ class Supernet {
   /// Gives back what forward passes without a tape keep for the next one: each convolution's weights as they
   /// were used last.
   void drop_prepared_weights();
+  /// Gives back the parameters' gradients, in a network that no tape will record: as much as its values.
+  void drop_gradients();
   /// To be called after parameters were loaded: also which step sizes have values is looked up anew.
   void values_loaded();
 

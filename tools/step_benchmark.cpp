@@ -68,6 +68,7 @@ int run(const Arguments& a) {
   Supernet student(options, 1), teacher(options, 1);
   const Device device = device_of(config);
   student.move_to(device);
+  teacher.drop_gradients();
   teacher.move_to(device);
   Optimizer optimizer(student, config.optimizer);
 

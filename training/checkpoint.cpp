@@ -127,6 +127,7 @@ Trainer::State::State(const Config& config_) : config(config_) {
   source = std::make_unique<data::Loader>(data.source, loader_options(config, Domain::source, true));
   if (data.target.samples.empty()) return;
   teacher = std::make_unique<Supernet>(options, config.train.seed);
+  teacher->drop_gradients();
   auto target_options = loader_options(config, Domain::target, true);
   target_options.plain_view = config.train.teacher_view == "plain";
   target = std::make_unique<data::Loader>(data.target, target_options);
@@ -243,6 +244,7 @@ std::unique_ptr<Supernet> load_teacher(const std::string& checkpoint, const std:
   if (header.step <= adapts_from(train)) return nullptr;
   auto teacher = std::make_unique<Supernet>(
       supernet_options(header.config, static_cast<int64_t>(header.classes.size())), train.seed);
+  teacher->drop_gradients();
   const Index index(file, checkpoint);
   if (!index.has("teacher/" + teacher->parameters().front()->name))
     return nullptr;  // as `rtfq quantize` writes it

@@ -29,6 +29,7 @@ Rehearsal::Rehearsal(const Config& config, int64_t classes)
   optimizer_ = std::make_unique<Optimizer>(*student_, config.optimizer);
   if (config.train.method == "source_only") return;
   teacher_ = std::make_unique<Supernet>(options, config.train.seed);
+  teacher_->drop_gradients();
   teacher_->move_to(device_);
   prepare_steps();
 }

@@ -69,6 +69,23 @@ TEST_CASE("trainer: a resumed run has the bits of an uninterrupted one, wherever
   }
 }
 
+TEST_CASE("trainer: two networks have parameters, one has gradients and momentum") {
+  const auto held = [](const std::string& name) {
+    for (const auto& [who, bytes] : memory::holders({}))
+      if (name == who) return bytes;
+    return std::size_t{0};
+  };
+  const auto parameters = held("parameters"), gradients = held("gradients"), momentum = held("momentum");
+  const Stripes stripes(8);
+  Trainer trainer(small_config(stripes));
+  std::size_t values = 0;  // blocks are rounded up
+  for (const Parameter* p : trainer.student().parameters())
+    values += static_cast<std::size_t>(p->value.count()) * sizeof(float);
+  CHECK(held("gradients") - gradients >= values);
+  CHECK(held("gradients") - gradients == held("momentum") - momentum);
+  CHECK(held("parameters") - parameters >= 2 * values);
+}
+
 TEST_CASE("trainer: the target's labels change no bit") {
   const Stripes stripes;
   const auto list = [&](const char* name, bool swapped) {
