@@ -128,7 +128,6 @@ struct ChannelTotals {
   template <int n>
   static __device__ __forceinline__ bool add(const ChannelRows& r, const float* __restrict__ partials,
                                              int& channel, double (&total)[n]) {
-    SIMT_SHARED(double, part, [n][lanes][channels + 1]);
     const int x = static_cast<int>(threadIdx.x) % channels, lane = static_cast<int>(threadIdx.x) / channels;
     channel = static_cast<int>(blockIdx.x) * channels + x;
     const int end = r.first_chunk[blockIdx.y + 1];
@@ -141,6 +140,14 @@ struct ChannelTotals {
 #pragma unroll
         for (int k = 0; k < n; ++k) total[k] += static_cast<double>(from[static_cast<int64_t>(k) * r.c]);
       }
+    over_lanes(x, lane, total);
+    return lane == 0 && channel < r.c;
+  }
+
+  /// Adds up what thread x + channels * lane of the block has of channel x; the totals are lane 0's.
+  template <int n>
+  static __device__ __forceinline__ void over_lanes(int x, int lane, double (&total)[n]) {
+    SIMT_SHARED(double, part, [n][lanes][channels + 1]);
     for (int half = lanes / 2; half; half /= 2) {
       if (lane >= half && lane < 2 * half)
 #pragma unroll
@@ -150,7 +157,6 @@ struct ChannelTotals {
 #pragma unroll
         for (int k = 0; k < n; ++k) total[k] += part[k][lane + half][x];
     }
-    return lane == 0 && channel < r.c;
   }
 };
 

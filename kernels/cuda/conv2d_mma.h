@@ -93,7 +93,8 @@ __device__ __forceinline__ int right_place(int row, int chunk) {
 }
 
 /// What becomes of sums, 8 neighbouring output channels of a pixel at a time: y = scale * f32(sum), or the
-/// sum. A thread makes a Thread of it, names the channels, and then hands over pixels one by one.
+/// sum. A thread makes a Thread of it, names the channels, and then hands over pixels one by one. Where there
+/// is a member `whole_tiles`, all threads of the block hand over their sums together instead (`store_tile`).
 template <class Op>
 struct StoreSums {
   const float* scale;
@@ -253,19 +254,23 @@ __global__ void __launch_bounds__(Tile::threads, Tile::per_sm)
   }
 
   typename Finish::Thread own_sums(finish);
+  if constexpr (requires { Finish::whole_tiles; }) {
+    own_sums.template store_tile<Tile>(z, row0, column0, warp_row, warp_column, sum);
+  } else {
 #pragma unroll
-  for (int group = 0; group < n_groups; ++group) {
-    const int column = column0 + warp_column + 32 * group + 8 * (lane & 3);
-    if (column >= z.columns) continue;
-    own_sums.channels(column);
+    for (int group = 0; group < n_groups; ++group) {
+      const int column = column0 + warp_column + 32 * group + 8 * (lane & 3);
+      if (column >= z.columns) continue;
+      own_sums.channels(column);
 #pragma unroll
-    for (int i = 0; i < 2 * m_tiles; ++i) {
-      const int at = row0 + warp_row + 8 * i + (lane >> 2);
-      if (at >= part.rows) continue;
-      Sum own[8];
+      for (int i = 0; i < 2 * m_tiles; ++i) {
+        const int at = row0 + warp_row + 8 * i + (lane >> 2);
+        if (at >= part.rows) continue;
+        Sum own[8];
 #pragma unroll
-      for (int j = 0; j < 8; ++j) own[j] = sum[i >> 1][4 * group + (j >> 1)][2 * (i & 1) + (j & 1)];
-      own_sums.store(static_cast<int64_t>(output_pixel(z, part, at)) * z.columns + column, own);
+        for (int j = 0; j < 8; ++j) own[j] = sum[i >> 1][4 * group + (j >> 1)][2 * (i & 1) + (j & 1)];
+        own_sums.store(static_cast<int64_t>(output_pixel(z, part, at)) * z.columns + column, own);
+      }
     }
   }
 }
@@ -291,20 +296,20 @@ inline void require_aligned_operands(std::initializer_list<const void*> operands
           "runtime::allocate, or choose \"naive\"");
 }
 
-/// By cost, the tile that keeps the multiprocessors busiest. The caller has seen to it that `finish` finds
-/// its operands where it may.
+/// The tile that keeps the multiprocessors busiest.
+inline ConvTile cheapest_tile(const ConvProduct& z) {
+  // Speeds are guesses until they are measured.
+  const double large = tile_cost(z, 128, 128, 1.0), wide = tile_cost(z, 128, 64, 0.9),
+               small = tile_cost(z, 64, 64, 0.75);
+  return large <= wide && large <= small ? ConvTile::large : wide <= small ? ConvTile::wide : ConvTile::small;
+}
+
+/// The caller has seen to it that `finish` finds its operands where it may.
 template <class Op, class Finish>
 void conv2d_mma(ConvTile tile, const ConvProduct& z, const void* x, const void* weights, const Finish& finish,
                 Stream stream) {
   require_aligned_operands({x, weights});
-  if (tile == ConvTile::by_cost) {
-    // Speeds are guesses until they are measured.
-    const double large = tile_cost(z, 128, 128, 1.0), wide = tile_cost(z, 128, 64, 0.9),
-                 small = tile_cost(z, 64, 64, 0.75);
-    tile = large <= wide && large <= small ? ConvTile::large
-           : wide <= small                 ? ConvTile::wide
-                                           : ConvTile::small;
-  }
+  if (tile == ConvTile::by_cost) tile = cheapest_tile(z);
   if (tile == ConvTile::large)
     launch_conv2d_mma<Op, MmaTile<128, 128, 2>>(z, x, weights, finish, stream);
   else if (tile == ConvTile::wide)
