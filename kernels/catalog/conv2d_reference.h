@@ -3,6 +3,7 @@
 // (codes and bf16 values are floats too).
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -23,6 +24,13 @@ struct Conv2dCase {
     return static_cast<std::size_t>((k_parent ? k_parent : k) * filter * filter * (c_parent ? c_parent : c));
   }
 };
+
+/// Codes over their whole range, or small integers; the ends of it, which saturate where products are added
+/// in 16 bits; or its two greatest values, so that results lie far from zero and close together.
+enum class Conv2dData { random, extreme, far };
+/// The forward pass on operands that make it exact: sums of small integers in f32 and sums of codes in s32.
+std::unique_ptr<Problem<Conv2dForward>> conv2d_exact_problem(const Conv2dCase&, rtfq_dtype x, rtfq_dtype w,
+                                                             rtfq_dtype y, Conv2dData);
 
 std::size_t conv2d_count_x(const Conv2dShape&);
 std::size_t conv2d_count_y(const Conv2dShape&);

@@ -13,23 +13,26 @@ namespace {
 
 using Floats = std::vector<float>;
 
-/// Small integers times `scale`.
-Floats integers(std::size_t count, uint64_t seed, float scale) {
+using Data = Conv2dData;
+
+/// Small integers times `scale`; for results far from zero 3 and 4 times it.
+Floats integers(std::size_t count, uint64_t seed, float scale, Data data = Data::random) {
   Floats x(count);
   fill_exact(x.data(), count, seed, 4, scale);
+  if (data == Data::far)
+    for (float& value : x) value = value < 0 ? 3 * scale : 4 * scale;
   return x;
 }
 
-enum class Codes { random, extreme };
-
-/// Codes over their whole range; or the ends of it, which saturate where products are added in 16 bits.
-Floats codes(rtfq_dtype type, std::size_t count, uint64_t seed, Codes kind) {
+Floats codes(rtfq_dtype type, std::size_t count, uint64_t seed, Data data) {
   const int low = type == RTFQ_U8 ? 0 : -128;
   Floats x(count);
   for (std::size_t i = 0; i < count; ++i) {
     const uint32_t drawn = philox4x32(seed, i, 2)[0];
-    if (kind == Codes::random)
+    if (data == Data::random)
       x[i] = static_cast<float>(low + static_cast<int>(drawn % 256));
+    else if (data == Data::far)
+      x[i] = static_cast<float>(low + 255 - static_cast<int>(drawn % 2));
     else  // mostly one end, so that sums reach their greatest magnitude
       x[i] = static_cast<float>(drawn % 16 == 0 ? low : type == RTFQ_U8 ? 255 : drawn % 8 == 1 ? 127 : -128);
   }
@@ -38,11 +41,11 @@ Floats codes(rtfq_dtype type, std::size_t count, uint64_t seed, Codes kind) {
 
 /// Adds the parent's weights, poisoned outside the slice, and returns them as the product sees them.
 template <class Op>
-Floats add_weights(Problem<Op>* problem, const Conv2dCase& c, Codes kind, uint64_t seed) {
+Floats add_weights(Problem<Op>* problem, const Conv2dCase& c, Data kind, uint64_t seed) {
   const auto& s = problem->shape;
   const auto places = conv2d_slice(s);
-  Floats values =
-      s.w_type == RTFQ_S8 ? codes(RTFQ_S8, places.size(), seed, kind) : integers(places.size(), seed, 0.125f);
+  Floats values = s.w_type == RTFQ_S8 ? codes(RTFQ_S8, places.size(), seed, kind)
+                                      : integers(places.size(), seed, 0.125f, kind);
   // Beside bf16 weights lie between two bf16 values: on a tie, which goes to the even one, or off it.
   if (s.x_type == RTFQ_BF16)
     for (std::size_t i = 0; i < values.size(); ++i)
@@ -58,35 +61,12 @@ Floats add_weights(Problem<Op>* problem, const Conv2dCase& c, Codes kind, uint64
   return seen;
 }
 
-std::unique_ptr<Problem<Conv2dForward>> forward(const Conv2dCase& c, rtfq_dtype x_type, rtfq_dtype w_type,
-                                                rtfq_dtype y_type, Codes kind) {
-  auto problem = std::make_unique<Problem<Conv2dForward>>();
-  const auto s = problem->shape = with_types(c.shape(), x_type, w_type, y_type);
-  Floats x = x_type == RTFQ_BF16 ? integers(conv2d_count_x(s), 61, 1.0f)
-                                 : codes(x_type, conv2d_count_x(s), 61, kind);
-  problem->args.x = add_operand(problem.get(), x_type, &x);
-  const Floats w = add_weights(problem.get(), c, kind, 62);
-  auto values = conv2d_reference_forward(s, x.data(), w.data());
-  const bool scaled = w_type == RTFQ_S8 && y_type != RTFQ_S32;
-  if (scaled) {
-    auto* scale = problem->add<float>(static_cast<std::size_t>(s.k));
-    problem->args.scale = scale;
-    scale_sums({scale, static_cast<std::size_t>(s.k)}, &values);
-  }
-  for (double& value : values) value = stored(y_type, value);
-  problem->args.y = add_typed(problem.get(), y_type, values.size());
-  problem->expected.push_back(
-      {.name = "y", .buffer = problem->last(), .type = y_type, .values = std::move(values)});
-  problem->workspace = &problem->args.workspace;
-  return problem;
-}
-
 std::unique_ptr<Problem<Conv2dDgrad>> dgrad(const Conv2dCase& c) {
   auto problem = std::make_unique<Problem<Conv2dDgrad>>();
   const auto s = problem->shape = with_types(c.shape(), RTFQ_BF16, RTFQ_F32, RTFQ_BF16);
   Floats g = integers(conv2d_count_y(s), 63, 0.5f);
   problem->args.g = add_operand(problem.get(), RTFQ_BF16, &g);
-  const Floats w = add_weights(problem.get(), c, Codes::random, 64);
+  const Floats w = add_weights(problem.get(), c, Data::random, 64);
   auto values = conv2d_reference_dgrad(s, g.data(), w.data());
   for (double& value : values) value = stored(RTFQ_BF16, value);
   problem->args.dx = add_typed(problem.get(), RTFQ_BF16, values.size());
@@ -101,7 +81,7 @@ std::unique_ptr<Problem<Conv2dWgrad>> wgrad(const Conv2dCase& c, rtfq_dtype x_ty
   auto problem = std::make_unique<Problem<Conv2dWgrad>>();
   const auto s = problem->shape = with_types(c.shape(), x_type, RTFQ_F32, g_type);
   Floats x = x_type == RTFQ_BF16 ? integers(conv2d_count_x(s), 65, 1.0f)
-                                 : codes(x_type, conv2d_count_x(s), 65, Codes::random);
+                                 : codes(x_type, conv2d_count_x(s), 65, Data::random);
   problem->args.x = add_operand(problem.get(), x_type, &x);
   Floats g = integers(conv2d_count_y(s), 66, 0.5f);
   problem->args.g = add_operand(problem.get(), g_type, &g);
@@ -141,14 +121,38 @@ std::unique_ptr<Problem<Conv2dWgrad>> wgrad(const Conv2dCase& c, rtfq_dtype x_ty
 
 }  // namespace
 
+std::unique_ptr<Problem<Conv2dForward>> conv2d_exact_problem(const Conv2dCase& c, rtfq_dtype x_type,
+                                                             rtfq_dtype w_type, rtfq_dtype y_type,
+                                                             Data data) {
+  auto problem = std::make_unique<Problem<Conv2dForward>>();
+  const auto s = problem->shape = with_types(c.shape(), x_type, w_type, y_type);
+  Floats x = w_type == RTFQ_F32 ? integers(conv2d_count_x(s), 61, 1.0f, data)
+                                : codes(x_type, conv2d_count_x(s), 61, data);
+  problem->args.x = add_operand(problem.get(), x_type, &x);
+  const Floats w = add_weights(problem.get(), c, data, 62);
+  auto values = conv2d_reference_forward(s, x.data(), w.data());
+  const bool scaled = w_type == RTFQ_S8 && y_type != RTFQ_S32;
+  if (scaled) {
+    auto* scale = problem->add<float>(static_cast<std::size_t>(s.k));
+    problem->args.scale = scale;
+    scale_sums({scale, static_cast<std::size_t>(s.k)}, &values);
+  }
+  for (double& value : values) value = stored(y_type, value);
+  problem->args.y = add_typed(problem.get(), y_type, values.size());
+  problem->expected.push_back(
+      {.name = "y", .buffer = problem->last(), .type = y_type, .values = std::move(values)});
+  problem->workspace = &problem->args.workspace;
+  return problem;
+}
+
 void add_conv2d_types(std::vector<Entry>* list, const Conv2dCase& c, bool large) {
   const auto name = [&](rtfq_dtype x, rtfq_dtype y, const char* suffix) {
     return std::string(c.name) + "_" + type_name(x) + "_" + type_name(y) + suffix;
   };
-  const auto add_forward = [&](rtfq_dtype x, rtfq_dtype w, rtfq_dtype y, Codes kind = Codes::random) {
-    const char* suffix = kind == Codes::extreme ? "_extreme" : "";
+  const auto add_forward = [&](rtfq_dtype x, rtfq_dtype w, rtfq_dtype y, Data data = Data::random) {
+    const char* suffix = data == Data::extreme ? "_extreme" : "";
     list->push_back(entry<Conv2dForward>(
-        name(x, y, suffix), [=] { return forward(c, x, w, y, kind); }, large));
+        name(x, y, suffix), [=] { return conv2d_exact_problem(c, x, w, y, data); }, large));
   };
   const auto add_wgrad = [&](rtfq_dtype x, rtfq_dtype g, bool accumulate) {
     list->push_back(entry<Conv2dWgrad>(
@@ -164,11 +168,11 @@ void add_conv2d_types(std::vector<Entry>* list, const Conv2dCase& c, bool large)
   if (large) return;
   add_wgrad(RTFQ_BF16, RTFQ_BF16, false);
   add_forward(RTFQ_U8, RTFQ_S8, RTFQ_S32);
-  add_forward(RTFQ_U8, RTFQ_S8, RTFQ_S32, Codes::extreme);
-  add_forward(RTFQ_U8, RTFQ_S8, RTFQ_F32, Codes::extreme);
+  add_forward(RTFQ_U8, RTFQ_S8, RTFQ_S32, Data::extreme);
+  add_forward(RTFQ_U8, RTFQ_S8, RTFQ_F32, Data::extreme);
   add_forward(RTFQ_S8, RTFQ_S8, RTFQ_F32);
   add_forward(RTFQ_S8, RTFQ_S8, RTFQ_BF16);
-  add_forward(RTFQ_S8, RTFQ_S8, RTFQ_S32, Codes::extreme);
+  add_forward(RTFQ_S8, RTFQ_S8, RTFQ_S32, Data::extreme);
   add_wgrad(RTFQ_U8, RTFQ_F32, true);
   add_wgrad(RTFQ_U8, RTFQ_BF16, false);
   add_wgrad(RTFQ_S8, RTFQ_BF16, true);
