@@ -102,6 +102,7 @@ const std::vector<Entry>& entries() {
   static const std::vector<Entry> all = [] {
     std::vector<Entry> list;
     append(list, conv2d_entries());
+    append(list, convstatistics_entries());
     append(list, linear_entries());
     append(list, fakequant_entries());
     append(list, batchnorm_entries());

@@ -184,6 +184,7 @@ struct Entry {
 const std::vector<Entry>& entries();
 
 std::vector<Entry> conv2d_entries();
+std::vector<Entry> convstatistics_entries();
 std::vector<Entry> linear_entries();
 std::vector<Entry> pool_entries();
 std::vector<Entry> image_entries();

@@ -62,6 +62,9 @@ void check_on_gpu(const std::string& prefix) {
 TEST_CASE("catalog on cuda: conv2d") {
   check_on_gpu("conv2d.");
 }
+TEST_CASE("catalog on cuda: convstatistics") {
+  check_on_gpu("convstatistics.");
+}
 TEST_CASE("catalog on cuda: convquant") {
   check_on_gpu("convquant.");
 }
@@ -126,8 +129,9 @@ TEST_CASE("catalog on cuda: convolutions and quantizers of a ResNet-50") {
 TEST_CASE("catalog in device memory of simt") {
   const simt::ScopedOptions scope;
   catalog::mirror_simt(true);
-  for (const char* prefix : {"conv2d.", "convquant.", "linear.", "fakequant.", "batchnorm.", "normquant.",
-                             "relu.", "add", "maxpool.", "avgpool.", "softmax", "loss.", "optimizer."})
+  for (const char* prefix :
+       {"conv2d.", "convstatistics.", "convquant.", "linear.", "fakequant.", "batchnorm.", "normquant.",
+        "relu.", "add", "maxpool.", "avgpool.", "softmax", "loss.", "optimizer."})
     check_cases(prefix, Backend::simt, 1e5);
   // What a kernel does wrong shows there as well: a guard zone that is written, an operand that is
   // overwritten.

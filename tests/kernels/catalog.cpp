@@ -37,6 +37,9 @@ void check_family(const std::string& prefix) {
 TEST_CASE("catalog: conv2d") {
   check_family("conv2d.");
 }
+TEST_CASE("catalog: convstatistics") {
+  check_family("convstatistics.");
+}
 TEST_CASE("catalog: linear") {
   check_family("linear.");
 }

@@ -182,6 +182,9 @@ TEST_CASE("catalog on simt: conv2d.dgrad") {
 TEST_CASE("catalog on simt: conv2d.wgrad") {
   check_family("conv2d.wgrad", 2);
 }
+TEST_CASE("catalog on simt: convstatistics") {
+  check_family("convstatistics.", 2);
+}
 TEST_CASE("catalog on simt: pool") {
   check_family("maxpool.", 2);
   check_family("avgpool.", 2);
