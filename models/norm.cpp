@@ -108,19 +108,34 @@ void SwitchableNorm::update(const Tape& tape, Set& s, int slot, const ops::NormS
   tape.on_host([&seen, n] { seen = static_cast<float>(seen + n); });
 }
 
-ops::NormInput SwitchableNorm::input(Tape& tape, const Variable& x, SubnetPlace at,
-                                     std::span<const BatchPart> parts, NormMode mode) {
-  ops::NormInput in{x, {}, {}, epsilon};
-  std::vector<Set*> used;
+std::vector<SwitchableNorm::Segment> SwitchableNorm::segments(SubnetPlace at,
+                                                              std::span<const BatchPart> parts) {
+  std::vector<Segment> all;
   for (const BatchPart& part : parts) {
     Set& s = set(part.domain, at.arch);
-    if (!used.empty() && used.back() == &s) {  // shared norms treat the whole batch as one
-      in.segments.back().end = part.end;
-      continue;
-    }
-    used.push_back(&s);
-    Affine& own = affine(s, at.slot);
-    in.segments.push_back({part.end, tape.leaf(*own.scale), tape.leaf(*own.shift)});
+    if (!all.empty() && all.back().set == &s)
+      all.back().end = part.end;
+    else
+      all.push_back({&s, part.end});
+  }
+  return all;
+}
+
+std::vector<int64_t> SwitchableNorm::segment_ends(SubnetPlace at, std::span<const BatchPart> parts) {
+  std::vector<int64_t> ends;
+  for (const Segment& segment : segments(at, parts)) ends.push_back(segment.end);
+  return ends;
+}
+
+ops::NormInput SwitchableNorm::input(Tape& tape, const Variable& x, SubnetPlace at,
+                                     std::span<const BatchPart> parts, NormMode mode,
+                                     const ops::BatchStatistics& taken) {
+  ops::NormInput in{x, {}, {}, epsilon};
+  std::vector<Set*> used;
+  for (const auto& [own_set, end] : segments(at, parts)) {
+    used.push_back(own_set);
+    Affine& own = affine(*own_set, at.slot);
+    in.segments.push_back({end, tape.leaf(*own.scale), tape.leaf(*own.shift)});
   }
   if (mode == NormMode::stored) {
     if (tape.recording())
@@ -128,7 +143,7 @@ ops::NormInput SwitchableNorm::input(Tape& tape, const Variable& x, SubnetPlace 
     in.statistics = stored(used, at.slot);
     return in;
   }
-  in.statistics = ops::norm_statistics(tape.stream(), x.data, in.segments, epsilon);
+  in.statistics = ops::norm_statistics(tape.stream(), x.data, in.segments, epsilon, taken);
   if (mode != NormMode::batch)
     for (std::size_t i = 0; i < used.size(); ++i) update(tape, *used[i], at.slot, in.statistics, i, mode);
   return in;

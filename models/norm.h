@@ -52,12 +52,15 @@ class SwitchableNorm {
   SwitchableNorm(const std::string& name, int64_t channels, const Bank&, bool domain_specific, AffineOwner,
                  double momentum);
 
-  /// `x` with the scales, shifts and statistics that normalize it. Throws std::runtime_error when stored
-  /// statistics are wanted and there are none.
-  ops::NormInput input(Tape&, const Variable& x, SubnetPlace, std::span<const BatchPart>, NormMode);
+  /// Where the segments of a batch end that are normalized apart.
+  std::vector<int64_t> segment_ends(SubnetPlace, std::span<const BatchPart>);
+  /// `x` with the scales, shifts and statistics that normalize it; `taken`: the batch's, where who made x has
+  /// them. Throws std::runtime_error when stored statistics are wanted and there are none.
+  ops::NormInput input(Tape&, const Variable& x, SubnetPlace, std::span<const BatchPart>, NormMode,
+                       const ops::BatchStatistics& taken = {});
   Variable forward(Tape& tape, const Variable& x, SubnetPlace at, std::span<const BatchPart> parts,
-                   NormMode mode) {
-    return ops::batch_norm(tape, input(tape, x, at, parts, mode));
+                   NormMode mode, const ops::BatchStatistics& taken = {}) {
+    return ops::batch_norm(tape, input(tape, x, at, parts, mode, taken));
   }
 
   /// Has statistics of a subnet.
@@ -94,6 +97,13 @@ class SwitchableNorm {
     std::vector<Affine> affine;  ///< one, or one a slot
     Tensor mean, variance, count;
   };
+  /// A part of the batch that is normalized by itself, up to image `end`.
+  struct Segment {
+    Set* set;
+    int64_t end;
+  };
+  /// Shared norms treat neighbouring parts, and so the whole batch, as one.
+  std::vector<Segment> segments(SubnetPlace, std::span<const BatchPart>);
   /// The scale and shift that a slot uses.
   Affine& affine(Set& s, int slot) const {
     return s.affine[s.affine.size() == 1 ? 0 : static_cast<std::size_t>(slot)];

@@ -35,11 +35,13 @@ ops::NormInput Supernet::convolve(Pass& pass, ElasticConv& conv, const ops::Quan
   Tape& tape = pass.tape;
   const int64_t c = x.codes.data.dim(3);
   Variable y;
+  ops::BatchStatistics statistics;
   std::function<Tensor()> remake;
   if (tape.recording()) {
     const auto w =
         conv.quantizer->quantize_weight(tape, tape.leaf(*conv.weight, k, c), bits, conv.weight->value);
-    y = ops::conv2d(tape, x, w, conv.stride, options_.storage);
+    statistics.ends = conv.norm->segment_ends(pass.at, pass.parts);
+    y = ops::conv2d(tape, x, w, conv.stride, options_.storage, statistics);
     if (w.codes.data.count() <= remade_products * k)
       remake = [x, w, stride = conv.stride, type = options_.storage, stream = tape.stream()] {
         Tape quiet(false, stream);
@@ -54,7 +56,7 @@ ops::NormInput Supernet::convolve(Pass& pass, ElasticConv& conv, const ops::Quan
     y = ops::conv2d(tape, x, kept.codes, conv.stride, options_.storage, &kept.packed);
   }
   heard(*conv.weight, y.data);
-  ops::NormInput in = conv.norm->input(tape, y, pass.at, pass.parts, pass.mode);
+  ops::NormInput in = conv.norm->input(tape, y, pass.at, pass.parts, pass.mode, statistics);
   in.remake = std::move(remake);
   return in;
 }

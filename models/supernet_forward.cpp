@@ -8,9 +8,12 @@ namespace rtfq {
 Variable Supernet::convolve(Pass& pass, ElasticConv& conv, const Variable& x, int64_t k, int bits) {
   const int64_t c = x.data.dim(3);
   Variable y;
+  ops::BatchStatistics statistics;
   if (pass.tape.recording()) {
     const Variable w = pass.tape.leaf(*conv.weight, k, c);
-    y = ops::conv2d(pass.tape, x, conv.quantizer->apply(pass.tape, w, bits, conv.weight->value), conv.stride);
+    statistics.ends = conv.norm->segment_ends(pass.at, pass.parts);
+    y = ops::conv2d(pass.tape, x, conv.quantizer->apply(pass.tape, w, bits, conv.weight->value), conv.stride,
+                    statistics);
   } else {
     auto& kept = conv.kept;
     if (kept.version != version_ || kept.k != k || kept.c != c || kept.bits != bits) {
@@ -20,7 +23,7 @@ Variable Supernet::convolve(Pass& pass, ElasticConv& conv, const Variable& x, in
     y = ops::conv2d(pass.tape, x, kept.values, conv.stride, &kept.packed);
   }
   heard(*conv.weight, y.data);
-  return conv.norm->forward(pass.tape, y, pass.at, pass.parts, pass.mode);
+  return conv.norm->forward(pass.tape, y, pass.at, pass.parts, pass.mode, statistics);
 }
 
 // An unsigned quantizer clamps at zero and passes no gradient there, exactly as the ReLU before it would:

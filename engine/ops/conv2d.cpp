@@ -1,14 +1,39 @@
+#include <optional>
 #include <stdexcept>
 #include <tuple>
 
 #include "engine/ops/launch.h"
 #include "engine/ops/shapes.h"
+#include "kernels/convstatistics.h"
 
 namespace rtfq::ops {
 
 using kernels::Conv2dShape;
 
 namespace {
+
+Tensor empty_output(const Conv2dShape& shape, Device device) {
+  return Tensor::empty({shape.n, kernels::output_height(shape), kernels::output_width(shape), shape.k},
+                       static_cast<DType>(shape.y_type), device);
+}
+
+/// y with its statistics, where one launch gives both; else `taken` has none.
+std::optional<Tensor> with_statistics(Stream stream, const Conv2dShape& shape, const Tensor& x,
+                                      const Tensor& w, const float* scale, BatchStatistics& taken) {
+  taken.mean = taken.variance = {};
+  const auto both = kernels::make_convstatistics_shape(shape, taken.ends);
+  if (!kernels::fuses_statistics(stream.device.backend, both)) return {};
+  const Tensor packed = pack<kernels::ConvStatisticsForward>(stream, both, w);
+  Tensor y = empty_output(shape, stream.device);
+  const Dims dims{both.segments, shape.k};
+  taken.mean = Tensor::empty(dims, DType::f32, stream.device);
+  taken.variance = Tensor::empty(dims, DType::f32, stream.device);
+  launch<kernels::ConvStatisticsForward>(
+      stream, both,
+      {x.data(), packed.defined() ? packed.data() : w.data(), y.data(), nullptr, scale,
+       taken.mean.as<float>(), taken.variance.as<float>()});
+  return y;
+}
 
 /// Member by member, of which the binding wants all: what pads the struct's end has any value.
 bool same(const Conv2dShape& a, const Conv2dShape& b) {
@@ -32,10 +57,6 @@ Conv2dShape conv2d_shape(const Tensor& x, const Tensor& w, int64_t stride) {
   // c_parent of a KRSC view is the distance between neighbouring filter columns.
   return kernels::make_conv2d_shape(x.dim(0), x.dim(1), x.dim(2), x.dim(3), w.dim(0), w.dim(1), stride,
                                     w.dim(1) / 2, w.stride(2));
-}
-
-Dims conv2d_output(const Conv2dShape& shape) {
-  return {shape.n, kernels::output_height(shape), kernels::output_width(shape), shape.k};
 }
 
 const void* PackedWeights::get(const Conv2dShape& shape, const Tensor& w, Stream stream) {
@@ -67,20 +88,41 @@ void conv2d_dgrad(Tape& tape, const Conv2dShape& shape, const Tensor& g, const T
   tape.accumulate(x, std::move(dx));
 }
 
-Variable conv2d(Tape& tape, const Variable& x, const Variable& w, int64_t stride, PackedWeights* cache) {
-  const rtfq_dtype type = kernel_type(x.data.dtype());
-  const Conv2dShape shape = kernels::with_types(conv2d_shape(x.data, w.data, stride), type, RTFQ_F32, type);
+Tensor conv2d_forward(const Tape& tape, const Conv2dShape& shape, const Tensor& x, const Tensor& w,
+                      const float* scale, PackedWeights* cache, BatchStatistics* statistics) {
   const Stream stream = tape.stream();
-  PackedWeights once;
   if (cache && tape.recording())
     throw std::logic_error("[conv2d] packed weights are kept in evaluation only");
-  const void* packed = (cache ? *cache : once).get(shape, w.data, stream);
-  Tensor y = Tensor::empty(conv2d_output(shape), x.data.dtype(), x.data.device());
-  launch<kernels::Conv2dForward>(stream, shape, {x.data.data(), packed, y.data(), nullptr});
+  if (statistics)
+    if (auto y = with_statistics(stream, shape, x, w, scale, *statistics)) return *y;
+  PackedWeights once;
+  const void* packed = (cache ? *cache : once).get(shape, w, stream);
+  Tensor y = empty_output(shape, x.device());
+  launch<kernels::Conv2dForward>(stream, shape, {x.data(), packed, y.data(), nullptr, scale});
+  return y;
+}
+
+namespace {
+
+Variable convolve(Tape& tape, const Variable& x, const Variable& w, int64_t stride, PackedWeights* cache,
+                  BatchStatistics* statistics) {
+  const rtfq_dtype type = kernel_type(x.data.dtype());
+  const Conv2dShape shape = kernels::with_types(conv2d_shape(x.data, w.data, stride), type, RTFQ_F32, type);
+  Tensor y = conv2d_forward(tape, shape, x.data, w.data, nullptr, cache, statistics);
   return tape.record(y, x.needs_gradient() || w.needs_gradient(), [x, w, shape](Tape& t, const Tensor& g) {
     if (w.needs_gradient()) conv2d_wgrad(t, shape, x.data, g, w);
     if (x.needs_gradient()) conv2d_dgrad(t, shape, g, w.data, x);
   });
+}
+
+}  // namespace
+
+Variable conv2d(Tape& tape, const Variable& x, const Variable& w, int64_t stride, PackedWeights* cache) {
+  return convolve(tape, x, w, stride, cache, nullptr);
+}
+Variable conv2d(Tape& tape, const Variable& x, const Variable& w, int64_t stride,
+                BatchStatistics& statistics) {
+  return convolve(tape, x, w, stride, nullptr, &statistics);
 }
 
 }  // namespace rtfq::ops

@@ -138,13 +138,21 @@ void accumulate_affine(Stream stream, std::span<const NormSegment> segments, con
 }
 
 NormStatistics norm_statistics(Stream stream, const Tensor& x, std::span<const NormSegment> segments,
-                               float epsilon) {
+                               float epsilon, const BatchStatistics& taken) {
   const BatchNormShape shape = norm_shape(x, segments, epsilon);
   const Dims dims{shape.segments, shape.c};
-  NormStatistics statistics{
-      Tensor::empty(dims, DType::f32, x.device()), Tensor::empty(dims, DType::f32, x.device()), {}};
-  launch<kernels::BatchNormStatistics>(
-      stream, shape, {x.data(), statistics.mean.as<float>(), statistics.variance.as<float>(), nullptr});
+  NormStatistics statistics{taken.mean, taken.variance, {}};
+  if (!taken.mean.defined()) {
+    statistics.mean = Tensor::empty(dims, DType::f32, x.device());
+    statistics.variance = Tensor::empty(dims, DType::f32, x.device());
+    launch<kernels::BatchNormStatistics>(
+        stream, shape, {x.data(), statistics.mean.as<float>(), statistics.variance.as<float>(), nullptr});
+  } else if (taken.mean.dims() != dims ||
+             !std::ranges::equal(taken.ends, std::span(shape.segment_end, segments.size()))) {
+    throw std::invalid_argument("[batchnorm] statistics were taken of " + to_string(taken.mean.dims()) +
+                                " segments and channels, the norm has " + to_string(dims) +
+                                ", or ends its segments elsewhere");
+  }
   join_statistics(stream, shape, statistics);
   return statistics;
 }

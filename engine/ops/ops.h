@@ -29,9 +29,19 @@ class PackedWeights {
   std::vector<Entry> entries_;
 };
 
+/// What the norm behind a convolution reads its whole result for, where the device takes it along with the
+/// result (kernels/convstatistics.h): this rank's own mean and biased variance.
+struct BatchStatistics {
+  std::vector<int64_t> ends;  ///< of the norm's segments, in images
+  Tensor mean, variance;      ///< [segments, k]; undefined: not taken, norm_statistics reads the result
+};
+
 /// x [n,h,w,c] * w [k,r,s,c] -> [n,p,q,k], square filter, `pad` = r/2. Throws std::invalid_argument when x
 /// has other channels than w. `cache`: keeps the packed weights; only on a tape that does not record.
 Variable conv2d(Tape&, const Variable& x, const Variable& w, int64_t stride, PackedWeights* cache = nullptr);
+/// The same, and the result's statistics where they come with it. Throws std::invalid_argument when the
+/// segments do not end at the batch size.
+Variable conv2d(Tape&, const Variable& x, const Variable& w, int64_t stride, BatchStatistics&);
 
 /// x [n,c] * w [k,c]^T + bias [k] -> [n,k].
 Variable linear(Tape&, const Variable& x, const Variable& w, const Variable& bias);
@@ -65,9 +75,10 @@ struct NormInput {
   /// Makes the values of `x` once more, the same bits: norm_quant's tape then keeps this instead of them.
   std::function<Tensor()> remake = {};
 };
-/// Each segment's own statistics, joined over ranks. Throws std::invalid_argument when segments and `x` do
-/// not fit.
-NormStatistics norm_statistics(Stream, const Tensor& x, std::span<const NormSegment>, float epsilon);
+/// Each segment's own statistics, joined over ranks: of `taken`, which become the joint ones, or of what `x`
+/// holds. Throws std::invalid_argument when the segments and either of the two do not fit.
+NormStatistics norm_statistics(Stream, const Tensor& x, std::span<const NormSegment>, float epsilon,
+                               const BatchStatistics& taken = {});
 /// Batch normalization. Gradients also go through the statistics: on a tape that records they must be x's
 /// own.
 Variable batch_norm(Tape&, const NormInput&);

@@ -20,6 +20,28 @@ Tensor scales(Stream stream, const Quantized& x, const QuantizedWeight& w) {
   return scale;
 }
 
+Variable convolve(Tape& tape, const Quantized& x, const QuantizedWeight& w, int64_t stride, DType type,
+                  PackedWeights* cache, BatchStatistics* statistics) {
+  const Tensor& codes = x.codes.data;
+  const auto floats = conv2d_shape(codes, w.codes.data, stride);
+  const auto shape = kernels::with_types(floats, kernel_type(codes.dtype()), RTFQ_S8, kernel_type(type));
+  const Tensor scale = scales(tape.stream(), x, w);
+  Tensor y = conv2d_forward(tape, shape, codes, w.codes.data, scale.as<float>(), cache, statistics);
+
+  const bool needed = x.codes.needs_gradient() || w.codes.needs_gradient();
+  return tape.record(y, needed, [x, w, floats](Tape& t, const Tensor& g) {
+    const rtfq_dtype gradients = kernel_type(g.dtype());
+    if (w.codes.needs_gradient()) {
+      const auto of_codes =
+          kernels::with_types(floats, kernel_type(x.codes.data.dtype()), RTFQ_F32, gradients);
+      conv2d_wgrad(t, of_codes, x.codes.data, g, w.codes, x.step.as<float>());
+    }
+    if (x.codes.needs_gradient())
+      conv2d_dgrad(t, kernels::with_types(floats, gradients, RTFQ_F32, gradients), g, w.dequantize(),
+                   x.codes);
+  });
+}
+
 }  // namespace
 
 Quantized quantize(Tape& tape, const Variable& x, const LearnedStep& q) {
@@ -46,30 +68,11 @@ QuantizedWeight quantize_weight(Tape& tape, const Variable& w, const LearnedStep
 
 Variable conv2d(Tape& tape, const Quantized& x, const QuantizedWeight& w, int64_t stride, DType type,
                 PackedWeights* cache) {
-  const Tensor& codes = x.codes.data;
-  const auto floats = conv2d_shape(codes, w.codes.data, stride);
-  const auto shape = kernels::with_types(floats, kernel_type(codes.dtype()), RTFQ_S8, kernel_type(type));
-  const Stream stream = tape.stream();
-  PackedWeights once;
-  if (cache && tape.recording())
-    throw std::logic_error("[conv2d] packed weights are kept in evaluation only");
-  const void* packed = (cache ? *cache : once).get(shape, w.codes.data, stream);
-  const Tensor scale = scales(stream, x, w);
-  Tensor y = Tensor::empty(conv2d_output(shape), type, codes.device());
-  launch<kernels::Conv2dForward>(stream, shape, {codes.data(), packed, y.data(), nullptr, scale.as<float>()});
-
-  const bool needed = x.codes.needs_gradient() || w.codes.needs_gradient();
-  return tape.record(y, needed, [x, w, floats](Tape& t, const Tensor& g) {
-    const rtfq_dtype gradients = kernel_type(g.dtype());
-    if (w.codes.needs_gradient()) {
-      const auto of_codes =
-          kernels::with_types(floats, kernel_type(x.codes.data.dtype()), RTFQ_F32, gradients);
-      conv2d_wgrad(t, of_codes, x.codes.data, g, w.codes, x.step.as<float>());
-    }
-    if (x.codes.needs_gradient())
-      conv2d_dgrad(t, kernels::with_types(floats, gradients, RTFQ_F32, gradients), g, w.dequantize(),
-                   x.codes);
-  });
+  return convolve(tape, x, w, stride, type, cache, nullptr);
+}
+Variable conv2d(Tape& tape, const Quantized& x, const QuantizedWeight& w, int64_t stride, DType type,
+                BatchStatistics& statistics) {
+  return convolve(tape, x, w, stride, type, nullptr, &statistics);
 }
 
 Variable linear(Tape& tape, const Quantized& x, const Tensor& values, const QuantizedWeight& w,

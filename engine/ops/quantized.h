@@ -40,6 +40,8 @@ QuantizedWeight quantize_weight(Tape&, const Variable& w, const LearnedStep&);
 /// steps. The result is `type`.
 Variable conv2d(Tape&, const Quantized& x, const QuantizedWeight& w, int64_t stride, DType type,
                 PackedWeights* cache = nullptr);
+Variable conv2d(Tape&, const Quantized& x, const QuantizedWeight& w, int64_t stride, DType type,
+                BatchStatistics&);
 /// x [n,c] u8 (its gradient f32) * w [k,c]^T + bias -> f32 [n,k]. `values`: what x's codes stand for, f32
 /// [n,c].
 Variable linear(Tape&, const Quantized& x, const Tensor& values, const QuantizedWeight& w,

@@ -11,7 +11,10 @@ namespace rtfq::ops {
 
 /// f32 operands. Throws std::invalid_argument when the tensors do not fit.
 kernels::Conv2dShape conv2d_shape(const Tensor& x, const Tensor& w, int64_t stride);
-Dims conv2d_output(const kernels::Conv2dShape&);
+/// The forward launch: y of the shape's type. `scale`: [k] with codes. At most one of `cache` and
+/// `statistics`.
+Tensor conv2d_forward(const Tape&, const kernels::Conv2dShape&, const Tensor& x, const Tensor& w,
+                      const float* scale, PackedWeights* cache, BatchStatistics* statistics);
 /// Adds dL/dw to where w's gradient goes: `scale` * sum over x and g.
 void conv2d_wgrad(Tape&, kernels::Conv2dShape, const Tensor& x, const Tensor& g, const Variable& w,
                   const float* scale = nullptr);
