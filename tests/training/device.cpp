@@ -1,9 +1,12 @@
 // The trainer on the executor of CUDA kernels, whose memory the host cannot reach: what runs here has no
 // hidden access to a GPU's memory. And beside the CPU: the same steps to rounding.
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <map>
 
+#include "engine/ops/used.h"
+#include "kernels/operator.h"
 #include "kernels/simt/executor.h"
 #include "tests/training/small_run.h"
 #include "training/network.h"
@@ -209,6 +212,36 @@ TEST_CASE("device: quantized steps stay beside the CPU's, and losses within nois
   // 7e-9.
   CHECK(relative_difference(simt->student(), cpu->student()) < 0.005);
   CHECK(other == Approx(loss).epsilon(0.01));
+}
+
+TEST_CASE("device: statistics that come with the convolutions train as those that norms read") {
+  const Stripes stripes(8);
+  const simt::ScopedOptions scope;
+  const auto run = [&] {
+    Config config = tiny(stripes, "simt", "int8");
+    config.model.bank.resolutions = {8};
+    config.train.batch = 2;
+    config.train.steps = 2;
+    config.train.float_steps = 0;
+    config.train.source_steps = 1;
+    auto trainer = std::make_unique<Trainer>(config);
+    double loss = 0;
+    while (!trainer->finished()) loss = trainer->train_step().loss;
+    return std::pair{std::move(trainer), loss};
+  };
+  const auto [together, loss] = run();
+  const auto used = ops::used_implementations(Backend::simt);
+  for (const char* expected :
+       {"convstatistics.forward: mma_codes", "convstatistics.forward: mma_codes_folded"}) {
+    INFO(expected);
+    CHECK(std::find(used.begin(), used.end(), expected) != used.end());
+  }
+  kernels::prefer("convstatistics.forward", "one_by_one");
+  const auto [apart, other] = run();
+  kernels::prefer("convstatistics.forward", "");
+  // Sums in another order may flip a code here and there.
+  CHECK(relative_difference(together->student(), apart->student()) < 0.005);
+  CHECK(loss == Approx(other).epsilon(0.01));
 }
 
 TEST_CASE("device: one that is not there says what is missing") {
