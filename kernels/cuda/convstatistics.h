@@ -48,7 +48,8 @@ __device__ __forceinline__ float sum_of_column(const Floats<8>& own, int lane) {
   return (lower ? two[1] : two[0]) + __shfl_xor_sync(0xffffffffu, lower ? two[0] : two[1], 4);
 }
 
-/// Stores y = scale * f32(sum), or the sum, in f32 or bf16, and the tile's figures.
+/// Stores y = scale * f32(sum), or the sum, in f32 or bf16, and the tile's figures: of forward products,
+/// whose rows are y's pixels in order.
 template <class Op>
 struct StoreWithStatistics {
   static constexpr bool whole_tiles = true;

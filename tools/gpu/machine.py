@@ -88,6 +88,8 @@ def beside(machine, jobs, function):
 
 # Entries that are no kernels of ours, and refuse everything where the library is not installed.
 LIBRARIES = ("cublas", "cudnn")
+# Those that leave everything they could take to wgmma, where that runs: of them tiles by name are tested there.
+LEFT_TO_WGMMA = [("convstatistics.forward", "mma_bf16")]
 
 
 def pairs_of(machine):
