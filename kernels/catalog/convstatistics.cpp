@@ -20,6 +20,7 @@ struct Case {
 };
 struct Types {
   rtfq_dtype x, w, y;
+  bool tf32 = false;
 };
 
 std::unique_ptr<Problem<ConvStatisticsForward>> problem_of(const Case& c, const Types& types,
@@ -36,6 +37,7 @@ std::unique_ptr<Problem<ConvStatisticsForward>> problem_of(const Case& c, const 
   a.scale = conv->args.scale;
   problem->packed = &a.packed;
   problem->workspace = &a.workspace;
+  problem->tf32 = types.tf32;  // which holds small integers exactly
 
   auto [mean, variance] =
       reference::batchnorm_statistics(statistics_shape(s), problem->expected.front().values);
@@ -60,7 +62,8 @@ std::unique_ptr<Problem<ConvStatisticsForward>> problem_of(const Case& c, const 
 
 constexpr Types bf16_types{RTFQ_BF16, RTFQ_F32, RTFQ_BF16}, u8_f32{RTFQ_U8, RTFQ_S8, RTFQ_F32},
     u8_bf16{RTFQ_U8, RTFQ_S8, RTFQ_BF16}, s8_f32{RTFQ_S8, RTFQ_S8, RTFQ_F32},
-    s8_bf16{RTFQ_S8, RTFQ_S8, RTFQ_BF16}, f32_types{RTFQ_F32, RTFQ_F32, RTFQ_F32};
+    s8_bf16{RTFQ_S8, RTFQ_S8, RTFQ_BF16}, f32_types{RTFQ_F32, RTFQ_F32, RTFQ_F32},
+    tf32_types{RTFQ_F32, RTFQ_F32, RTFQ_F32, true};
 
 // n, h, w, c, k, filter, stride, pad, c_parent, k_parent
 const Case small_cases[] = {
@@ -93,18 +96,21 @@ std::vector<Entry> convstatistics_entries() {
   std::vector<Entry> list;
   const auto add = [&](const Case& c, const Types& types, Conv2dData data, bool large) {
     list.push_back(entry<ConvStatisticsForward>(
-        std::string(c.conv.name) + "_" + type_name(types.x) + "_" + type_name(types.y),
+        std::string(c.conv.name) + "_" +
+            (types.tf32 ? "tf32" : std::string(type_name(types.x)) + "_" + type_name(types.y)),
         [=] { return problem_of(c, types, data); }, large));
   };
   for (const Case& c : small_cases)
-    for (const Types& types : {bf16_types, u8_f32, u8_bf16}) add(c, types, Conv2dData::random, false);
+    for (const Types& types : {bf16_types, u8_f32, u8_bf16, tf32_types})
+      add(c, types, Conv2dData::random, false);
   for (const Case& c : stems)
-    for (const Types& types : {bf16_types, s8_f32, s8_bf16}) add(c, types, Conv2dData::random, false);
-  for (const Types& types : {bf16_types, u8_f32, s8_bf16, f32_types})
+    for (const Types& types : {bf16_types, s8_f32, s8_bf16, tf32_types})
+      add(c, types, Conv2dData::random, false);
+  for (const Types& types : {bf16_types, u8_f32, s8_bf16, f32_types, tf32_types})
     add(far_case, types, Conv2dData::far, false);
   for (const Types& types : {u8_f32, f32_types}) add(odd_case, types, Conv2dData::random, false);
   for (const Case& c : large_cases)
-    for (const Types& types : {bf16_types, u8_bf16}) add(c, types, Conv2dData::random, true);
+    for (const Types& types : {bf16_types, u8_bf16, tf32_types}) add(c, types, Conv2dData::random, true);
   return list;
 }
 

@@ -175,14 +175,17 @@ void conv2d_mma_with_statistics(ConvTile tile, const ConvProduct& z, const void*
   combine_figures(tiles, a.mean, a.variance, stream);
 }
 
-// On tensor cores, on tiles of a size or by cost (convstatistics_mma_bf16.cu, convstatistics_mma_codes.cu).
+// On tensor cores, on tiles of a size or by cost (convstatistics_mma_*.cu).
 template <ConvTile>
 void convstatistics_mma_bf16(const ConvStatisticsShape&, const ConvStatisticsArgs&, Stream);
 template <ConvTile>
 void convstatistics_mma_codes(const ConvStatisticsShape&, const ConvStatisticsArgs&, Stream);
+template <ConvTile>
+void convstatistics_mma_tf32(const ConvStatisticsShape&, const ConvStatisticsArgs&, Stream);
 // Of few channels: the image is copied to the workspace first.
 void convstatistics_mma_bf16_folded(const ConvStatisticsShape&, const ConvStatisticsArgs&, Stream);
 void convstatistics_mma_codes_folded(const ConvStatisticsShape&, const ConvStatisticsArgs&, Stream);
+void convstatistics_mma_tf32_folded(const ConvStatisticsShape&, const ConvStatisticsArgs&, Stream);
 std::size_t convstatistics_folded_bytes(const ConvStatisticsShape&);
 /// Where a folded convolution's figures lie in its workspace, behind the image.
 std::size_t convstatistics_folded_image(const ConvStatisticsShape&);

@@ -8,6 +8,7 @@
 
 #include "kernels/catalog/typed.h"
 #include "kernels/simt/executor.h"
+#include "kernels/tf32.h"
 #include "tests/kernels/launch.h"
 
 using namespace rtfq;
@@ -80,6 +81,11 @@ TEST_CASE("convstatistics on a GPU: fused but for what wgmma takes and what has 
   for (const auto* s : {&many_codes, &bf16, &f32}) {
     CHECK(chosen(*s) == "one_by_one");
     CHECK_FALSE(fuses_statistics(Backend::simt, *s));
+  }
+  {
+    const ScopedTf32 scope(true);
+    CHECK(chosen(f32) == "tf32");
+    CHECK(fuses_statistics(Backend::simt, f32));
   }
   CHECK(choose<Conv2dForward>(Backend::simt, many_codes.conv).name == std::string("wgmma"));
   const auto& mma = test::implementation<ConvStatisticsForward>("mma_bf16", Backend::simt);

@@ -88,7 +88,8 @@ TEST_CASE("nvcc: kernels for tensor cores use them, and fast kernels no local me
        {Expected{"conv2d_mma_bf16", "HMMA", "LDSM"}, Expected{"conv2d_mma_codes", "IMMA", "LDSM"},
         Expected{"conv2d_mma_tf32", "HMMA", "LDSM"}, Expected{"convquant_mma", "IMMA", "LDSM"},
         Expected{"convstatistics_mma_bf16", "HMMA", "LDSM"},
-        Expected{"convstatistics_mma_codes", "IMMA", "LDSM"}, Expected{"conv2d_wgrad_mma", "HMMA", "LDSM"},
+        Expected{"convstatistics_mma_codes", "IMMA", "LDSM"},
+        Expected{"convstatistics_mma_tf32", "HMMA", "LDSM"}, Expected{"conv2d_wgrad_mma", "HMMA", "LDSM"},
         Expected{"conv2d_wgrad_tf32", "HMMA"}, Expected{"conv2d_wgmma_bf16", "HGMMA", nullptr, true},
         Expected{"conv2d_wgmma_codes", "IGMMA", nullptr, true},
         Expected{"conv2d_wgmma_wgrad", "HGMMA", nullptr, true}}) {
