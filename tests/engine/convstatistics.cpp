@@ -7,6 +7,7 @@
 #include "engine/ops/quantized.h"
 #include "engine/ops/used.h"
 #include "kernels/conv2d.h"
+#include "kernels/tf32.h"
 #include "tests/support/numeric.h"
 
 using namespace rtfq;
@@ -100,6 +101,19 @@ TEST_CASE("convstatistics on simt: a stem in bf16 and its statistics, at once an
     return taken ? ops::conv2d(tape, x, w, 2, *taken) : ops::conv2d(tape, x, w, 2);
   });
   CHECK(has_used(Backend::simt, "convstatistics.forward: mma_bf16_folded"));
+}
+
+TEST_CASE("convstatistics on simt: a convolution in TF32 and its statistics, at once and one by one") {
+  const kernels::ScopedTf32 scope(true);
+  Tape tape(false, compute_stream(simt));
+  const Variable w = Tape::constant(normal({24, 3, 3, 16}, 7).to(simt));
+  for (const int64_t size : {1, 7}) {
+    const Variable x = Tape::constant(normal({8, size, size, 16}, 8).to(simt));
+    check_same({4, 8}, [&](ops::BatchStatistics* taken) {
+      return taken ? ops::conv2d(tape, x, w, 1, *taken) : ops::conv2d(tape, x, w, 1);
+    });
+  }
+  CHECK(has_used(Backend::simt, "convstatistics.forward: tf32"));
 }
 
 TEST_CASE("convstatistics: what fuses nothing runs the convolution alone, and the norm reads its result") {
