@@ -12,22 +12,12 @@ ConvStatisticsShape make_convstatistics_shape(const Conv2dShape& conv, std::span
   if (conv.y_type == RTFQ_S32)
     throw std::invalid_argument(
         "[convstatistics] expected results in f32 or bf16, got s32: norms read no sums");
-  if (ends.empty() || ends.size() > RTFQ_MAX_SEGMENTS)
-    throw std::invalid_argument("[convstatistics] expected 1 to " + std::to_string(RTFQ_MAX_SEGMENTS) +
-                                " segments, got " + std::to_string(ends.size()) +
-                                ": normalize the batch in several launches");
-  ConvStatisticsShape shape{conv, 0, {}};
-  int64_t begin = 0;
-  for (const int64_t end : ends) {
-    if (end <= begin)
-      throw std::invalid_argument("[convstatistics] expected ascending segment ends, got " +
-                                  std::to_string(end) + " after " + std::to_string(begin) +
-                                  ": leave empty segments out");
-    shape.segment_end[shape.segments++] = begin = end;
-  }
-  if (begin != conv.n)
+  const BatchNormShape norm = make_batchnorm_shape(output_height(conv) * output_width(conv), conv.k, ends);
+  if (norm.n != conv.n)
     throw std::invalid_argument("[convstatistics] expected the last segment to end at the batch size " +
-                                std::to_string(conv.n) + ", got " + std::to_string(begin));
+                                std::to_string(conv.n) + ", got " + std::to_string(norm.n));
+  ConvStatisticsShape shape{conv, norm.segments, {}};
+  std::copy(std::begin(norm.segment_end), std::end(norm.segment_end), shape.segment_end);
   return shape;
 }
 

@@ -18,7 +18,7 @@ struct ConvStatisticsShape {
 };
 
 /// `ends`: ascending image indices, the last one conv.n. Throws std::invalid_argument ("[convstatistics]
-/// ...") otherwise, and for results in s32, which no norm reads.
+/// ...") otherwise, as make_batchnorm_shape does, and for results in s32, which no norm reads.
 ConvStatisticsShape make_convstatistics_shape(const Conv2dShape&, std::span<const int64_t> ends);
 /// Of the statistics alone, over y.
 BatchNormShape statistics_shape(const ConvStatisticsShape&);

@@ -287,15 +287,6 @@ void launch_conv2d_mma(const ConvProduct& z, const void* x, const void* weights,
                static_cast<const typename Op::X*>(x), static_cast<const typename Op::W*>(weights), finish);
 }
 
-/// Throws unless all of these start at multiples of 16 bytes.
-inline void require_aligned_operands(std::initializer_list<const void*> operands) {
-  for (const void* operand : operands)
-    if (!aligned(operand, 16))
-      throw std::invalid_argument(
-          "[conv2d] the tensor cores' kernels expect operands at multiples of 16 bytes: take them from "
-          "runtime::allocate, or choose \"naive\"");
-}
-
 /// The tile that keeps the multiprocessors busiest.
 inline ConvTile cheapest_tile(const ConvProduct& z) {
   // Speeds are guesses until they are measured.

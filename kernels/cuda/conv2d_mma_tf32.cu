@@ -10,30 +10,21 @@
 // timed on a GPU.
 #include "kernels/cuda/conv2d_mma.h"
 #include "kernels/cuda/conv2d_tf32.h"
-#include "kernels/tf32.h"
 
 namespace rtfq::kernels::RTFQ_GPU {
-namespace {
-
-const char* types_unsupported(const Conv2dShape& s) {
-  if (s.x_type != RTFQ_F32 || s.y_type != RTFQ_F32) return "takes f32 operands";
-  return tf32_allowed() ? nullptr : "rounds operands to TF32, which is not allowed";
-}
-
-}  // namespace
 
 const char* conv2d_tf32_unsupported(const Conv2dForward&, const Conv2dShape& s) {
-  if (const char* reason = types_unsupported(s)) return reason;
+  if (const char* reason = tf32_types_unsupported(s)) return reason;
   if (s.c_parent % 4) return "takes parents of input channels in multiples of 4";
   return product_unsupported(s, s.c, 4, s.k);
 }
 const char* conv2d_tf32_unsupported(const Conv2dDgrad&, const Conv2dShape& s) {
-  if (const char* reason = types_unsupported(s)) return reason;
+  if (const char* reason = tf32_types_unsupported(s)) return reason;
   if (s.stride > 2) return "takes strides of 1 and 2";
   return product_unsupported(s, s.k, 4, s.c);
 }
 const char* conv2d_tf32_folded_unsupported(const Conv2dForward&, const Conv2dShape& s) {
-  if (const char* reason = types_unsupported(s)) return reason;
+  if (const char* reason = tf32_types_unsupported(s)) return reason;
   return fold_unsupported(s, RTFQ_F32);
 }
 

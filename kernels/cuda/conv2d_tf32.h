@@ -4,10 +4,17 @@
 
 #include "kernels/conv2d.h"
 #include "kernels/cuda/conv2d_geometry.h"
+#include "kernels/tf32.h"
 
 namespace rtfq::kernels::RTFQ_GPU {
 
-// By mma.sync (conv2d_mma_tf32.cu, conv2d_wgrad_tf32.cu). They refuse every shape while TF32 is not allowed.
+/// What refuses shapes of other types, and every one while TF32 is not allowed.
+inline const char* tf32_types_unsupported(const Conv2dShape& s) {
+  if (s.x_type != RTFQ_F32 || s.y_type != RTFQ_F32) return "takes f32 operands";
+  return tf32_allowed() ? nullptr : "rounds operands to TF32, which is not allowed";
+}
+
+// By mma.sync (conv2d_mma_tf32.cu, conv2d_wgrad_tf32.cu).
 const char* conv2d_tf32_unsupported(const Conv2dForward&, const Conv2dShape&);
 const char* conv2d_tf32_unsupported(const Conv2dDgrad&, const Conv2dShape&);
 const char* conv2d_tf32_unsupported(const Conv2dWgrad&, const Conv2dShape&);

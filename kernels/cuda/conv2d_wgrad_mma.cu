@@ -19,25 +19,10 @@ bool is_folded(const Conv2dShape& s) {
   return s.c <= 4;
 }
 
-ConvProduct product_of(const Conv2dShape& s) {
-  return is_folded(s) ? folded_product(s, RTFQ_BF16) : forward_product(s, s.c);
-}
-
-WgradTile tile_of(ConvTile tile, const Conv2dShape& s) {
-  return wgrad_mma_tile<HalfTerms>(tile, is_folded(s) ? 2 : static_cast<int>(element_bytes(s.x_type)), 2e6);
-}
-
-ConvTile choose_tile(ConvTile wanted, const Conv2dShape& s) {
-  return choose_wgrad_tile(wanted, product_of(s), is_folded(s), [&](ConvTile t) { return tile_of(t, s); });
-}
-
-Wgrad wgrad_of(const Conv2dShape& s, ConvTile tile) {
-  return cut_pixels(product_of(s), tile_of(tile, s), is_folded(s));
-}
-
-/// Where the partial sums begin in the workspace: behind the copy of the image.
-std::size_t partial_at(const Conv2dShape& s) {
-  return is_folded(s) ? (folded_bytes(s, RTFQ_BF16) + 63) / 64 * 64 : 0;
+WgradMmaPlan plan_of(const Conv2dShape& s, ConvTile wanted) {
+  const int x_bytes = is_folded(s) ? 2 : static_cast<int>(element_bytes(s.x_type));
+  return plan_wgrad_mma(s, wanted, is_folded(s), RTFQ_BF16,
+                        [&](ConvTile tile) { return wgrad_mma_tile<HalfTerms>(tile, x_bytes, 2e6); });
 }
 
 }  // namespace
@@ -51,32 +36,21 @@ const char* conv2d_wgrad_mma_unsupported(const Conv2dWgrad& op, const Conv2dShap
 
 template <ConvTile wanted>
 std::size_t conv2d_wgrad_mma_bytes(const Conv2dShape& s) {
-  const Wgrad w = wgrad_of(s, choose_tile(wanted, s));
-  return partial_at(s) + w.partial_bytes();
+  return plan_of(s, wanted).workspace();
 }
 
 template <ConvTile wanted>
 void conv2d_wgrad_mma(const Conv2dShape& s, const Conv2dWgradArgs& a, Stream stream) {
-  require_aligned_wgrad(a);
-  const ConvTile tile = choose_tile(wanted, s);
-  const Wgrad w = wgrad_of(s, tile);
-  const void* x = a.x;
-  if (is_folded(s)) {
-    fold_image(s, RTFQ_BF16, x, a.workspace, stream);
-    x = a.workspace;
-  }
-  auto* partial = reinterpret_cast<float*>(static_cast<unsigned char*>(a.workspace) + partial_at(s));
-  const WgradTo to = wgrad_to(s, a, partial);
-  if (s.x_type == RTFQ_BF16 || is_folded(s))
-    launch_wgrad_mma<HalfTerms, bf16>(tile, w, x, a.g, to, stream);
-  else if (s.x_type == RTFQ_U8)
-    launch_wgrad_mma<HalfTerms, uint8_t>(tile, w, x, a.g, to, stream);
-  else
-    launch_wgrad_mma<HalfTerms, int8_t>(tile, w, x, a.g, to, stream);
-
-  if (w.direct) return;
-  const ConvFold fold(s, RTFQ_BF16);
-  add_pieces(s, w, is_folded(s) ? &fold : nullptr, to, stream);
+  const WgradMmaPlan plan = plan_of(s, wanted);
+  const auto sums = [&](const void* x, const WgradTo& to) {
+    if (s.x_type == RTFQ_BF16 || plan.folded)
+      launch_wgrad_mma<HalfTerms, bf16>(plan.tile, plan.w, x, a.g, to, stream);
+    else if (s.x_type == RTFQ_U8)
+      launch_wgrad_mma<HalfTerms, uint8_t>(plan.tile, plan.w, x, a.g, to, stream);
+    else
+      launch_wgrad_mma<HalfTerms, int8_t>(plan.tile, plan.w, x, a.g, to, stream);
+  };
+  run_wgrad_mma(plan, s, a, sums, stream);
 }
 
 template std::size_t conv2d_wgrad_mma_bytes<ConvTile::by_cost>(const Conv2dShape&);

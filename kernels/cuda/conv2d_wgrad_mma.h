@@ -287,28 +287,49 @@ WgradTile wgrad_mma_tile(ConvTile tile, int x_bytes, double rate) {
   return {rows, columns, step, per_sm, step * (Terms::bytes * rows + x_bytes * columns), rate};
 }
 
-/// The wanted tile, or by cost the one that is estimated to take least with its cut of the pixels.
+/// A weight gradient's product, where wanted of an image that is folded into pixels of type `fold_type` first,
+/// the tile that computes it, and how the pixels are cut.
+struct WgradMmaPlan {
+  bool folded;
+  rtfq_dtype fold_type;
+  ConvTile tile;
+  Wgrad w;
+  std::size_t partial_at;  ///< where the partial sums begin in the workspace: behind the copy of the image
+
+  std::size_t workspace() const { return partial_at + w.partial_bytes(); }
+};
+
+/// With the wanted tile, or by cost the one that is estimated to take least with its cut of the pixels.
 template <class TileOf>
-ConvTile choose_wgrad_tile(ConvTile wanted, const ConvProduct& z, bool folded, const TileOf& tile_of) {
-  if (wanted != ConvTile::by_cost) return wanted;
-  ConvTile best = ConvTile::large;
+WgradMmaPlan plan_wgrad_mma(const Conv2dShape& s, ConvTile wanted, bool folded, rtfq_dtype fold_type,
+                            const TileOf& tile_of) {
+  const ConvProduct z = folded ? folded_product(s, fold_type) : forward_product(s, s.c);
+  ConvTile best = wanted == ConvTile::by_cost ? ConvTile::large : wanted;
   double least = 1e30;
-  for (const ConvTile tile : {ConvTile::large, ConvTile::wide, ConvTile::small}) {
-    const double cost = best_cut(z, tile_of(tile), folded).cost;
-    if (cost < least) {
-      least = cost;
-      best = tile;
+  if (wanted == ConvTile::by_cost)
+    for (const ConvTile tile : {ConvTile::large, ConvTile::wide, ConvTile::small}) {
+      const double cost = best_cut(z, tile_of(tile), folded).cost;
+      if (cost < least) {
+        least = cost;
+        best = tile;
+      }
     }
-  }
-  return best;
+  return {folded, fold_type, best, cut_pixels(z, tile_of(best), folded),
+          folded ? (folded_bytes(s, fold_type) + 63) / 64 * 64 : 0};
 }
 
-/// Throws unless all of these start at multiples of 16 bytes.
-inline void require_aligned_wgrad(const Conv2dWgradArgs& a) {
-  if (!aligned(a.x, 16) || !aligned(a.g, 16) || !aligned(a.workspace, 16))
-    throw std::invalid_argument(
-        "[conv2d] the tensor cores' kernels expect operands at multiples of 16 bytes: take them from "
-        "runtime::allocate, or choose \"naive\"");
+/// `sums(x, to)` launches the product of x, as it is or folded.
+template <class Sums>
+void run_wgrad_mma(const WgradMmaPlan& plan, const Conv2dShape& s, const Conv2dWgradArgs& a, const Sums& sums,
+                   Stream stream) {
+  require_aligned_operands({a.x, a.g, a.workspace});
+  if (plan.folded) fold_image(s, plan.fold_type, a.x, a.workspace, stream);
+  auto* partial = reinterpret_cast<float*>(static_cast<unsigned char*>(a.workspace) + plan.partial_at);
+  const WgradTo to = wgrad_to(s, a, partial);
+  sums(plan.folded ? a.workspace : a.x, to);
+  if (plan.w.direct) return;
+  const ConvFold fold(s, plan.fold_type);
+  add_pieces(s, plan.w, plan.folded ? &fold : nullptr, to, stream);
 }
 
 }  // namespace rtfq::kernels::RTFQ_GPU

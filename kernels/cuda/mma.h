@@ -15,6 +15,15 @@
 
 namespace rtfq::kernels::RTFQ_GPU {
 
+/// Throws unless all of these start at multiples of 16 bytes.
+inline void require_aligned_operands(std::initializer_list<const void*> operands) {
+  for (const void* operand : operands)
+    if (!aligned(operand, 16))
+      throw std::invalid_argument(
+          "[conv2d] the tensor cores' kernels expect operands at multiples of 16 bytes: take them from "
+          "runtime::allocate, or choose \"naive\"");
+}
+
 #if defined(__CUDACC__)
 
 /// Four 8x8 matrices of 16-bit elements: lane l gives the address of row l % 8 of matrix l / 8, in shared

@@ -142,6 +142,7 @@ TEST_CASE("results: codes are measured against the peak of codes") {
   CHECK(arithmetic("conv2d.forward", "", "u8") == "u8");
   CHECK(arithmetic("conv2d.forward", "resnet50_1x1_7x7_2048_512_u8_bf16", "f32") == "u8");
   CHECK(arithmetic("conv2d.dgrad", "", "bf16") == "bf16");
+  CHECK(arithmetic("conv2d.wgrad", "3x3_8x8_16_16_tf32_add", "f32") == "tf32");
   CHECK(arithmetic("conv2d.wgrad", "3x3_bf16_f32", "f32") == "bf16");
   CHECK(arithmetic("normquant.forward", "64x49x2048_bf16", "f32") == "f32");
 }

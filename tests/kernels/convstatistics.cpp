@@ -60,7 +60,7 @@ TEST_CASE("convstatistics: segments that are none, and sums, are refused") {
   const auto conv = make_conv2d_shape(4, 5, 5, 3, 2, 3, 1, 1, 3);
   const auto made_with = [&](std::vector<int64_t> ends) { return make_convstatistics_shape(conv, ends); };
   CHECK(made_with({1, 4}).segments == 2);
-  CHECK_THROWS_WITH(made_with({}), Catch::Contains("[convstatistics] expected 1 to 8 segments, got 0"));
+  CHECK_THROWS_WITH(made_with({}), Catch::Contains("[batchnorm] expected 1 to 8 segments, got 0"));
   CHECK_THROWS_WITH(made_with({1, 1, 4}), Catch::Contains("ascending segment ends, got 1 after 1"));
   CHECK_THROWS_WITH(made_with({1, 3}), Catch::Contains("end at the batch size 4, got 3"));
   const std::vector<int64_t> one{4};

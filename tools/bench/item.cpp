@@ -91,6 +91,7 @@ std::string Item::case_text() const {
 
 std::string Item::arithmetic() const {
   if (op.rfind("convquant.", 0) == 0 || op == "int4.conv2d") return "u8";
+  if (catalog_case.find("_tf32") != catalog_case.npos) return "tf32";
   // The catalog's convolutions and linear layers name the types of x and y.
   for (const char* type : {"u8", "s8", "bf16"})
     if (catalog_case.find(std::string("_") + type + "_") != catalog_case.npos)

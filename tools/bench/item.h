@@ -35,7 +35,7 @@ struct Item {
   std::string where{};  ///< places in networks that have this shape: "resnet50@224xb32 layer1.0.conv1"
 
   bool quantizer() const { return quantizes(op); }
-  /// The type whose peak bounds its arithmetic: "f32", "bf16", or "u8" for codes.
+  /// The type whose peak bounds its arithmetic: "f32", "tf32", "bf16", or "u8" for codes.
   std::string arithmetic() const;
   /// "n=32,hw=3136,c=64" or the catalog's name, with bits and type: what tells cases of an operator apart.
   std::string case_text() const;

@@ -24,6 +24,8 @@ struct Machine {
   std::string memory_text() const;
   double peak(const std::string& dtype) const {
     if (dtype == "u8" && int8 > 0) return int8;
+    if (dtype == "tf32" && bf16 > 0)
+      return bf16 / 2;  // not measured: what NVIDIA's datasheets say of the two
     return dtype == "bf16" && bf16 > 0 ? bf16 : f32;
   }
   /// Seconds below which no launch of such cost can be on the roofline, memory giving that many bytes a

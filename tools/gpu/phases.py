@@ -217,7 +217,7 @@ def bench_of_cases(machine, until):
                                                       "--time"), min(until, time.time() + 60))
         found = [r for r in lines_of(out) if "end_to_end" in r]
         for r in found:
-            rows.append({"op": r["op"], "case": r["case"], "dtype": "bf16" if "bf16" in r["case"] else "f32",
+            rows.append({"op": r["op"], "case": r["case"], "dtype": next((t for t in ["bf16", "tf32"] if t in r["case"]), "f32"),
                          "implementation": r["implementation"], "verdict": "timed", "median": r["seconds"],
                          "end_to_end": r["end_to_end"], "bytes": r["bytes"], "operations": r["operations"],
                          "counters": {"sm_mhz": r["sm_mhz"], "watts": r["watts"]}})

@@ -106,7 +106,7 @@ def bench_section(result):
         if r["median"] is None:
             rows.append([r["op"], r.get("case") or r.get("dims"), r["dtype"], r["implementation"], r["verdict"], "-", "-", "-", "-", "-"])
             continue
-        peak = {"bf16": m["bf16"], "u8": m["int8"]}.get(r["dtype"], m["f32"]) or 1e99
+        peak = {"bf16": m["bf16"], "tf32": m["bf16"] / 2, "u8": m["int8"]}.get(r["dtype"], m["f32"]) or 1e99
         memory, arithmetic = r["bytes"] / m["copy"], r["operations"] / peak
         shape = r.get("case") or ",".join(f"{k}={v}" for k, v in r["dims"].items())
         rows.append([r["op"], shape, r["dtype"], r["implementation"], r["verdict"], f"{1e6 * r['median']:.1f}",
